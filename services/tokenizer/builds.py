@@ -1,4 +1,4 @@
-"""Builds of datasets as long work: a queue with one worker, states that survive a restart, waiting for changes.
+"""Builds of datasets as long work: a queue with one worker, states that survive a restart, waiting.
 
     PENDING -> RUNNING -> (complete: the dataset's own manifest takes over) | FAILED | CANCELLED
 

@@ -1,5 +1,7 @@
 """The tokenizer service's rpcs: from the wire, one call into the pure modules, back to the wire."""
 
+# ruff: noqa: D102 (protos/tokenizer.proto says what each rpc does)
+
 from __future__ import annotations
 
 import threading

@@ -18,13 +18,23 @@ from tests.gpt2_files import gpt2_folder
 # Characters that Python's Unicode tables know: libraries differ on those assigned since.
 UNICODE = st.text(st.characters(exclude_categories=("Cs", "Cn")), max_size=200)
 # What blogs are made of, and what the pattern treats specially.
-PIECES = st.lists(
-    st.sampled_from(
-        "the, the,'s,'LL,'ve,don't, ,  ,\n,\n\n,\t,\u00a0,\u3000,\r\n,0,2024,é,e\u0301,日本語,\U0001f469\u200d\U0001f467,"
-        "\U0001f600,—,…,<|endoftext|>,```,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,!!!,#,\x00,\x1c".split(",")
-    ),
-    max_size=40,
-).map("".join)
+WORDS = [
+    "the",
+    " the",
+    "'s",
+    "'LL",
+    "'ve",
+    "don't",
+    "0",
+    "2024",
+    "é",
+    "e\u0301",
+    "日本語",
+    "\U0001f469\u200d\U0001f467",
+]
+SPACES = [" ", "  ", "\n", "\n\n", "\t", "\u00a0", "\u3000", "\r\n", "\x00", "\x1c"]
+SIGNS = ["—", "…", "<|endoftext|>", "```", "a" * 30, "!!!", "#", "\U0001f600"]
+PIECES = st.lists(st.sampled_from(WORDS + SPACES + SIGNS), max_size=40).map("".join)
 STRINGS = [
     "",
     " ",
