@@ -1,7 +1,7 @@
 """GPT-2's forward pass and loss, as functions of arrays.
 
 In: weights by OpenAI's names (NumPy arrays, tensors or variables), token ids. Out: float32 logits or loss.
-Knows nothing of text, files, optimizers or devices; what is compiled, with XLA or not, is the caller's choice.
+Knows nothing of text, files, optimizers or devices; what is compiled, and how, is the caller's choice.
 Source: Radford et al. 2019, section 2.3, and openai/gpt-2:src/model.py, whose names and layouts are kept.
 
 Pre-norm blocks, tanh GELU, LN epsilon 1e-5, the output layer is the token embedding, `c_attn` is q|k|v.
