@@ -32,6 +32,11 @@ class Rules:
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod
+    def of_now(cls, rules: Self) -> Self:
+        """The same choices under the present version of cleaning."""
+        return dataclasses.replace(rules, cleaning=CLEANING_VERSION)
+
+    @classmethod
     def from_json(cls, text: str) -> Self:
         """The rules that `to_json` wrote."""
         return cls(**json.loads(text))
