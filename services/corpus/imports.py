@@ -136,6 +136,7 @@ class Import:
         digest = hashlib.sha256(content).hexdigest()
         if self._known.get(path) == digest:
             self._unchanged.add(path)
+            self._catalogue.sources.put(content)  # no more than a look, unless it got lost on the volume
         else:
             self._clean(path, content, modified_at)
 

@@ -23,7 +23,7 @@ class Sources:
         """Keep `content` and return its SHA-256 as 64 hex digits; durable when this returns."""
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
-        if path.exists():
+        if self.has(digest):
             return digest
         path.parent.mkdir(exist_ok=True)
         partial = path.parent / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}"
@@ -34,6 +34,10 @@ class Sources:
         partial.rename(path)
         sync_folder(path.parent)
         return digest
+
+    def has(self, digest: str) -> bool:
+        """Whether a source of this SHA-256 is kept."""
+        return self._path(digest).is_file()
 
     def get(self, digest: str) -> bytes:
         """Return what was kept.
