@@ -227,6 +227,4 @@ def _post(row: sqlite3.Row) -> Post:
 def _corpus(connection: sqlite3.Connection, row: sqlite3.Row) -> Corpus:
     num_posts = connection.execute("SELECT count(*) FROM posts WHERE corpus = ?", (row["name"],)).fetchone()[0]
     num_documents, num_words = count(connection, row["name"])
-    return Corpus(
-        row["name"], num_posts, num_documents, num_words, row["updated_at"], Rules.from_json(row["rules"])
-    )
+    return Corpus(row["name"], num_posts, num_documents, num_words, row["updated_at"], Rules.from_json(row["rules"]))

@@ -97,7 +97,9 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     notes = list(reading.notes)
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
-    return Document(title or page.heading[:_MAX_TITLE], _tags(front.fields), _date(front.fields, pure), text, tuple(notes))
+    return Document(
+        title or page.heading[:_MAX_TITLE], _tags(front.fields), _date(front.fields, pure), text, tuple(notes)
+    )
 
 
 def unknown_kind(path: str) -> str:

@@ -22,9 +22,12 @@ MAX_CHARACTERS = 64 * 1024  # real front matter is below 2,000
 MAX_DEPTH = 20
 MAX_ALIASES = 16  # a "billion laughs" needs about ten for each of its levels
 
-_KNOWN = frozenset(
-    "title date tags categories category draft published layout author authors description slug permalink status "
-    "path aliases keywords summary taxonomies lang image excerpt subtitle template weight url extra updated".split()
+_KNOWN = frozenset(  # fields that front matter has and prose between two rules has not
+    (
+        *("title", "date", "tags", "categories", "category", "draft", "published", "layout", "author", "authors"),
+        *("description", "slug", "permalink", "status", "path", "aliases", "keywords", "summary", "taxonomies"),
+        *("lang", "image", "excerpt", "subtitle", "template", "weight", "url", "extra", "updated"),
+    )
 )
 _KEY_LINE = re.compile(r"""\s*["']?([A-Za-z_][\w-]*)["']?\s*[:=]\s*(.*)""")
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C loader is ten times as fast
@@ -151,7 +154,7 @@ def _salvage(block: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for line in block[:MAX_CHARACTERS].splitlines():
         found = _KEY_LINE.match(line)
-        if found and found.group(2).strip() and not line[:1].isspace() or found and line.startswith('  "'):
+        if (found and found.group(2).strip() and not line[:1].isspace()) or (found and line.startswith('  "')):
             value = found.group(2).strip().rstrip(",").strip()
             if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
                 value = value[1:-1]

@@ -15,14 +15,21 @@ from bs4 import BeautifulSoup
 from bs4.element import Comment, Declaration, Doctype, NavigableString, PreformattedString, ProcessingInstruction, Tag
 
 _SILENT = frozenset(
-    "script style template noscript iframe object embed video audio canvas svg math head nav button select form "
-    "input textarea map source track link meta".split()
+    (
+        *("script", "style", "template", "noscript", "iframe", "object", "embed", "video", "audio", "canvas", "svg"),
+        *("math", "head", "nav", "button", "select", "form", "input", "textarea", "map", "source", "track", "link"),
+        "meta",
+    )
 )
 _BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure "
-    "footer h1 h2 h3 h4 h5 h6 header hgroup hr html li main ol p pre section summary table tbody td tfoot th thead "
-    "tr ul".split()
+    (
+        *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div"),
+        *("dl", "dt", "fieldset", "figcaption", "figure", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header"),
+        *("hgroup", "hr", "html", "li", "main", "ol", "p", "pre", "section", "summary", "table", "tbody", "td"),
+        *("tfoot", "th", "thead", "tr", "ul"),
+    )
 )
+_WRAPPERS = frozenset(("div", "article", "main", "header", "section"))
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
@@ -70,7 +77,7 @@ def page_text(
     _place_footnotes(soup, walk)
     root = soup.body or soup
     blocks = _blocks(root, walk)
-    first = next((tag for tag in root.find_all(_BLOCKS) if tag.name not in ("div", "article", "main", "header", "section")), None)
+    first = next((tag for tag in root.descendants if isinstance(tag, Tag) and tag.name in _BLOCKS - _WRAPPERS), None)
     heading = ""
     if first is not None and first.name == "h1" and blocks and blocks[0] == _words(first, walk):
         heading = blocks.pop(0)
@@ -92,7 +99,7 @@ def _blocks(element: Tag, walk: _Walk) -> list[str]:
         if isinstance(child, _UNSEEN):
             continue
         if isinstance(child, Tag):
-            if child.name in _BLOCKS or (child.name not in _SILENT and child.find(_BLOCKS) is not None):
+            if child.name in _BLOCKS or (child.name not in _SILENT and _holds_block(child)):
                 end_line()
                 blocks.extend(_block(child, walk))
             else:
@@ -101,6 +108,10 @@ def _blocks(element: Tag, walk: _Walk) -> list[str]:
             line.append(str(child))
     end_line()
     return blocks
+
+
+def _holds_block(tag: Tag) -> bool:
+    return any(isinstance(inner, Tag) and inner.name in _BLOCKS for inner in tag.descendants)
 
 
 def _block(tag: Tag, walk: _Walk) -> list[str]:
@@ -154,7 +165,9 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
     """One block: a row a line, its cells parted by ` | `."""
     rows = []
     for row in tag.find_all("tr"):
-        cells = [" ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)]
+        cells = [
+            " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
+        ]
         if any(cells):
             rows.append(" | ".join(cells))
     caption = tag.find("caption")

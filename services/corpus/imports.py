@@ -160,7 +160,7 @@ class Import:
 
     def _see(self, path: str) -> None:
         check_path(path)
-        if path in self._seen and path not in self._unchanged or path in self._skipped:
+        if (path in self._seen and path not in self._unchanged) or path in self._skipped:
             raise InvalidRequest(f"post {path!r} was sent twice", field="file.path")
         self._seen.add(path)
         self._unchanged.discard(path)

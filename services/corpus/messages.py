@@ -52,7 +52,7 @@ def read_reason(message: pb.Reason) -> Reason:
 
 def reason_message(reason: Reason) -> pb.Reason:
     """A reason on the wire."""
-    return pb.Reason(code=pb.ReasonCode.Value(f"REASON_CODE_{reason.code.name}"), message=reason.message)
+    return pb.Reason(code=f"REASON_CODE_{reason.code.name}", message=reason.message)
 
 
 def document_message(corpus: str, path: str, document: Document) -> pb.Document:

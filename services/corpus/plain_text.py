@@ -16,28 +16,28 @@ from markdown.inlinepatterns import SimpleTagInlineProcessor
 
 from services.corpus.dialect import to_python_markdown
 from services.corpus.html_text import PageText, page_text
+from services.corpus.references import inline_references
 from services.corpus.rules import Rules
+from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for them
 # would also take the end of a heading such as "Using {braces}", so only their unmistakable forms are taken.
 _ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{:[^}\n]*\}[ \t]*$", re.MULTILINE)
 _ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{:[^}\n]*\}")
-# An HTML block that stands open before a blank line holds Markdown, says CommonMark.
-_OPEN_BLOCK = re.compile(
-    r"^( {0,3}<(?:div|details|section|article|aside|figure|center|blockquote)\b(?![^>]*markdown=)[^<>\n]*)>(?=[ \t]*\n[ \t]*\n)",
-    re.MULTILINE | re.IGNORECASE,
-)
+_HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
+_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
 
 
-class _Strikethrough(Extension):
-    """`~~words~~`, which GitHub and many sites know and Python-Markdown does not."""
+class _Habits(Extension):
+    """What most sites read and Python-Markdown does not: `~~words~~`, and a backslash before any punctuation."""
 
-    def extendMarkdown(self, md: markdown.Markdown) -> None:  # noqa: N802 (Python-Markdown's name)
+    def extendMarkdown(self, md: markdown.Markdown) -> None:
         md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
+        md.ESCAPED_CHARS = list(_PUNCTUATION)
 
 
-_EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "md_in_html", "sane_lists"]
+_EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
 
 
 def markdown_text(text: str, rules: Rules) -> PageText:
@@ -46,15 +46,17 @@ def markdown_text(text: str, rules: Rules) -> PageText:
     Raises:
         RecursionError: it is nested too deeply.
     """
-    source = to_python_markdown(text)
-    body = _ATTRIBUTE_LINE.sub("", source.text)
+    source = to_python_markdown(protect_raw(text))
+    body = inline_references(drop_tags(source.text))
+    body = _ATTRIBUTE_LINE.sub("", body)
     body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
     body = _ATTRIBUTE_INLINE.sub("", body)
-    body = _OPEN_BLOCK.sub(r'\1 markdown="1">', body)
-    html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Strikethrough()])
-    return page_text(
+    html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
+    html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
+    page = page_text(
         html,
         code=dict(enumerate(source.code)),
         keep_code=rules.keep_code,
         keep_image_alt=rules.keep_image_alt,
     )
+    return PageText(restore_raw(page.text), restore_raw(page.heading))

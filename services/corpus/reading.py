@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import charset_normalizer
@@ -33,18 +34,10 @@ _LEGACY = [
 _SIGNATURES = (b"%PDF-", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF", b"RIFF")
 # Controls other than tab and newline, invisible spaces, soft hyphens, and code points that are no characters.
 # The joiners U+200C and U+200D stay: Persian and emoji need them.
-_CLUTTER = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff\ufdd0-\ufdef\ufff9-\uffff\ud800-\udfff]")
-_LINE_ENDS = re.compile("\r\n?|\x85|\u2028|\u2029")
-_REPAIR = ftfy.TextFixerConfig(
-    unescape_html=False,
-    fix_latin_ligatures=False,
-    fix_character_width=False,
-    uncurl_quotes=False,
-    fix_line_breaks=False,
-    remove_control_chars=False,
-    normalization="NFC",
-    explain=False,
+_CLUTTER = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff\ufdd0-\ufdef\ufff9-\uffff\ud800-\udfff]"
 )
+_LINE_ENDS = re.compile("\r\n?|\x85|\u2028|\u2029")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +73,11 @@ def read(content: bytes) -> Reading:
         raise LeftOut(Code.NOT_TEXT, f"{num_controls} of its {len(text)} characters are control characters")
     text = _CLUTTER.sub("", text)
     if not text.isascii():
-        repaired = ftfy.fix_text(text, _REPAIR)
-        # ftfy also composes (NFC), which is no repair worth a note.
-        if ftfy.fix_encoding(text) != text:
+        lines = text.split("\n")
+        mended = "\n".join(line if line.isascii() else ftfy.fix_encoding(line) for line in lines)
+        if mended != text:
             notes.append(Reason(Code.MENDED_TEXT, "garbled characters were repaired"))
-        text = _CLUTTER.sub("", repaired)
+        text = unicodedata.normalize("NFC", _CLUTTER.sub("", mended))
     return Reading(text, tuple(notes))
 
 

@@ -33,10 +33,12 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
     def UploadPosts(
         self, request_iterator: Iterator[pb.UploadPostsRequest], context: grpc.ServicerContext
     ) -> pb.UploadPostsResponse:
+        """Import what a client sends, all or nothing."""
         report = upload.receive(request_iterator, self._catalogue, self._cleaners, self._settings)
         return pb.UploadPostsResponse(report=messages.report_message(report))
 
     def CheckPosts(self, request: pb.CheckPostsRequest, context: grpc.ServicerContext) -> pb.CheckPostsResponse:
+        """Say which posts a client need send."""
         known = self._catalogue.source_digests(_corpus(request))
         return pb.CheckPostsResponse(
             needed_paths=[
@@ -48,6 +50,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         )
 
     def ListPosts(self, request: pb.ListPostsRequest, context: grpc.ServicerContext) -> pb.ListPostsResponse:
+        """A page of posts."""
         corpus = _corpus(request)
         size = messages.page_size(request.page_size, default=100, most=1000)
         posts = self._catalogue.posts(corpus, messages.read_page_token(request.page_token), size + 1)
@@ -58,6 +61,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         )
 
     def GetPost(self, request: pb.GetPostRequest, context: grpc.ServicerContext) -> pb.GetPostResponse:
+        """One post with its document."""
         corpus = _corpus(request)
         post = self._catalogue.post(corpus, request.path)
         response = pb.GetPostResponse(post=messages.post_message(corpus, post))
@@ -68,11 +72,11 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         return response
 
     def DeletePosts(self, request: pb.DeletePostsRequest, context: grpc.ServicerContext) -> pb.DeletePostsResponse:
-        return pb.DeletePostsResponse(
-            num_removed=self._catalogue.delete_posts(_corpus(request), list(request.paths))
-        )
+        """Remove posts."""
+        return pb.DeletePostsResponse(num_removed=self._catalogue.delete_posts(_corpus(request), list(request.paths)))
 
     def PreviewPost(self, request: pb.PreviewPostRequest, context: grpc.ServicerContext) -> pb.PreviewPostResponse:
+        """Clean a post without storing it."""
         most = self._settings.max_post_bytes
         if len(request.content) > most:
             raise InvalidRequest(
@@ -89,6 +93,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         )
 
     def ListCorpora(self, request: pb.ListCorporaRequest, context: grpc.ServicerContext) -> pb.ListCorporaResponse:
+        """A page of corpora."""
         size = messages.page_size(request.page_size, default=100, most=1000)
         corpora = self._catalogue.corpora(messages.read_page_token(request.page_token), size + 1)
         return pb.ListCorporaResponse(
@@ -97,9 +102,11 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         )
 
     def GetCorpus(self, request: pb.GetCorpusRequest, context: grpc.ServicerContext) -> pb.GetCorpusResponse:
+        """One corpus."""
         return pb.GetCorpusResponse(corpus=messages.corpus_message(self._catalogue.corpus(_corpus(request))))
 
     def DeleteCorpus(self, request: pb.DeleteCorpusRequest, context: grpc.ServicerContext) -> pb.DeleteCorpusResponse:
+        """Delete a corpus."""
         if not request.corpus:
             raise InvalidRequest("say which corpus to delete; there is no default here", field="corpus")
         self._catalogue.delete_corpus(request.corpus)
@@ -108,18 +115,21 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
     def RollbackCorpus(
         self, request: pb.RollbackCorpusRequest, context: grpc.ServicerContext
     ) -> pb.RollbackCorpusResponse:
+        """Bring a corpus back to a snapshot."""
         snapshots.roll_back(self._catalogue, _corpus(request), request.snapshot)
         return pb.RollbackCorpusResponse(corpus=messages.corpus_message(self._catalogue.corpus(_corpus(request))))
 
     def CreateSnapshot(
         self, request: pb.CreateSnapshotRequest, context: grpc.ServicerContext
     ) -> pb.CreateSnapshotResponse:
+        """Freeze a corpus."""
         snapshot = snapshots.create(self._catalogue, _corpus(request))
         return pb.CreateSnapshotResponse(snapshot=messages.snapshot_message(snapshot))
 
     def ListSnapshots(
         self, request: pb.ListSnapshotsRequest, context: grpc.ServicerContext
     ) -> pb.ListSnapshotsResponse:
+        """A page of snapshots."""
         size = messages.page_size(request.page_size, default=100, most=1000)
         before = messages.read_number_token(request.page_token)
         found = snapshots.snapshots(self._catalogue, _corpus(request), before, size + 1)
@@ -131,18 +141,19 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
     def DeleteSnapshot(
         self, request: pb.DeleteSnapshotRequest, context: grpc.ServicerContext
     ) -> pb.DeleteSnapshotResponse:
+        """Delete a snapshot."""
         snapshots.delete(self._catalogue, _corpus(request), request.snapshot)
         return pb.DeleteSnapshotResponse()
 
-    def ListDocuments(
-        self, request: pb.ListDocumentsRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.Document]:
+    def ListDocuments(self, request: pb.ListDocumentsRequest, context: grpc.ServicerContext) -> Iterator[pb.Document]:
+        """Stream the documents of a snapshot."""
         corpus = _corpus(request)
         digest = request.snapshot or snapshots.create(self._catalogue, corpus).digest
         for path, document in snapshots.documents(self._catalogue, corpus, digest):
             yield messages.document_message(corpus, path, document)
 
     def ListImports(self, request: pb.ListImportsRequest, context: grpc.ServicerContext) -> pb.ListImportsResponse:
+        """A page of reports."""
         size = messages.page_size(request.page_size, default=20, most=100)
         before = messages.read_number_token(request.page_token)
         found = imports.reports(self._catalogue, _corpus(request), before, size + 1)

@@ -141,9 +141,7 @@ def _need(connection: sqlite3.Connection, corpus: str, digest: str) -> sqlite3.R
     find_corpus(connection, corpus)
     found = _find(connection, corpus, digest)
     if found is None:
-        raise NotFound(
-            f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest}
-        )
+        raise NotFound(f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest})
     return found
 
 

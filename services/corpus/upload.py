@@ -26,9 +26,7 @@ class _File:
 
     def __init__(self, announced: pb.UploadFile, max_bytes: int) -> None:
         self.path = announced.path
-        self.modified_at = (
-            announced.modified_at.ToMicroseconds() / 1e6 if announced.HasField("modified_at") else None
-        )
+        self.modified_at = announced.modified_at.ToMicroseconds() / 1e6 if announced.HasField("modified_at") else None
         self._max_bytes = max_bytes
         self._content = bytearray()
         self._num_bytes = 0
