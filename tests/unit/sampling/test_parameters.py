@@ -1,0 +1,73 @@
+"""Ranges of the parameters, and the field that a refusal names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.common.errors import InvalidRequest
+from services.sampling.parameters import SamplingParameters
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("temperature", float("inf")),
+        ("top_k", -1),
+        ("top_p", 0.0),
+        ("top_p", 2.0),
+        ("top_p", float("nan")),
+        ("min_p", -0.1),
+        ("min_p", 1.1),
+        ("typical_p", 0.0),
+        ("typical_p", 1.5),
+        ("repetition_penalty", 0.0),
+        ("presence_penalty", 2.5),
+        ("frequency_penalty", -2.5),
+        ("no_repeat_ngram", -1),
+        ("logit_bias", ((7, 0.0),)),
+        ("logit_bias", ((-1, 0.0),)),
+        ("logit_bias", ((1, 101.0),)),
+        ("logit_bias", ((1, float("nan")),)),
+        ("logit_bias", ((1, 0.0),) * 2000),
+        ("stop_ids", (7,)),
+        ("stop_ids", tuple([1] * 100)),
+        ("min_new_tokens", -1),
+        ("max_new_tokens", 0),
+        ("seed", -1),
+        ("seed", 2**64),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_field(name: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        SamplingParameters(**{name: value}).validate(vocabulary_size=7)
+
+    assert refusal.value.field == f"sampling.{name}"
+
+
+def test_the_defaults_and_the_borders_are_allowed() -> None:
+    SamplingParameters().validate()
+    SamplingParameters(
+        temperature=0.0,
+        top_k=0,
+        top_p=1.0,
+        min_p=1.0,
+        typical_p=1.0,
+        presence_penalty=-2.0,
+        frequency_penalty=2.0,
+        logit_bias=((6, -100.0),),
+        stop_ids=(0,),
+        min_new_tokens=3,
+        max_new_tokens=3,
+        seed=2**64 - 1,
+    ).validate(vocabulary_size=7)
+
+
+def test_min_new_tokens_above_max_new_tokens_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        SamplingParameters(min_new_tokens=5, max_new_tokens=4).validate()
+
+    assert refusal.value.field == "sampling.min_new_tokens"
