@@ -43,23 +43,23 @@ def sample(
     Raises:
         InvalidRequest: nothing is left to draw, because exclusions cover the vocabulary.
     """
-    token_id = _sample(
+    token_id = _sample(  # exact types: each new combination would be compiled anew
         np.ascontiguousarray(logits, dtype=np.float32),
         np.asarray(history, dtype=np.int32),
         num_prompt,
         np.array([token_id for token_id, _ in parameters.logit_bias], dtype=np.int32),
         np.array([bias for _, bias in parameters.logit_bias], dtype=np.float64),
         np.asarray(excluded, dtype=np.int32),
-        parameters.repetition_penalty,
-        parameters.presence_penalty,
-        parameters.frequency_penalty,
+        float(parameters.repetition_penalty),
+        float(parameters.presence_penalty),
+        float(parameters.frequency_penalty),
         parameters.no_repeat_ngram,
-        parameters.temperature,
+        float(parameters.temperature),
         parameters.top_k,
-        parameters.top_p,
-        parameters.min_p,
-        parameters.typical_p,
-        u,
+        float(parameters.top_p),
+        float(parameters.min_p),
+        float(parameters.typical_p),
+        float(u),
     )
     if token_id < 0:
         raise InvalidRequest(

@@ -57,7 +57,7 @@ def _row(generator: np.random.Generator, size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_the_compiled_rules_equal_the_reference(rule: dict[str, Any]) -> None:
-    parameters = SamplingParameters(**rule)
+    parameters = SamplingParameters(**{"top_k": 0} | rule)
     generator = np.random.default_rng(0)
 
     for _ in range(100):
@@ -76,7 +76,7 @@ def test_the_compiled_rules_equal_the_reference(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_equal_logits_are_ranked_by_id_in_both(rule: dict[str, Any]) -> None:
-    parameters = SamplingParameters(**rule)
+    parameters = SamplingParameters(**{"top_k": 0} | rule)
     generator = np.random.default_rng(1)
 
     for _ in range(50):
@@ -90,7 +90,7 @@ def test_equal_logits_are_ranked_by_id_in_both(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", [{"top_k": 40}, {"top_p": 0.9}, {"typical_p": 0.9}, {"min_p": 0.1}], ids=str)
 def test_the_compiled_rules_equal_the_reference_on_a_whole_vocabulary(rule: dict[str, Any]) -> None:
-    parameters = SamplingParameters(**rule)
+    parameters = SamplingParameters(**{"top_k": 0} | rule)
     generator = np.random.default_rng(2)
 
     for _ in range(5):
@@ -108,7 +108,7 @@ CHI_SQUARE = [0, 15.14, 18.42, 21.11, 23.51, 25.74, 27.86, 29.88, 31.83, 33.72, 
     ids=str,
 )
 def test_draws_follow_the_reference_distribution(rule: dict[str, Any]) -> None:
-    parameters = SamplingParameters(**rule)
+    parameters = SamplingParameters(**{"top_k": 0} | rule)
     logits = _row(np.random.default_rng(3), 12) / 2
     history = [0, 3, 1, 3, 0]
     draws = 20_000
