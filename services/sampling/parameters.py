@@ -46,6 +46,16 @@ class SamplingParameters:
     no_repeat_ngram: int = 0
     logit_bias: tuple[tuple[int, float], ...] = ()
 
+    @property
+    def uses_history(self) -> bool:
+        """Whether the choice depends on the ids so far."""
+        return (
+            self.repetition_penalty != 1
+            or self.presence_penalty != 0
+            or self.frequency_penalty != 0
+            or self.no_repeat_ngram != 0
+        )
+
     def validate(self, vocabulary_size: int | None = None) -> None:
         """Raise InvalidRequest naming the first field (`sampling.<name>`) whose value is out of range.
 

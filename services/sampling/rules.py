@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import InvalidRequest
+from services.common.errors import Corrupt, InvalidRequest
 from services.sampling.parameters import SamplingParameters
 
 
@@ -42,6 +42,7 @@ def sample(
 
     Raises:
         InvalidRequest: nothing is left to draw, because exclusions cover the vocabulary.
+        Corrupt: a logit is not a number.
     """
     token_id = _sample(  # exact types: each new combination would be compiled anew
         np.ascontiguousarray(logits, dtype=np.float32),
@@ -62,6 +63,8 @@ def sample(
         float(u),
     )
     if token_id < 0:
+        if np.isnan(logits).any():
+            raise Corrupt("the model's logits are not numbers: its weights are damaged; publish it anew")
         raise InvalidRequest(
             f"no token is left to draw after {len(history)} ids: the exclusions cover the vocabulary of "
             f"{len(logits)}; raise sampling.no_repeat_ngram or ask for fewer tokens",

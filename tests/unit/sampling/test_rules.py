@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.common.errors import InvalidRequest
+from services.common.errors import Corrupt, InvalidRequest
 from services.sampling import reference, rules
 from services.sampling.draw import uniform
 from services.sampling.parameters import SamplingParameters
@@ -180,6 +180,11 @@ def test_excluded_ids_are_not_drawn() -> None:
 def test_nothing_left_to_draw_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="no token is left"):
         rules.sample(np.zeros(3, np.float32), SamplingParameters(no_repeat_ngram=1), [0, 1, 2], 0.5)
+
+
+def test_logits_that_are_not_numbers_are_refused() -> None:
+    with pytest.raises(Corrupt):
+        rules.sample(np.array([0.0, np.nan, 1.0], np.float32), SamplingParameters(), [], 0.5)
 
 
 def test_the_logits_are_not_changed() -> None:
