@@ -117,6 +117,10 @@ class Loop:
         except NonesuchError as error:
             self._fail(sequence, error)
             return
+        except Exception as error:  # a bug in one request must not end the others, nor this thread
+            log.exception("%s: drawing a token failed", self._name)
+            self._fail(sequence, error)
+            return
         if generation.first_token_at is None:
             generation.first_token_at = writer.first_token_at
             metrics.observe_first_token(self._name, time.monotonic() - generation.submitted_at)

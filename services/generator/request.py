@@ -40,7 +40,6 @@ class SampleRequest:
 
     Attributes:
         prompt_ids: at least one id, shorter than the context.
-        echo: text that goes before the first token; empty when not asked for.
         logprobs: how many alternatives to return per token; None: no log-probabilities.
     """
 
@@ -57,7 +56,6 @@ class SampleRequest:
     slide: bool = False
     slide_keep: int = 0
     logprobs: int | None = None
-    echo: str = ""
 
     def validate(self, limits: Limits) -> None:
         """Raise InvalidRequest naming the first field that does not fit the limits."""

@@ -62,7 +62,7 @@ class Scheduler:
         new = list(sequences)
         if len(self._waiting) + len(new) > len(self._free) + self._queue_limit:
             raise Busy(
-                f"the queue is full: {self.num_running} samples are being written and {self.num_waiting} wait "
+                f"the queue is full: {self.num_running} samples are being written, {self.num_waiting} wait "
                 f"(limit {self._queue_limit}); try again in a moment, or ask for fewer samples",
                 retry_after_s=RETRY_AFTER_S,
             )

@@ -5,6 +5,7 @@ The only module of the service that imports TensorFlow, which takes seconds: imp
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,10 +36,9 @@ class TensorflowEngine:
     def __init__(self, folder: Path, num_slots: int, precision: str = "float32") -> None:
         gpus = tf.config.list_physical_devices("GPU")
         for gpu in gpus:
-            try:
-                tf.config.experimental.set_memory_growth(gpu, True)  # a trainer may share the GPU
-            except RuntimeError:
-                pass  # set already, by the model before
+            # A trainer may share the GPU. Refused once the GPU is in use: then it was set before.
+            with contextlib.suppress(RuntimeError):
+                tf.config.experimental.set_memory_growth(gpu, True)
         config, params = read_weights(folder)
         self.context = config.n_ctx
         self.vocabulary_size = config.n_vocab
