@@ -21,8 +21,12 @@ from services.supervisor import ServiceError, Supervisor
 def main() -> int:
     """Parse the command line, start the services, walk the way, stay up until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m services", description=__doc__)
-    parser.add_argument("--posts", type=Path, help="folder of posts to learn from; none: only start the services")
-    parser.add_argument("--base", default="nano", help="what to start from: nano, micro, mini or a folder of base/")
+    parser.add_argument(
+        "--posts", type=Path, help="folder of posts to learn from; none: only start the services"
+    )
+    parser.add_argument(
+        "--base", default="nano", help="what to start from: nano, micro, mini or a folder of base/"
+    )
     parser.add_argument("--train", default="", help="more options for `nonesuch train`, in one argument")
     parser.add_argument("--once", action="store_true", help="end after the post is printed")
     parser.add_argument("--free-ports", action="store_true", help="take any free ports")
@@ -35,7 +39,8 @@ def main() -> int:
     try:
         started = time.monotonic()
         supervisor.start(progress=lambda name: _say(f"{name:<10} {supervisor.address(name)}"))
-        _say(f"five services are up after {time.monotonic() - started:.1f} s; logs in {supervisor.log_path('*').parent}")
+        took = time.monotonic() - started
+        _say(f"five services are up after {took:.1f} s; logs in {supervisor.log_folder}")
         if options.posts:
             status = walk(supervisor, options.posts.resolve(), options.base, shlex.split(options.train))
             if status or options.once:
@@ -80,7 +85,9 @@ def corpus_name(posts: Path) -> str:
     'My-Blog'
     """
     generic = {"posts", "_posts", "post", "content", "src", "source", "docs"}
-    named = next((part for part in reversed(posts.parts) if part.lower() not in generic and part != "/"), "default")
+    named = next(
+        (part for part in reversed(posts.parts) if part.lower() not in generic and part != "/"), "default"
+    )
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", named).strip("-.") or "default"
 
 
@@ -93,7 +100,9 @@ def _is_published(supervisor: Supervisor, model: str) -> bool:
 def _nonesuch(supervisor: Supervisor, *arguments: str) -> int:
     """Run the `nonesuch` command in the foreground, keeping the services up meanwhile."""
     _say(f"$ nonesuch {shlex.join(arguments)}")
-    command = subprocess.Popen([sys.executable, "-m", "services.client", *arguments], env=dict(supervisor.environ))
+    command = subprocess.Popen(
+        [sys.executable, "-m", "services.client", *arguments], env=dict(supervisor.environ)
+    )
     while True:
         try:
             return command.wait(0.2)

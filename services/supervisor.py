@@ -1,8 +1,8 @@
 """Starts the five services as local processes, restarts one that dies, stops them all.
 
-It only supervises: each service is `python -m services.<name>`, configured by the environment as in a container.
-Not thread-safe: the thread that starts the services must be the one that checks and stops them, because the kernel
-ends a child when the thread that made it ends.
+It only supervises: each service is `python -m services.<name>`, configured by the environment as in a
+container. Not thread-safe: the thread that starts the services must be the one that checks and stops them,
+because the kernel ends a child when the thread that made it ends.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Supervisor:
                 chosen = _free_port() if self.free_ports else port
                 environ.setdefault(f"NONESUCH_{name.upper()}_{variable}", f"127.0.0.1:{chosen}")
             if name != "admin":
-                environ.setdefault(f"NONESUCH_{name.upper()}_ADDRESS", environ[f"NONESUCH_{name.upper()}_LISTEN"])
+                environ.setdefault(
+                    f"NONESUCH_{name.upper()}_ADDRESS", environ[f"NONESUCH_{name.upper()}_LISTEN"]
+                )
         self._data = Path(environ.setdefault("NONESUCH_DATA", "data"))
         cache = Path(environ.setdefault("NONESUCH_CACHE", "cache"))
         environ.setdefault("NONESUCH_ADMIN_STATE", str(self._data / "admin"))
@@ -80,9 +82,14 @@ class Supervisor:
         """Where a service listens, as `host:port`."""
         return self.environ[f"NONESUCH_{name.upper()}_LISTEN"]
 
+    @property
+    def log_folder(self) -> Path:
+        """The folder of all logs."""
+        return self._data / "logs"
+
     def log_path(self, name: str) -> Path:
         """The file that holds a service's log."""
-        return self._data / "logs" / f"{name}.log"
+        return self.log_folder / f"{name}.log"
 
     def start(self, progress: Callable[[str], None]) -> None:
         """Start all services and wait until each answers.
@@ -121,7 +128,9 @@ class Supervisor:
             if child.process.poll() is None:
                 continue
             if child.num_restarts == MAX_RESTARTS:
-                raise ServiceError(f"{name} ended {MAX_RESTARTS + 1} times; its log ends:\n{self._log_end(name)}")
+                raise ServiceError(
+                    f"{name} ended {MAX_RESTARTS + 1} times; its log ends:\n{self._log_end(name)}"
+                )
             self._children[name] = _Child(self._spawn(name), child.num_restarts + 1)
             restarted.append(name)
         return restarted
@@ -141,7 +150,7 @@ class Supervisor:
         self._children.clear()
 
     def page_url(self) -> str:
-        """The page's address with its login token, as admin printed it; without the token if it printed none."""
+        """The page's address with its login token, as admin printed it; without it if it printed none."""
         for line in self.log_path("admin").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("page "):
                 return line.removeprefix("page ")
