@@ -19,8 +19,8 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     from protos.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
-    from services.generator.serving import make_models
     from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+    from services.generator.serving import make_models
 
     models = make_models(common.data / "models", settings)
     servicer = GeneratorServicer(models, settings)

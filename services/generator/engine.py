@@ -38,7 +38,7 @@ class Engine(Protocol):
     num_slots: int
 
     def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Compute chunks, each of another slot; return the logits after each one's last id: float32 [K, V]."""
+        """Compute chunks, each of another slot; return the logits after each one's last: float32 [K, V]."""
         ...
 
     def score(self, ids: Sequence[int]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
@@ -124,9 +125,7 @@ def model_reference(model: LoadedModel) -> pb.ModelReference:
 
 def usage(generation: Generation) -> pb.Usage:
     """Tokens read and written."""
-    return pb.Usage(
-        prompt_tokens=len(generation.request.prompt_ids), generated_tokens=generation.num_drawn
-    )
+    return pb.Usage(prompt_tokens=len(generation.request.prompt_ids), generated_tokens=generation.num_drawn)
 
 
 def timings(generation: Generation) -> pb.Timings:
@@ -142,7 +141,7 @@ def timings(generation: Generation) -> pb.Timings:
 
 def finish_reason(finish: Finish) -> pb.FinishReason:
     """The wire's word for why a sample ended."""
-    return pb.FinishReason.Value(f"FINISH_REASON_{finish.name}")
+    return cast("pb.FinishReason", pb.FinishReason.Value(f"FINISH_REASON_{finish.name}"))
 
 
 def text_delta(event: Text, codec: Codec) -> pb.GenerateDelta:
@@ -183,7 +182,7 @@ def served_model(status: ModelStatus) -> pb.ServedModel:
     message = pb.ServedModel(
         name=published.key.name,
         version=published.key.version,
-        state=pb.ModelState.Value(f"MODEL_STATE_{status.state.name}"),
+        state=cast("pb.ModelState", pb.ModelState.Value(f"MODEL_STATE_{status.state.name}")),
         error=status.error,
         num_parameters=published.num_parameters,
         run=published.run,

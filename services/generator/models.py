@@ -111,10 +111,12 @@ class Models:
             if entry.loaded:
                 entry.loaded.close()
 
-    def list(self) -> list[ModelStatus]:
+    def statuses(self) -> list[ModelStatus]:
         """All versions on the volume, by name, newest first; then those deleted but still in use."""
         with self._changed:
-            entries = sorted(self._entries.values(), key=lambda e: (e.published.key.name, -e.published.key.version))
+            entries = sorted(
+                self._entries.values(), key=lambda e: (e.published.key.name, -e.published.key.version)
+            )
             return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in (*entries, *self._gone)]
 
     @contextmanager
@@ -177,19 +179,21 @@ class Models:
                     reason="NO_MODEL",
                     retry_after_s=RETRY_AFTER_S,
                 )
-            name = max(usable or self._entries.values(), key=lambda e: e.published.created_at).published.key.name
+            name = max(
+                usable or self._entries.values(), key=lambda e: e.published.created_at
+            ).published.key.name
         of_name = [entry for key, entry in sorted(self._entries.items()) if key.name == name]
         if not of_name:
             known = ", ".join(sorted({key.name for key in self._entries})) or "none yet"
             raise NotFound(f"no model {name!r}; published are: {known}", metadata={"model": name})
         if version is not None:
-            entry = self._entries.get(Key(name, version))
-            if entry is None:
+            if Key(name, version) not in self._entries:
                 known = ", ".join(str(e.published.key.version) for e in of_name)
                 raise NotFound(
                     f"model {name!r} has no version {version}; it has {known}",
                     metadata={"model": name, "version": str(version)},
                 )
+            entry = self._entries[Key(name, version)]
         else:
             entry = self._newest(of_name)
         if entry.state is State.FAILED:
@@ -236,11 +240,10 @@ class Models:
                     self._gone.append(entry)
                 log.info("model %s is gone from the volume", key)
             for key, published in found.items():
-                entry = self._entries.get(key)
-                if entry is None:
-                    self._entries[key] = _Entry(published)
-                elif entry.state is State.FAILED and (
-                    entry.published.signature != published.signature or now >= entry.try_again_at
+                known = self._entries.get(key)
+                if known is None or (
+                    known.state is State.FAILED
+                    and (known.published.signature != published.signature or now >= known.try_again_at)
                 ):
                     self._entries[key] = _Entry(published)
 
@@ -270,9 +273,9 @@ class Models:
             asked.append(newest.get(name) if version is None else self._entries.get(Key(name, version)))
         latest = sorted(newest.values(), key=lambda e: e.published.created_at, reverse=True)
         wanted: list[_Entry] = []
-        for entry in (*asked, *latest):
-            if entry is not None and entry.state is not State.FAILED and entry not in wanted:
-                wanted.append(entry)
+        for candidate in (*asked, *latest):
+            if candidate is not None and candidate.state is not State.FAILED and candidate not in wanted:
+                wanted.append(candidate)
         return wanted[: self._max_models]
 
     def _load_one(self, entry: _Entry) -> None:

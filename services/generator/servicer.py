@@ -1,4 +1,4 @@
-"""GeneratorService on the wire: finds the model, hands the request to its thread, and sends what comes back."""
+"""GeneratorService on the wire: finds the model, hands the request to its thread, sends what comes back."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         self, request: pb.GeneratePostRequest, context: grpc.ServicerContext
     ) -> pb.GeneratePostResponse:
         """A whole post."""
-        raise Unimplemented("GeneratePost is not built yet in this version; use Generate with an empty prompt")
+        raise Unimplemented(
+            "GeneratePost is not built yet in this version; use Generate with an empty prompt"
+        )
 
     def Score(self, request: pb.ScoreRequest, context: grpc.ServicerContext) -> pb.ScoreResponse:
         """How likely a text is."""
@@ -122,14 +124,16 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 )
             return response
 
-    def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
+    def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
+    ) -> pb.ListModelsResponse:
         """A page of the models on the volume."""
         if not 0 <= request.page_size <= MAX_PAGE_SIZE:
             raise InvalidRequest(
                 f"page_size is {request.page_size}; expected 0 (for {DEFAULT_PAGE_SIZE}) to {MAX_PAGE_SIZE}",
                 field="page_size",
             )
-        models = [messages.served_model(status) for status in self._models.list()]
+        models = [messages.served_model(status) for status in self._models.statuses()]
         start = 0
         if request.page_token:
             # The token names the last model of the page before, so that new versions shift nothing.
@@ -147,7 +151,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         self, request: pb.GetServerInfoRequest, context: grpc.ServicerContext
     ) -> pb.GetServerInfoResponse:
         """What is loaded, queued and running."""
-        statuses = self._models.list()
+        statuses = self._models.statuses()
         loops = [status.loaded.loop for status in statuses if status.loaded is not None]
         shown = [s for s in statuses if s.loaded is not None or s.state is State.LOADING]
         return pb.GetServerInfoResponse(
@@ -166,7 +170,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
     def _begin(
         self, request: pb.GenerateRequest, context: grpc.ServicerContext
     ) -> Iterator[tuple[LoadedModel, Generation]]:
-        """Queue a request at its model; its slots are free again when the block is left, however it is left."""
+        """Queue a request at its model; its slots are free again once the block is left."""
         messages.refuse_unbuilt(request)
         version = messages.version_of(request)
         with self._models.use(request.model, version, patience_s=_patience(context)) as model:

@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from services.common.errors import Corrupt, InvalidRequest
 from services.sampling.parameters import SamplingParameters
 
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 
 def sample(
     logits: NDArray[np.float32],
@@ -79,11 +82,24 @@ def warm() -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _sample(  # type: ignore[no-untyped-def]
-    logits, history, num_prompt, bias_ids, biases, excluded,
-    repetition_penalty, presence_penalty, frequency_penalty, no_repeat_ngram,
-    temperature, top_k, top_p, min_p, typical_p, u,
-):  # fmt: skip
+def _sample(
+    logits: NDArray[np.float32],
+    history: NDArray[np.int32],
+    num_prompt: int,
+    bias_ids: NDArray[np.int32],
+    biases: Floats,
+    excluded: NDArray[np.int32],
+    repetition_penalty: float,
+    presence_penalty: float,
+    frequency_penalty: float,
+    no_repeat_ngram: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    typical_p: float,
+    u: float,
+) -> int:
     row = logits.astype(np.float64)
     _penalise(row, history, num_prompt, repetition_penalty, presence_penalty, frequency_penalty)
     for i in range(len(bias_ids)):
@@ -92,7 +108,7 @@ def _sample(  # type: ignore[no-untyped-def]
     for i in range(len(excluded)):
         row[excluded[i]] = -np.inf
 
-    best = np.argmax(row)
+    best = int(np.argmax(row))
     if not row[best] > -np.inf:  # all excluded, or NaN
         return -1
     if temperature == 0.0:
@@ -114,12 +130,19 @@ def _sample(  # type: ignore[no-untyped-def]
     for i in range(len(ids)):
         total += weights[i]
         if total > target:
-            return ids[i]
-    return ids[-1]
+            return int(ids[i])
+    return int(ids[-1])
 
 
 @numba.njit(cache=True, nogil=True)
-def _penalise(row, history, num_prompt, repetition, presence, frequency):  # type: ignore[no-untyped-def]
+def _penalise(
+    row: Floats,
+    history: NDArray[np.int32],
+    num_prompt: int,
+    repetition: float,
+    presence: float,
+    frequency: float,
+) -> None:
     if repetition != 1.0:
         seen = np.zeros(len(row), np.bool_)
         for token_id in history:
@@ -138,7 +161,7 @@ def _penalise(row, history, num_prompt, repetition, presence, frequency):  # typ
 
 
 @numba.njit(cache=True, nogil=True)
-def _exclude_repeats(row, history, n):  # type: ignore[no-untyped-def]
+def _exclude_repeats(row: Floats, history: NDArray[np.int32], n: int) -> None:
     """Forbid each id that once followed the n - 1 ids which are now the last."""
     if n == 0 or len(history) < n:
         return
@@ -154,7 +177,7 @@ def _exclude_repeats(row, history, n):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _top_k(row, k):  # type: ignore[no-untyped-def]
+def _top_k(row: Floats, k: int) -> Ids:
     """Ids of the k greatest, ascending, no -inf: one pass over V with a heap, the worst kept at its root."""
     heap = np.empty(k, np.int64)
     size = 0
@@ -190,12 +213,12 @@ def _top_k(row, k):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _worse(row, a, b):  # type: ignore[no-untyped-def]
+def _worse(row: Floats, a: int, b: int) -> bool:
     return row[a] < row[b] or (row[a] == row[b] and a > b)
 
 
 @numba.njit(cache=True, nogil=True)
-def _top_p(ids, weights, top_p):  # type: ignore[no-untyped-def]
+def _top_p(ids: Ids, weights: Floats, top_p: float) -> tuple[Ids, Floats]:
     """The likeliest tokens up to and with the one that crosses p.
 
     Tokens below (1 - p) / K sum to less than 1 - p, so none of them is needed: only the rest is sorted.
@@ -208,7 +231,7 @@ def _top_p(ids, weights, top_p):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _typical(ids, weights, typical_p):  # type: ignore[no-untyped-def]
+def _typical(ids: Ids, weights: Floats, typical_p: float) -> tuple[Ids, Floats]:
     alive = weights > 0.0  # a weight that underflowed has no surprise
     ids, weights = ids[alive], weights[alive]
     total = weights.sum()
@@ -219,7 +242,7 @@ def _typical(ids, weights, typical_p):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _until(ids, weights, order, mass):  # type: ignore[no-untyped-def]
+def _until(ids: Ids, weights: Floats, order: Ids, mass: float) -> tuple[Ids, Floats]:
     """The shortest beginning of `order` that reaches `mass`, put back in order of id."""
     reached = 0.0
     size = 0
