@@ -9,7 +9,7 @@ import secrets
 
 import numpy as np
 
-from services.sampling.parameters import MAX_SEED
+MAX_SEED = 2**64 - 1
 
 
 def uniform(seed: int, sample: int, position: int) -> float:
@@ -28,4 +28,4 @@ def uniform(seed: int, sample: int, position: int) -> float:
 
 def new_seed() -> int:
     """A seed for a request that named none; below 2**53, so that it survives JSON."""
-    return secrets.randbelow(min(MAX_SEED, 2**53))
+    return secrets.randbelow(2**53)

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import InvalidRequest
+from services.common.errors import Corrupt, InvalidRequest
 from services.sampling.parameters import SamplingParameters
 
 
@@ -42,26 +42,29 @@ def sample(
 
     Raises:
         InvalidRequest: nothing is left to draw, because exclusions cover the vocabulary.
+        Corrupt: a logit is not a number.
     """
-    token_id = _sample(
+    token_id = _sample(  # exact types: each new combination would be compiled anew
         np.ascontiguousarray(logits, dtype=np.float32),
         np.asarray(history, dtype=np.int32),
         num_prompt,
         np.array([token_id for token_id, _ in parameters.logit_bias], dtype=np.int32),
         np.array([bias for _, bias in parameters.logit_bias], dtype=np.float64),
         np.asarray(excluded, dtype=np.int32),
-        parameters.repetition_penalty,
-        parameters.presence_penalty,
-        parameters.frequency_penalty,
+        float(parameters.repetition_penalty),
+        float(parameters.presence_penalty),
+        float(parameters.frequency_penalty),
         parameters.no_repeat_ngram,
-        parameters.temperature,
+        float(parameters.temperature),
         parameters.top_k,
-        parameters.top_p,
-        parameters.min_p,
-        parameters.typical_p,
-        u,
+        float(parameters.top_p),
+        float(parameters.min_p),
+        float(parameters.typical_p),
+        float(u),
     )
     if token_id < 0:
+        if np.isnan(logits).any():
+            raise Corrupt("the model's logits are not numbers: its weights are damaged; publish it anew")
         raise InvalidRequest(
             f"no token is left to draw after {len(history)} ids: the exclusions cover the vocabulary of "
             f"{len(logits)}; raise sampling.no_repeat_ngram or ask for fewer tokens",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.common.errors import InvalidRequest
+from services.common.errors import Corrupt, InvalidRequest
 from services.sampling import reference, rules
 from services.sampling.draw import uniform
 from services.sampling.parameters import SamplingParameters
@@ -57,7 +57,7 @@ def _row(generator: np.random.Generator, size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_the_compiled_rules_equal_the_reference(rule: dict[str, Any]) -> None:
-    parameters = SamplingParameters(**rule)
+    parameters = SamplingParameters(**{"top_k": 0} | rule)
     generator = np.random.default_rng(0)
 
     for _ in range(100):
@@ -76,7 +76,7 @@ def test_the_compiled_rules_equal_the_reference(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_equal_logits_are_ranked_by_id_in_both(rule: dict[str, Any]) -> None:
-    parameters = SamplingParameters(**rule)
+    parameters = SamplingParameters(**{"top_k": 0} | rule)
     generator = np.random.default_rng(1)
 
     for _ in range(50):
@@ -90,7 +90,7 @@ def test_equal_logits_are_ranked_by_id_in_both(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", [{"top_k": 40}, {"top_p": 0.9}, {"typical_p": 0.9}, {"min_p": 0.1}], ids=str)
 def test_the_compiled_rules_equal_the_reference_on_a_whole_vocabulary(rule: dict[str, Any]) -> None:
-    parameters = SamplingParameters(**rule)
+    parameters = SamplingParameters(**{"top_k": 0} | rule)
     generator = np.random.default_rng(2)
 
     for _ in range(5):
@@ -108,7 +108,7 @@ CHI_SQUARE = [0, 15.14, 18.42, 21.11, 23.51, 25.74, 27.86, 29.88, 31.83, 33.72, 
     ids=str,
 )
 def test_draws_follow_the_reference_distribution(rule: dict[str, Any]) -> None:
-    parameters = SamplingParameters(**rule)
+    parameters = SamplingParameters(**{"top_k": 0} | rule)
     logits = _row(np.random.default_rng(3), 12) / 2
     history = [0, 3, 1, 3, 0]
     draws = 20_000
@@ -180,6 +180,11 @@ def test_excluded_ids_are_not_drawn() -> None:
 def test_nothing_left_to_draw_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="no token is left"):
         rules.sample(np.zeros(3, np.float32), SamplingParameters(no_repeat_ngram=1), [0, 1, 2], 0.5)
+
+
+def test_logits_that_are_not_numbers_are_refused() -> None:
+    with pytest.raises(Corrupt):
+        rules.sample(np.array([0.0, np.nan, 1.0], np.float32), SamplingParameters(), [], 0.5)
 
 
 def test_the_logits_are_not_changed() -> None:
