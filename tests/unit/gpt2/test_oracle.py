@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 import torch
 import transformers
+from transformers.initialization import no_init_weights
 
 from services.gpt2.config import SIZES, GPT2Config
 from services.gpt2.model import forward, init_params, loss
@@ -40,20 +41,25 @@ def oracle(
     config: GPT2Config, params: Mapping[str, np.ndarray], ids: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Logits after all but the last id, and the loss gradient by OpenAI's names."""
-    model = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(
-            vocab_size=config.n_vocab,
-            n_positions=config.n_ctx,
-            n_embd=config.n_embd,
-            n_head=config.n_head,
-            n_layer=config.n_layer,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=0,
-            eos_token_id=0,
+    torch.set_num_threads(
+        1
+    )  # its threads and TensorFlow's wait for each other busily: 5 times slower with two
+    with no_init_weights():
+        model = transformers.GPT2LMHeadModel(
+            transformers.GPT2Config(
+                vocab_size=config.n_vocab,
+                n_positions=config.n_ctx,
+                n_embd=config.n_embd,
+                n_head=config.n_head,
+                n_layer=config.n_layer,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                bos_token_id=0,
+                eos_token_id=0,
+            )
         )
-    )
+    model.tie_weights()
     arrays = dict(model.named_parameters())
     with torch.no_grad():
         for name, value in params.items():
