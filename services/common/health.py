@@ -1,4 +1,7 @@
-"""`python -m services.common.health HOST:PORT`: exit 0 if the service there is SERVING. For HEALTHCHECK and scripts."""
+"""`python -m services.common.health HOST:PORT`: exit 0 if the service there is SERVING.
+
+For an image's HEALTHCHECK and for scripts.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ TIMEOUT_S = 3.0
 
 
 def is_serving(address: str, service: str = "", timeout_s: float = TIMEOUT_S) -> bool:
-    """Ask the standard health service at `host:port` about `service`; False when it does not answer in time."""
+    """Ask the health service at `host:port` about `service`; False when it does not answer in time."""
     with grpc.insecure_channel(address) as channel:
         try:
             request = health_pb2.HealthCheckRequest(service=service)

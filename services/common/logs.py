@@ -22,9 +22,8 @@ class _TextFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        line = (
-            f"{_timestamp(record)} {record.levelname} {self._service} [{request_id.get()}] {record.getMessage()}"
-        )
+        head = f"{_timestamp(record)} {record.levelname} {self._service} [{request_id.get()}]"
+        line = f"{head} {record.getMessage()}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -1,7 +1,8 @@
 """The gRPC server and channels that every service uses.
 
-A handler raises the errors of errors.py; one interceptor turns them into statuses with google.rpc details, for all
-four kinds of handler. Anything else that escapes is INTERNAL with the request's id, its traceback in the log alone.
+A handler raises the errors of errors.py; one interceptor turns them into statuses with google.rpc details,
+for all four kinds of handler. Anything else that escapes is INTERNAL with the request's id, its traceback in
+the log alone.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class _Interceptor(grpc.ServerInterceptor):  # type: ignore[misc]
             started = time.monotonic()
             try:
                 return inner(request, context)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (nothing may escape unexplained)
                 fail(method, error, context)
             finally:
                 self._observe(method, _code_name(context), time.monotonic() - started)
@@ -127,7 +128,7 @@ class _Interceptor(grpc.ServerInterceptor):  # type: ignore[misc]
                 yield from inner(request, context)
             except GeneratorExit:
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (nothing may escape unexplained)
                 fail(method, error, context)
             finally:
                 self._observe(method, _code_name(context), time.monotonic() - started)
@@ -284,4 +285,6 @@ class _RequestIdInterceptor(
 def channel(address: str) -> grpc.Channel:
     """A channel to `host:port` that reconnects, keeps alive and hands on request ids. Close it when done."""
     split_address(address)
-    return grpc.intercept_channel(grpc.insecure_channel(address, options=CHANNEL_OPTIONS), _RequestIdInterceptor())
+    return grpc.intercept_channel(
+        grpc.insecure_channel(address, options=CHANNEL_OPTIONS), _RequestIdInterceptor()
+    )

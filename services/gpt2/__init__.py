@@ -1,0 +1,9 @@
+"""GPT-2 as pure functions over a dict of arrays that carry OpenAI's variable names.
+
+    config.py      the five numbers that make a GPT-2, and every array's shape
+    model.py       forward pass, loss, fresh weights
+    cache.py       the same forward pass over a key-value cache: what generation runs
+    checkpoint.py  OpenAI's folder layout in and out
+
+Shared by trainer and generator. Knows neither grpc, protos nor settings.
+"""
