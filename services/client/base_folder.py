@@ -1,4 +1,4 @@
-"""Sends a base model in OpenAI's layout to the trainer: `checkpoint`, weights, `hparams.json` and the vocabulary."""
+"""Sends a base model in OpenAI's layout to the trainer: `checkpoint`, weights, `hparams.json`, vocabulary."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def layout_files(folder: Path) -> list[Path]:
     weights = {path: match["prefix"] for path in files if (match := _WEIGHTS.fullmatch(path.name))}
     if not weights:
         raise InvalidRequest(
-            f"{folder} holds no weights; OpenAI's layout has model.ckpt.index and model.ckpt.data-00000-of-00001",
+            f"{folder} holds no weights; OpenAI's layout has model.ckpt.index and model.ckpt.data-*",
             field="file",
         )
     named = _named_checkpoint(folder / "checkpoint")
@@ -82,7 +82,9 @@ def _messages(
 def _named_checkpoint(file: Path) -> str:
     """The prefix that TensorFlow's `checkpoint` file names, without folders; empty when there is none."""
     try:
-        match = re.search(r'^model_checkpoint_path:\s*"([^"]*)"', file.read_text(errors="replace"), re.MULTILINE)
+        match = re.search(
+            r'^model_checkpoint_path:\s*"([^"]*)"', file.read_text(errors="replace"), re.MULTILINE
+        )
     except OSError:
         return ""
     return match[1].rpartition("/")[2] if match else ""

@@ -3,21 +3,22 @@
     connection.trainer.GetRun(trainer_pb2.GetRunRequest(run="run1"))
     connection.trainer.WatchRun(request, timeout_s=3600)       # an iterator; closing it cancels the call
 
-Every call raises the errors of services/common/errors.py, never grpc.RpcError. Safe to use from several threads.
-Make it after a fork, not before.
+Every call raises the errors of services/common/errors.py, never grpc.RpcError. Safe to use from several
+threads. Make it after a fork, not before.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
 from protos import corpus_pb2_grpc, generator_pb2_grpc, tokenizer_pb2_grpc, trainer_pb2_grpc
-from services.client import statuses
+from services.client import background, statuses
 from services.common import rpc
 from services.common.settings import CommonSettings
 
@@ -33,7 +34,7 @@ _STUBS: dict[str, Callable[[grpc.Channel], Any]] = {
 
 
 class Service:
-    """One service: its rpcs are attributes, called as `service.Rpc(request, timeout_s=…, wait_for_ready=…)`."""
+    """One service: its rpcs are attributes, called `service.Rpc(request, timeout_s=…, wait_for_ready=…)`."""
 
     def __init__(self, name: str, address: str) -> None:
         try:
@@ -53,10 +54,11 @@ class Service:
         streams = isinstance(method, grpc.UnaryStreamMultiCallable | grpc.StreamStreamMultiCallable)
 
         def call(request: Any, *, timeout_s: float = CALL_S, wait_for_ready: bool = False) -> Any:
+            ask = partial(method, request, timeout=timeout_s, wait_for_ready=wait_for_ready)
             if streams:
-                return self._stream(method(request, timeout=timeout_s, wait_for_ready=wait_for_ready))
+                return self._stream(ask)
             try:
-                return method(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+                return background.call(ask)
             except grpc.RpcError as error:
                 raise statuses.readable(error, self.name, self.address) from error
 
@@ -69,13 +71,11 @@ class Service:
                 self._stub = _STUBS[self.name](self._channel)
             return self._stub
 
-    def _stream(self, call: Any) -> Iterator[Any]:
+    def _stream(self, ask: Callable[[], Any]) -> Iterator[Any]:
         try:
-            yield from call
+            yield from background.stream(ask)
         except grpc.RpcError as error:
             raise statuses.readable(error, self.name, self.address) from error
-        finally:
-            call.cancel()
 
     def close(self) -> None:
         """Close the channel; calls under way end."""

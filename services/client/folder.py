@@ -1,8 +1,8 @@
 """A folder of posts on the caller's disk: which files are posts, and why the others are not.
 
-In: paths of folders and files. Out: posts in order of path, and what was left out with the reason. Hidden files
-and folders are ignored without a word. Nothing outside a given folder is ever read, and only regular files are opened.
-Knows nothing of what a post means; the corpus service decides that.
+In: paths of folders and files. Out: posts in order of path, and what was left out with the reason. Hidden
+files and folders are ignored without a word. Nothing outside a given folder is ever read, and only regular
+files are opened. Knows nothing of what a post means; the corpus service decides that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_POST_BYTES = 8 << 20  # the corpus service's limit per post
 
 @dataclass(frozen=True, slots=True)
 class PostFile:
-    """A file to send: its path relative to the folder with `/` between parts, where it lies, size, time of change."""
+    """A file to send. `path` is relative to the folder, with `/` between parts; `file` is where it lies."""
 
     path: str
     file: Path

@@ -1,7 +1,7 @@
 """The library's face: one object whose methods are what a person does with Nonesuch.
 
-Methods return the messages of protos/*.proto, whose comments say what each field means, and raise the errors of
-services/common/errors.py.
+Methods return the messages of protos/*.proto, whose comments say what each field means, and raise the errors
+of services/common/errors.py.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Nonesuch:
         prune: bool = False,
         on_progress: Progress = silent,
     ) -> corpus_pb2.ImportReport:
-        """Bring folders and files of posts into a corpus and return the report of what went in and what did not.
+        """Bring folders and files of posts into a corpus; return what went in and what did not.
 
         Args:
             prune: remove the corpus's posts that are not among them.
@@ -64,7 +64,7 @@ class Nonesuch:
         on_progress: Progress = silent,
         **run_settings: Any,
     ) -> trainer_pb2.Run:
-        """Start a run, or go on with one that was stopped, building what it lacks; return without waiting for it.
+        """Start a run, or go on with one that was stopped, building what it lacks; do not wait for it.
 
         Args:
             run_settings: fields of RunSettings by name, such as `steps=600`.
@@ -87,7 +87,7 @@ class Nonesuch:
         cursor: int = 0,
         on_break: Callable[[NonesuchError], None] = watching.say_nothing,
     ) -> Iterator[trainer_pb2.RunUpdate]:
-        """Yield what happens in a run until it ends, over broken connections; `cursor` is the last update seen."""
+        """Yield what happens in a run until it ends, over broken connections, after `cursor`."""
         return watching.watch_run(self.connection, run, cursor=cursor, on_break=on_break)
 
     def wait(self, run: str = preparing.DEFAULT_RUN) -> trainer_pb2.Run:
@@ -129,7 +129,9 @@ class Nonesuch:
             request.base = base
         else:
             request.checkpoint.CopyFrom(trainer_pb2.CheckpointSource(run=run, step=step))
-        version: trainer_pb2.ModelVersion = self.connection.trainer.PublishModel(request, timeout_s=PUBLISH_S).version
+        version: trainer_pb2.ModelVersion = self.connection.trainer.PublishModel(
+            request, timeout_s=PUBLISH_S
+        ).version
         return version
 
     def models(self) -> Iterator[trainer_pb2.Model]:
@@ -149,7 +151,9 @@ class Nonesuch:
         request = writing.make_request(prompt, model=model, **options)
         return writing.patiently(lambda: writing.generate(self.connection, request), patience_s)
 
-    def stream(self, prompt: str = "", *, model: str = "", **options: Any) -> Iterator[generator_pb2.GenerateDelta]:
+    def stream(
+        self, prompt: str = "", *, model: str = "", **options: Any
+    ) -> Iterator[generator_pb2.GenerateDelta]:
         """Ask for samples piece by piece. Closing the iterator ends the writing."""
         return writing.stream(self.connection, writing.make_request(prompt, model=model, **options))
 

@@ -1,6 +1,7 @@
 """A generated text as a post: the header that models learn to write, apart from the body, and as Markdown.
 
-Header format `header-v1`: lines `title: …`, `tags: a, b`, `date: YYYY-MM-DD`, those that exist, then a blank line.
+Header format `header-v1`: lines `title: …`, `tags: a, b`, `date: YYYY-MM-DD`, those that exist, then a blank
+line.
 """
 
 from __future__ import annotations

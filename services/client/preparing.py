@@ -1,7 +1,7 @@
 """Builds whatever a run lacks: base -> vocabulary -> snapshot of the corpus -> dataset. Then starts the run.
 
-Shared by `nonesuch train`, the library and the admin page. Doing it twice costs nothing: the same inputs are the
-same snapshot and the same dataset.
+Shared by `nonesuch train`, the library and the admin page. Doing it twice costs nothing: the same inputs are
+the same snapshot and the same dataset.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SNAPSHOT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run that was started: the run, whether it goes on from before, and a sentence worth telling, or none."""
+    """A run that was started, whether it goes on from before, and a sentence worth telling or none."""
 
     run: trainer_pb2.Run
     resumed: bool
@@ -83,7 +83,9 @@ def build_dataset(
         dataset = state
     if dataset.state != tokenizer_pb2.DATASET_STATE_SUCCEEDED:
         reason = dataset.error or "it was cancelled; build it again"
-        raise FailedPrecondition(f"dataset {dataset.id} could not be built: {reason}", metadata={"dataset": dataset.id})
+        raise FailedPrecondition(
+            f"dataset {dataset.id} could not be built: {reason}", metadata={"dataset": dataset.id}
+        )
     return dataset
 
 
@@ -92,7 +94,7 @@ def dataset_for_base(
 ) -> tokenizer_pb2.Dataset:
     """Build the dataset that a run from this base on this corpus needs.
 
-    A fresh base learns with a vocabulary of its own size trained on the corpus; any other with the one it has.
+    A fresh base learns with a vocabulary of its size, trained on the corpus; any other with the one it has.
     """
     base = find_base(connection, base_name)
     vocabulary = base.vocabulary_size if base.fresh else base.name
@@ -128,7 +130,9 @@ def start_run(
     known = _existing(connection, run)
     if known is None:
         if not dataset:
-            dataset = dataset_for_base(connection, base or DEFAULT_BASE, corpus or DEFAULT_CORPUS, on_progress).id
+            dataset = dataset_for_base(
+                connection, base or DEFAULT_BASE, corpus or DEFAULT_CORPUS, on_progress
+            ).id
     elif not dataset and not fresh:
         learned_from = _dataset_or_none(connection, known.dataset)
         if learned_from is not None and corpus not in ("", learned_from.corpus):
@@ -163,7 +167,7 @@ def _dataset_or_none(connection: Connection, dataset: str) -> tokenizer_pb2.Data
 
 
 def _has_changed(connection: Connection, dataset: tokenizer_pb2.Dataset) -> bool:
-    """Whether the corpus is no longer what the dataset was built from. A corpus that is gone has not changed."""
+    """Whether the corpus is no longer what the dataset was built from; one that is gone has not changed."""
     try:
         request = corpus_pb2.CreateSnapshotRequest(corpus=dataset.corpus)
         snapshot = connection.corpus.CreateSnapshot(request, timeout_s=SNAPSHOT_S).snapshot

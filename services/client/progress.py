@@ -1,4 +1,4 @@
-"""How long work tells how far it is: a function of stage, done and total. It may be called from another thread."""
+"""How long work tells how far it is: a function of stage, done and total, called from any thread."""
 
 from __future__ import annotations
 

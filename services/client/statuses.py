@@ -1,7 +1,8 @@
 """What came back over the wire, as an error of services/common/errors.py with words that a person can act on.
 
 In: the grpc.RpcError of a call. Out: the error whose status it carries, with the google.rpc details
-(BadRequest, RetryInfo, ErrorInfo) as its attributes. Knows the names and addresses of services, nothing of rpcs.
+(BadRequest, RetryInfo, ErrorInfo) as its attributes. Knows the names and addresses of services, nothing of
+rpcs.
 """
 
 from __future__ import annotations
@@ -67,12 +68,14 @@ def readable(error: grpc.RpcError, service: str, address: str) -> NonesuchError:
         )
     if code == "UNAVAILABLE" and not _was_answered(error):
         return Unavailable(
-            f"the {service} does not answer at {address}; start the services with `make run` or `docker compose up`, "
-            f"or say where it is in NONESUCH_{service.upper()}_ADDRESS",
+            f"the {service} does not answer at {address}; start the services with `make run` or "
+            f"`docker compose up`, or say where it is in NONESUCH_{service.upper()}_ADDRESS",
             reason=UNREACHABLE,
         )
     if code == "UNIMPLEMENTED" and not _was_answered(error):
-        message = f"the {service} at {address} does not know this call; it is older than this client: update it"
+        message = (
+            f"the {service} at {address} does not know this call; it is older than this client: update it"
+        )
     facts = _details(error)
     kind = _CLASSES.get(code, NonesuchError)
     return kind(

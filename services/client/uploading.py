@@ -40,7 +40,8 @@ def upload(
     """
     if prune and not found.posts:
         raise InvalidRequest(
-            "no post was found, and pruning would remove every post of the corpus; check the folder", field="prune"
+            "no post was found, and pruning would remove every post of the corpus; check the folder",
+            field="prune",
         )
     needed, unreadable = _needed(connection, found, corpus, on_progress)
     total = sum(post.size_bytes for post in needed)
@@ -88,7 +89,7 @@ def _messages(
     total: int,
     on_progress: Progress,
 ) -> Iterator[corpus_pb2.UploadPostsRequest]:
-    """The stream of an upload: header, then files and chunks, then what was left out. Runs in grpc's thread."""
+    """The stream of an upload: header, files and chunks, what was left out. Runs in grpc's thread."""
     yield corpus_pb2.UploadPostsRequest(header=header)
     done = 0
     for post in posts:

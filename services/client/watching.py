@@ -78,7 +78,9 @@ def watch_dataset(
 
     def open_stream() -> Iterator[tokenizer_pb2.Dataset]:
         request = tokenizer_pb2.WatchDatasetRequest(dataset=dataset)
-        states: Iterator[tokenizer_pb2.Dataset] = connection.tokenizer.WatchDataset(request, timeout_s=STREAM_S)
+        states: Iterator[tokenizer_pb2.Dataset] = connection.tokenizer.WatchDataset(
+            request, timeout_s=STREAM_S
+        )
         return states
 
     for state in _unbroken(open_stream, patience_s, on_break):

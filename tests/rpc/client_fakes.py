@@ -26,7 +26,8 @@ from services.common.errors import (
     Unavailable,
 )
 
-POST_TEXT = "title: The heron\ntags: birds, water\ndate: 2019-09-01\n\nIt stood there all day.\n\nNobody asked it why."
+HEADER = "title: The heron\ntags: birds, water\ndate: 2019-09-01"
+POST_TEXT = f"{HEADER}\n\nIt stood there all day.\n\nNobody asked it why."
 WAIT_S = 10.0
 
 
@@ -94,7 +95,12 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
 
     def _post(self, corpus, path):
         return corpus_pb2.Post(
-            id=f"{corpus}/{path}", path=path, title=f"Title of {path}", num_words=3, included=True, date="2019-09-01"
+            id=f"{corpus}/{path}",
+            path=path,
+            title=f"Title of {path}",
+            num_words=3,
+            included=True,
+            date="2019-09-01",
         )
 
     def ListPosts(self, request, context):
@@ -125,7 +131,9 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
         if not held:
             raise FailedPrecondition(f"corpus {request.corpus!r} holds no document; add posts first")
         digest = hashlib.sha256(repr(sorted(held.items())).encode()).hexdigest()
-        return corpus_pb2.CreateSnapshotResponse(snapshot=corpus_pb2.Snapshot(corpus=request.corpus, digest=digest))
+        return corpus_pb2.CreateSnapshotResponse(
+            snapshot=corpus_pb2.Snapshot(corpus=request.corpus, digest=digest)
+        )
 
 
 class FakeTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
@@ -201,7 +209,9 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
 
     def __init__(self):
         self.bases = [
-            trainer_pb2.Base(name="nano", fresh=True, vocabulary_size=2048, num_layers=4, width=128, context=256),
+            trainer_pb2.Base(
+                name="nano", fresh=True, vocabulary_size=2048, num_layers=4, width=128, context=256
+            ),
             trainer_pb2.Base(name="micro", fresh=True, vocabulary_size=4096),
             trainer_pb2.Base(name="124M", vocabulary_size=50257),
         ]
@@ -293,6 +303,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         deadline = time.monotonic() + WAIT_S
         while self.hold and not self.stopped.is_set() and context.is_active() and time.monotonic() < deadline:
             self.stopped.wait(0.01)
+        if not context.is_active():
+            return
         run.state = trainer_pb2.RUN_STATE_CANCELLED if self.stopped.is_set() else self.end_state
         run.checkpoint_step = run.step
         yield trainer_pb2.RunUpdate(cursor=len(self.script) + 1, run=run)
@@ -320,7 +332,9 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         return trainer_pb2.DeleteRunResponse()
 
     def ListCheckpoints(self, request, context):
-        entries = [trainer_pb2.Checkpoint(run=request.run, step=step, size_bytes=2048) for step in self.checkpoints]
+        entries = [
+            trainer_pb2.Checkpoint(run=request.run, step=step, size_bytes=2048) for step in self.checkpoints
+        ]
         self._run(request.run)
         return _page(entries, request, trainer_pb2.ListCheckpointsResponse, "checkpoints")
 
@@ -353,13 +367,17 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         return trainer_pb2.PublishModelResponse(version=version)
 
     def ListModels(self, request, context):
-        entries = [trainer_pb2.Model(name=name, versions=versions) for name, versions in sorted(self.models.items())]
+        entries = [
+            trainer_pb2.Model(name=name, versions=versions) for name, versions in sorted(self.models.items())
+        ]
         return _page(entries, request, trainer_pb2.ListModelsResponse, "models")
 
     def RollbackModel(self, request, context):
         versions = self.models[request.model]
         if len(versions) == 1:
-            raise FailedPrecondition(f"model {request.model!r} has one version only; delete the model instead")
+            raise FailedPrecondition(
+                f"model {request.model!r} has one version only; delete the model instead"
+            )
         versions.pop(0)
         return trainer_pb2.RollbackModelResponse(version=versions[0])
 
@@ -367,7 +385,9 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         if request.model not in self.models:
             raise NotFound(f"no model {request.model!r}")
         if request.HasField("version"):
-            self.models[request.model] = [v for v in self.models[request.model] if v.version != request.version]
+            self.models[request.model] = [
+                v for v in self.models[request.model] if v.version != request.version
+            ]
         else:
             del self.models[request.model]
         return trainer_pb2.DeleteModelResponse()

@@ -33,7 +33,9 @@ def metrics_line(metrics: trainer_pb2.Metrics) -> str:
     >>> metrics_line(trainer_pb2.Metrics(step=3, seconds=1.5, loss=7.25, average_loss=7.5))
     '[3 | 1.50] loss=7.25 avg=7.50'
     """
-    return f"[{metrics.step} | {metrics.seconds:2.2f}] loss={metrics.loss:2.2f} avg={metrics.average_loss:2.2f}"
+    return (
+        f"[{metrics.step} | {metrics.seconds:2.2f}] loss={metrics.loss:2.2f} avg={metrics.average_loss:2.2f}"
+    )
 
 
 def follow(updates: Iterable[trainer_pb2.RunUpdate], *, after_step: int, as_json: bool) -> trainer_pb2.Run:
@@ -83,7 +85,9 @@ def _print(update: trainer_pb2.RunUpdate, kind: str) -> None:
     elif kind == "sample":
         terminal.print_post(update.sample.text, title=f"sample {update.sample.index}")
     elif kind == "checkpoint":
-        terminal.say(f"[{update.checkpoint.step}] saved checkpoint ({terminal.size(update.checkpoint.size_bytes)})")
+        terminal.say(
+            f"[{update.checkpoint.step}] saved checkpoint ({terminal.size(update.checkpoint.size_bytes)})"
+        )
     elif kind == "event":
         terminal.say(f"[{update.event.step}] {update.event.message}")
 

@@ -50,7 +50,12 @@ def _biases(context: click.Context, parameter: click.Parameter, values: tuple[st
 _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("max_new_tokens", "--length", int, "Most tokens to write.  [default: what the context leaves]"),
     ("min_new_tokens", "--min-length", int, "Fewest tokens to write."),
-    ("temperature", "--temperature", float, "Above 1 is wilder, below 1 tamer, 0 always the likeliest.  [default: 1]"),
+    (
+        "temperature",
+        "--temperature",
+        float,
+        "Above 1 is wilder, below 1 tamer, 0 always the likeliest.  [default: 1]",
+    ),
     ("top_k", "--top-k", int, "Choose among the K likeliest tokens; 0 among all.  [default: 40]"),
     ("top_p", "--top-p", float, "Choose among the likeliest tokens that make up P.  [default: 1]"),
     ("min_p", "--min-p", float, "Drop tokens less likely than P times the likeliest."),
@@ -63,7 +68,12 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("best_of", "--best-of", int, "Write this many and keep the likeliest."),
     ("slide_keep", "--slide-keep", int, "Tokens of the prompt that stay when sliding."),
     ("logprobs", "--logprobs", int, "With --json: log-probabilities, and so many alternatives."),
-    ("max_verbatim_tokens", "--max-verbatim-tokens", int, "Longest run of tokens that may stand in the corpus."),
+    (
+        "max_verbatim_tokens",
+        "--max-verbatim-tokens",
+        int,
+        "Longest run of tokens that may stand in the corpus.",
+    ),
 )
 
 
@@ -75,15 +85,25 @@ def _parameter_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(short_help="Write new posts, or go on from a prompt.")
 @click.argument("prompt", required=False)
-@click.option("-n", "num_samples", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to write.")
+@click.option(
+    "-n", "num_samples", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to write."
+)
 @click.option("--forever", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--interactive", is_flag=True, help="Ask for a prompt, write, and ask again.")
 @click.option("--stream", "as_stream", is_flag=True, help="Print the text while it is written.")
-@click.option("--model", default="", metavar="NAME[@VERSION]", help="Which model.  [default: the one published last]")
+@click.option(
+    "--model", default="", metavar="NAME[@VERSION]", help="Which model.  [default: the one published last]"
+)
 @_parameter_options
-@click.option("--stop", multiple=True, metavar="TEXT", help="End the sample before this text. May be repeated.")
-@click.option("--stop-id", "stop_ids", multiple=True, type=int, metavar="ID", help="End the sample at this token id.")
-@click.option("--logit-bias", multiple=True, metavar="ID=VALUE", callback=_biases, help="Added to a token's logit.")
+@click.option(
+    "--stop", multiple=True, metavar="TEXT", help="End the sample before this text. May be repeated."
+)
+@click.option(
+    "--stop-id", "stop_ids", multiple=True, type=int, metavar="ID", help="End the sample at this token id."
+)
+@click.option(
+    "--logit-bias", multiple=True, metavar="ID=VALUE", callback=_biases, help="Added to a token's logit."
+)
 @click.option("--ignore-end-of-text", is_flag=True, help="Never end a sample by itself.")
 @click.option("--slide", is_flag=True, help="Go on when the context is full, forgetting the oldest half.")
 @click.option("--echo", is_flag=True, help="Begin the text with the prompt.")
@@ -134,7 +154,13 @@ class _Writer:
     """Writes one round of samples and prints it."""
 
     def __init__(
-        self, nonesuch: Nonesuch, request: generator_pb2.GenerateRequest, *, as_stream: bool, as_json: bool, wait: bool
+        self,
+        nonesuch: Nonesuch,
+        request: generator_pb2.GenerateRequest,
+        *,
+        as_stream: bool,
+        as_json: bool,
+        wait: bool,
     ) -> None:
         self.request = request
         self.patience_s = WAIT_S if wait else MODEL_PATIENCE_S
@@ -166,7 +192,9 @@ class _Writer:
         """The whole response. On a terminal it is streamed, so that a bar can show how far it is."""
         if self._as_json or self.request.HasField("best_of") or not terminal.err().is_terminal:
             return writing.patiently(
-                lambda: writing.generate(self._connection, self.request), self.patience_s, until_published=self._wait
+                lambda: writing.generate(self._connection, self.request),
+                self.patience_s,
+                until_published=self._wait,
             )
         with terminal.progress() as on_progress:
             return writing.collect(self._begin(), lambda done, total: on_progress("writing", done, total))
@@ -182,7 +210,7 @@ class _Writer:
         return writing.patiently(attempt, self.patience_s, until_published=self._wait)
 
     def _print_stream(self, deltas: Iterator[generator_pb2.GenerateDelta]) -> None:
-        """Print deltas as they come. Of several samples one is shown at a time; the others are kept till their turn."""
+        """Print deltas as they come. Of several samples one is shown at a time; the others wait."""
         if self._as_json:
             for delta in deltas:
                 terminal.print_json_line(delta)

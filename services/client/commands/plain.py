@@ -1,8 +1,8 @@
 """A protobuf message as plain values that JSON can hold.
 
-Unlike protobuf's own JSON: field names as in the protos, 64-bit numbers as numbers, enum values without their prefix
-(`SUCCEEDED`), durations as seconds, timestamps as RFC 3339, bytes as text (U+FFFD for what is not UTF-8). Fields
-whose absence has a meaning are left out when unset; all others are always there.
+Unlike protobuf's own JSON: field names as in the protos, 64-bit numbers as numbers, enum values without their
+prefix (`SUCCEEDED`), durations as seconds, timestamps as RFC 3339, bytes as text (U+FFFD where not UTF-8).
+Fields whose absence has a meaning are left out when unset; all others are always there.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def posts() -> None:
 def add(nonesuch: Nonesuch, paths: tuple[Path, ...], corpus: str, prune: bool, as_json: bool) -> None:
     """Bring in folders of posts, or single posts.
 
-    Only what is new or changed is sent. Hidden files are ignored; what is no post is left out, with the reason.
+    Only what is new or changed is sent. Hidden files are ignored; what is no post is left out, and you are
+    told why.
     """
     with terminal.progress() as on_progress:
         report = nonesuch.add_posts(*paths, corpus=corpus, prune=prune, on_progress=on_progress)
@@ -57,10 +58,15 @@ def add(nonesuch: Nonesuch, paths: tuple[Path, ...], corpus: str, prune: bool, a
     terminal.say(f"posts: {', '.join(parts) or 'none'}")
     _print_reasons("left out", report.skipped)
     _print_reasons("mended", report.notes)
-    documents, words = terminal.count(report.num_documents, "document"), terminal.count(report.num_words, "word")
+    documents, words = (
+        terminal.count(report.num_documents, "document"),
+        terminal.count(report.num_words, "word"),
+    )
     terminal.say(f"corpus {report.corpus}: {documents}, {words}")
     if not report.num_documents:
-        raise NonesuchError("the corpus holds no document, so there is nothing to learn from; add a folder of posts")
+        raise NonesuchError(
+            "the corpus holds no document, so there is nothing to learn from; add a folder of posts"
+        )
 
 
 def _print_reasons(heading: str, reasons: Iterable[corpus_pb2.PostReason]) -> None:
@@ -70,7 +76,9 @@ def _print_reasons(heading: str, reasons: Iterable[corpus_pb2.PostReason]) -> No
     for entry in listed[:MAX_LISTED]:
         terminal.say(f"  {heading}: {entry.path}: {entry.reason.message}")
     if len(listed) > MAX_LISTED:
-        terminal.say(f"  {heading}: {terminal.count(len(listed) - MAX_LISTED, 'more post')}; --json lists them all")
+        terminal.say(
+            f"  {heading}: {terminal.count(len(listed) - MAX_LISTED, 'more post')}; --json lists them all"
+        )
     if others:
         kinds = Counter(PurePosixPath(entry.path).suffix or "no suffix" for entry in others)
         names = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5))
@@ -103,7 +111,9 @@ def _state(post: corpus_pb2.Post) -> str:
 @posts.command()
 @click.argument("path")
 @corpus_option
-@click.option("--source", is_flag=True, help="Print the author's file, byte for byte, instead of the document.")
+@click.option(
+    "--source", is_flag=True, help="Print the author's file, byte for byte, instead of the document."
+)
 @terminal.json_option
 @click.pass_obj
 def show(nonesuch: Nonesuch, path: str, corpus: str, source: bool, as_json: bool) -> None:

@@ -70,11 +70,16 @@ def show(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
             ("queue", f"place {found.queue_position}" if found.queue_position else ""),
             ("step", f"{found.step:,} of {found.settings.steps:,}"),
             ("checkpoint", f"step {found.checkpoint_step:,}" if found.checkpoint_step else ""),
-            ("loss", f"{measured.loss:.3f}, average {measured.average_loss:.3f}" if found.HasField("metrics") else ""),
+            (
+                "loss",
+                f"{measured.loss:.3f}, average {measured.average_loss:.3f}"
+                if found.HasField("metrics")
+                else "",
+            ),
             ("speed", f"{measured.tokens_per_second:,.0f} tokens/s" if found.HasField("metrics") else ""),
             (
                 "validation",
-                f"loss {held_out.loss:.3f}, {held_out.bits_per_byte:.3f} bits per byte at step {held_out.step:,}"
+                f"loss {held_out.loss:.3f}, {held_out.bits_per_byte:.3f} bits/byte at step {held_out.step:,}"
                 if found.HasField("validation")
                 else "",
             ),
@@ -89,7 +94,9 @@ def show(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run")
-@click.option("--all", "everything", is_flag=True, help="Print the whole history first, not the last steps only.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Print the whole history first, not the last steps only."
+)
 @click.option("--cursor", default=0, type=click.IntRange(min=0), help="With --json: begin after this update.")
 @terminal.json_option
 @click.pass_obj
@@ -98,7 +105,9 @@ def watch(nonesuch: Nonesuch, run: str, everything: bool, cursor: int, as_json: 
     known = nonesuch.run(run)
     after_step = 0 if everything else known.step - RECENT_STEPS
     updates = nonesuch.watch(
-        run, cursor if as_json else 0, on_break=lambda error: terminal.note(f"{error.message}; waiting for it")
+        run,
+        cursor if as_json else 0,
+        on_break=lambda error: terminal.note(f"{error.message}; waiting for it"),
     )
     try:
         ended = following.follow(updates, after_step=after_step, as_json=as_json)
@@ -120,7 +129,9 @@ def stop(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
         on_progress(f"waiting until {run} has saved", 0, 0)
         while stopped.state not in RUN_ENDS:
             if time.monotonic() > deadline:
-                raise Unavailable(f"{run} has not stopped within {STOP_S:.0f} s; see `nonesuch runs show {run}`")
+                raise Unavailable(
+                    f"{run} has not stopped within {STOP_S:.0f} s; see `nonesuch runs show {run}`"
+                )
             time.sleep(POLL_S)
             stopped = nonesuch.run(run)
     if as_json:

@@ -1,7 +1,8 @@
 """How the command speaks: lines, tables, JSON, posts, progress bars and errors.
 
-Standard output takes what was asked for, standard error takes progress, remarks and errors. Colours and bars appear
-on a terminal only. Text from elsewhere (posts, samples, titles) never reaches a terminal with control characters.
+Standard output takes what was asked for, standard error takes progress, remarks and errors. Colours and bars
+appear on a terminal only. Text from elsewhere (posts, samples, titles) never steers a terminal: control
+characters are replaced.
 """
 
 from __future__ import annotations

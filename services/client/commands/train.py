@@ -51,8 +51,12 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.option("--run", default=preparing.DEFAULT_RUN, show_default=True, metavar="NAME", help="Name of the run.")
-@click.option("--base", default="", metavar="NAME", help="What to start from; see `bases list`.  [default: nano]")
+@click.option(
+    "--run", default=preparing.DEFAULT_RUN, show_default=True, metavar="NAME", help="Name of the run."
+)
+@click.option(
+    "--base", default="", metavar="NAME", help="What to start from; see `bases list`.  [default: nano]"
+)
 @click.option("--corpus", default="", metavar="NAME", help="Which posts to learn from.  [default: default]")
 @click.option("--dataset", default="", metavar="ID", help="A dataset that is there, instead of a corpus.")
 @click.option("--fresh", is_flag=True, help="Refuse to go on with a run of that name.")
@@ -74,9 +78,9 @@ def train(
 ) -> None:
     """Learn from the posts of a corpus.
 
-    Builds what is missing first: snapshot, vocabulary, dataset. A run that was stopped or failed goes on when the
-    same command is typed again. Settings that are not given take the defaults of the base's size; a run that goes
-    on keeps its own, and refuses others by name.
+    Builds what is missing first: snapshot, vocabulary, dataset. A run that was stopped or failed goes on when
+    the same command is typed again. Settings that are not given take the defaults of the base's size; a run
+    that goes on keeps its own, and refuses others by name.
     """
     if corpus and dataset:
         raise click.UsageError("give --corpus or --dataset, not both")
@@ -121,7 +125,9 @@ def _follow(nonesuch: Nonesuch, started: preparing.Started, as_json: bool) -> No
             nonesuch.stop(name)
 
     with following.stop_on_interrupt(stop) as pressed:
-        updates = nonesuch.watch(name, on_break=lambda error: terminal.note(f"{error.message}; waiting for it"))
+        updates = nonesuch.watch(
+            name, on_break=lambda error: terminal.note(f"{error.message}; waiting for it")
+        )
         # A run that goes on starts from its checkpoint; what was before has been seen.
         after_step = started.run.checkpoint_step if started.resumed else 0
         try:

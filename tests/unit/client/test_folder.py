@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from services.client.folder import MAX_POST_BYTES, find_posts
+from services.common.errors import InvalidRequest, NotFound
+
+
+def paths(findings):
+    return [post.path for post in findings.posts]
+
+
+def reasons(findings):
+    return {entry.path: entry.code for entry in findings.left_out}
+
+
+def test_posts_are_found_below_the_folder_in_order_of_path(tmp_path):
+    for name in ("z.md", "a/b.MARKDOWN", "a/a.html", "c.txt", "a-b.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+
+    found = find_posts([tmp_path])
+
+    assert paths(found) == sorted(["z.md", "a/b.MARKDOWN", "a/a.html", "c.txt", "a-b.md"])
+    assert found.posts[0].size_bytes == 1
+
+
+def test_hidden_files_and_folders_are_ignored_without_a_word(tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "readme.md").write_text("x")
+    (tmp_path / ".draft.md").write_text("x")
+
+    found = find_posts([tmp_path])
+
+    assert not found.posts and not found.left_out
+
+
+def test_files_of_another_kind_are_left_out(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+
+    assert reasons(find_posts([tmp_path])) == {"a.png": "UNKNOWN_KIND"}
+
+
+def test_links_that_leave_the_folder_are_left_out_and_others_are_followed(tmp_path):
+    (tmp_path / "outside.md").write_text("secret")
+    (tmp_path / "elsewhere").mkdir()
+    blog = tmp_path / "blog"
+    (blog / "sub").mkdir(parents=True)
+    (blog / "real.md").write_text("x")
+    (blog / "inside.md").symlink_to(blog / "real.md")
+    (blog / "leaves.md").symlink_to(tmp_path / "outside.md")
+    (blog / "folder").symlink_to(tmp_path / "elsewhere")
+    (blog / "round").symlink_to(blog)
+    (blog / "broken.md").symlink_to(blog / "gone.md")
+    (blog / "self.md").symlink_to(blog / "self.md")
+
+    found = find_posts([blog])
+
+    assert paths(found) == ["inside.md", "real.md"]
+    assert reasons(found) == {
+        "leaves.md": "LINK_OUTSIDE",
+        "folder": "LINK_OUTSIDE",
+        "broken.md": "UNREADABLE",
+        "self.md": "UNREADABLE",
+    }
+
+
+def test_a_folder_may_itself_be_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.md").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    assert paths(find_posts([tmp_path / "link"])) == ["a.md"]
+
+
+def test_what_is_too_large_or_no_regular_file_is_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.md")
+    with (tmp_path / "large.md").open("wb") as file:
+        file.truncate(MAX_POST_BYTES + 1)
+    with (tmp_path / "fits.md").open("wb") as file:
+        file.truncate(MAX_POST_BYTES)
+
+    found = find_posts([tmp_path])
+
+    assert paths(found) == ["fits.md"]
+    assert reasons(found) == {"pipe.md": "UNREADABLE", "large.md": "TOO_LARGE"}
+    assert "8.0 MiB, and a post may have 8 MiB" in found.left_out[0].message
+
+
+def test_a_name_that_is_not_utf8_is_left_out(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.md")).write_text("x")
+
+    found = find_posts([tmp_path])
+
+    assert reasons(found) == {"caf\ufffd.md": "UNREADABLE"}
+
+
+def test_a_single_post_goes_by_its_name_and_may_be_a_link(tmp_path):
+    (tmp_path / "a.md").write_text("x")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "link.md").symlink_to(tmp_path / "a.md")
+
+    found = find_posts([tmp_path / "a.md", tmp_path / "sub" / "link.md"])
+
+    assert paths(found) == ["a.md", "link.md"]
+
+
+def test_the_same_file_twice_is_one_post(tmp_path):
+    (tmp_path / "a.md").write_text("x")
+
+    assert paths(find_posts([tmp_path, tmp_path])) == ["a.md"]
+    assert paths(find_posts([tmp_path, tmp_path / "a.md"])) == ["a.md"]
+
+
+def test_two_files_that_would_be_one_post_are_refused(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.md").write_text(name)
+
+    with pytest.raises(InvalidRequest, match=r"both be the post 'index\.md'"):
+        find_posts([tmp_path / "one", tmp_path / "two"])
+
+
+def test_a_path_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(NotFound, match="nowhere does not exist"):
+        find_posts([tmp_path / "nowhere"])
