@@ -92,8 +92,9 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
     title = _one_line(front.fields.get("title"))[:_MAX_TITLE]
     text = page.text
-    if page.heading and title and _letters(page.heading) != _letters(title):
-        text = f"{page.heading}\n\n{text}"
+    leads = text.startswith(f"{page.heading}\n\n") if page.heading else False
+    if leads and (not title or _letters(page.heading) == _letters(title)):
+        text = text[len(page.heading) :].lstrip("\n")  # the header says it already
     notes = list(reading.notes)
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))

@@ -29,7 +29,6 @@ _BLOCKS = frozenset(
         *("tfoot", "th", "thead", "tr", "ul"),
     )
 )
-_WRAPPERS = frozenset(("div", "article", "main", "header", "section"))
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
@@ -41,8 +40,8 @@ class PageText:
     """What a reader sees.
 
     Args:
-        text: the text, without the heading if that is the first thing on the page.
-        heading: the page's first heading of level 1 when nothing stands before it; else "".
+        text: the text, its blocks parted by a blank line.
+        heading: the first heading of level 1; "" if there is none.
     """
 
     text: str
@@ -77,11 +76,9 @@ def page_text(
     _place_footnotes(soup, walk)
     root = soup.body or soup
     blocks = _blocks(root, walk)
-    first = next((tag for tag in root.descendants if isinstance(tag, Tag) and tag.name in _BLOCKS - _WRAPPERS), None)
-    heading = ""
-    if first is not None and first.name == "h1" and blocks and blocks[0] == _words(first, walk):
-        heading = blocks.pop(0)
-    return PageText("\n\n".join(blocks), heading)
+    heading = soup.find("h1")
+    words = _words(heading, walk).replace("\n", " ") if isinstance(heading, Tag) else ""
+    return PageText("\n\n".join(blocks), words)
 
 
 def _blocks(element: Tag, walk: _Walk) -> list[str]:
@@ -169,7 +166,7 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
             " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
         ]
         if any(cells):
-            rows.append(" | ".join(cells))
+            rows.append(" | ".join(cells).rstrip())
     caption = tag.find("caption")
     before = _blocks(caption, walk) if isinstance(caption, Tag) else []
     return [*before, "\n".join(rows)] if rows else before

@@ -99,8 +99,10 @@ def _decode(content: bytes) -> tuple[str, str]:
     best = matches.best()
     if best is None:
         raise LeftOut(Code.NOT_TEXT, "the bytes are not text in any known encoding")
-    # Bytes that mean the same in several encodings are most often Western European.
-    encoding = "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding
+    # Where several encodings are as likely, Western European is what most posts were written in.
+    equals = [match for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)]
+    is_western = any("cp1252" in (match.encoding, *match.could_be_from_charset) for match in equals)
+    encoding = "cp1252" if is_western else best.encoding
     return content.decode(encoding, errors="replace").replace("\ufffd", ""), encoding
 
 
