@@ -12,20 +12,93 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bs4 import BeautifulSoup
-from bs4.element import Comment, Declaration, Doctype, NavigableString, PreformattedString, ProcessingInstruction, Tag
+from bs4.element import (
+    Comment,
+    Declaration,
+    Doctype,
+    NavigableString,
+    PreformattedString,
+    ProcessingInstruction,
+    Tag,
+)
 
 _SILENT = frozenset(
     (
-        *("script", "style", "template", "noscript", "iframe", "object", "embed", "video", "audio", "canvas", "svg"),
-        *("math", "head", "nav", "button", "select", "form", "input", "textarea", "map", "source", "track", "link"),
+        *(
+            "script",
+            "style",
+            "template",
+            "noscript",
+            "iframe",
+            "object",
+            "embed",
+            "video",
+            "audio",
+            "canvas",
+            "svg",
+        ),
+        *(
+            "math",
+            "head",
+            "nav",
+            "button",
+            "select",
+            "form",
+            "input",
+            "textarea",
+            "map",
+            "source",
+            "track",
+            "link",
+        ),
         "meta",
     )
 )
 _BLOCKS = frozenset(
     (
-        *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div"),
-        *("dl", "dt", "fieldset", "figcaption", "figure", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header"),
-        *("hgroup", "hr", "html", "li", "main", "ol", "p", "pre", "section", "summary", "table", "tbody", "td"),
+        *(
+            "address",
+            "article",
+            "aside",
+            "blockquote",
+            "body",
+            "caption",
+            "center",
+            "dd",
+            "details",
+            "dialog",
+            "div",
+        ),
+        *(
+            "dl",
+            "dt",
+            "fieldset",
+            "figcaption",
+            "figure",
+            "footer",
+            "h1",
+            "h2",
+            "h3",
+            "h4",
+            "h5",
+            "h6",
+            "header",
+        ),
+        *(
+            "hgroup",
+            "hr",
+            "html",
+            "li",
+            "main",
+            "ol",
+            "p",
+            "pre",
+            "section",
+            "summary",
+            "table",
+            "tbody",
+            "td",
+        ),
         *("tfoot", "th", "thead", "tr", "ul"),
     )
 )
@@ -163,7 +236,8 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
     rows = []
     for row in tag.find_all("tr"):
         cells = [
-            " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
+            " ".join(" ".join(_blocks(cell, walk)).split())
+            for cell in row.find_all(("td", "th"), recursive=False)
         ]
         if any(cells):
             rows.append(" | ".join(cells).rstrip())

@@ -31,7 +31,16 @@ _LEGACY = [
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "mac_roman"),
     *("shift_jis", "euc_jp", "cp949", "gb18030", "big5"),
 ]
-_SIGNATURES = (b"%PDF-", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF", b"RIFF")
+_SIGNATURES = (
+    b"%PDF-",
+    b"\x89PNG",
+    b"GIF8",
+    b"\xff\xd8\xff",
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+    b"\x7fELF",
+    b"RIFF",
+)
 # Controls other than tab and newline, invisible spaces, soft hyphens, and code points that are no characters.
 # The joiners U+200C and U+200D stay: Persian and emoji need them.
 _CLUTTER = re.compile(
@@ -125,6 +134,8 @@ def _decode_mixed(content: bytes) -> str | None:
         return None
     return re.sub(
         "[\udc80-\udcff]",
-        lambda found: bytes([ord(found.group()) - 0xDC00]).decode("cp1252", errors="replace").replace("\ufffd", ""),
+        lambda found: (
+            bytes([ord(found.group()) - 0xDC00]).decode("cp1252", errors="replace").replace("\ufffd", "")
+        ),
         lenient,
     )

@@ -68,7 +68,13 @@ def test_joiners_stay_because_emoji_need_them():
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x89PNG\r\n\x1a\n" + b"\0" * 20, b"%PDF-1.4 text", b"hi\0there" * 50, bytes(range(256)) * 4, b"\x01\x02" * 99],
+    [
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 20,
+        b"%PDF-1.4 text",
+        b"hi\0there" * 50,
+        bytes(range(256)) * 4,
+        b"\x01\x02" * 99,
+    ],
 )
 def test_what_is_not_text_is_left_out(content: bytes):
     with pytest.raises(LeftOut) as caught:
