@@ -28,8 +28,8 @@ _TABLE_RULE = re.compile(r"^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*
 # Paragraphs that belong to a footnote or a definition are indented by four, as code is.
 _OWNS_INDENTED = re.compile(r"^ {0,3}(?:\[\^[^\]]+\]:|: )")
 _HTML_BLOCK = re.compile(
-    r"^ *</?(?:address|article|aside|base|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|div|dl|"
-    r"dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe|legend|li|link|main|"
+    r"^ *</?(?:address|article|aside|base|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|"
+    r"div|dl|dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe|legend|li|link|main|"
     r"menu|nav|noframes|object|ol|optgroup|option|p|param|picture|search|section|source|summary|svg|table|tbody|td|"
     r"tfoot|th|thead|title|tr|track|ul|video)(?=[\s/>]|$)",
     re.IGNORECASE,

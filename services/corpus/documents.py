@@ -72,7 +72,8 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     """Clean a post.
 
     Args:
-        path: relative to the imported folder, `/` between parts; its suffix tells the kind, its name may hold a date.
+        path: relative to the imported folder, `/` between parts; its suffix tells the kind, its
+            name may hold a date.
         content: the file's bytes.
 
     Raises:
@@ -106,7 +107,12 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
 def unknown_kind(path: str) -> str:
     """Say that a file's suffix is none that posts have."""
     suffix = PurePosixPath(path).suffix
-    return f"{'its suffix ' + suffix if suffix else 'a file without suffix'} is none of {', '.join(sorted(SUFFIXES))}"
+    known = ", ".join(sorted(SUFFIXES))
+    return (
+        f"its suffix {suffix} is none of {known}"
+        if suffix
+        else f"it has no suffix; posts have one of {known}"
+    )
 
 
 def _text(body: str, suffix: str, rules: Rules) -> PageText:

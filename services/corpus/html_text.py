@@ -2,7 +2,8 @@
 
 Blocks stand apart by a blank line; list items and table rows each on a line of their own; links are their
 words, images their alternative text; code keeps its lines. Scripts, styles and comments are no text.
-Walks BeautifulSoup's tree; knows nothing of Markdown, but that its footnotes look as Python-Markdown writes them.
+Walks BeautifulSoup's tree; knows nothing of Markdown, but that footnotes look as Python-Markdown
+writes them.
 """
 
 from __future__ import annotations
@@ -22,85 +23,19 @@ from bs4.element import (
     Tag,
 )
 
-_SILENT = frozenset(
-    (
-        *(
-            "script",
-            "style",
-            "template",
-            "noscript",
-            "iframe",
-            "object",
-            "embed",
-            "video",
-            "audio",
-            "canvas",
-            "svg",
-        ),
-        *(
-            "math",
-            "head",
-            "nav",
-            "button",
-            "select",
-            "form",
-            "input",
-            "textarea",
-            "map",
-            "source",
-            "track",
-            "link",
-        ),
-        "meta",
-    )
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SILENT = _names(
+    "script style template noscript iframe object embed video audio canvas svg math head nav button select "
+    "form input textarea map source track link meta"
 )
-_BLOCKS = frozenset(
-    (
-        *(
-            "address",
-            "article",
-            "aside",
-            "blockquote",
-            "body",
-            "caption",
-            "center",
-            "dd",
-            "details",
-            "dialog",
-            "div",
-        ),
-        *(
-            "dl",
-            "dt",
-            "fieldset",
-            "figcaption",
-            "figure",
-            "footer",
-            "h1",
-            "h2",
-            "h3",
-            "h4",
-            "h5",
-            "h6",
-            "header",
-        ),
-        *(
-            "hgroup",
-            "hr",
-            "html",
-            "li",
-            "main",
-            "ol",
-            "p",
-            "pre",
-            "section",
-            "summary",
-            "table",
-            "tbody",
-            "td",
-        ),
-        *("tfoot", "th", "thead", "tr", "ul"),
-    )
+_BLOCKS = _names(
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption "
+    "figure footer h1 h2 h3 h4 h5 h6 header hgroup hr html li main ol p pre section summary table tbody td "
+    "tfoot th thead tr ul"
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)

@@ -18,7 +18,13 @@ _DOCUMENTS_PER_READ = 100
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A frozen corpus. `digest` is 64 hex digits, `created_at` in seconds since 1970; `number` orders them by age."""
+    """A frozen corpus.
+
+    Args:
+        number: grows from snapshot to snapshot.
+        digest: 64 hex digits.
+        created_at: seconds since 1970.
+    """
 
     number: int
     corpus: str
@@ -61,7 +67,7 @@ def create(catalogue: Catalogue, corpus: str) -> Snapshot:
 
 
 def snapshots(catalogue: Catalogue, corpus: str, before: int, limit: int) -> list[Snapshot]:
-    """Up to `limit` snapshots, newest first, from the first number below `before`; NotFound: no such corpus."""
+    """Up to `limit` snapshots, newest first, with numbers below `before`; NotFound: no such corpus."""
     with catalogue.database.reading() as connection:
         find_corpus(connection, corpus)
         rows = connection.execute(
@@ -125,7 +131,8 @@ def _digest(connection: sqlite3.Connection, corpus: str, rules: str) -> str:
     """SHA-256 over the rules, then path and content hash of each document in order of path."""
     digest = hashlib.sha256(rules.encode() + b"\n")
     for row in connection.execute(
-        "SELECT path, document FROM posts WHERE corpus = ? AND code IS NULL AND document IS NOT NULL ORDER BY path",
+        "SELECT path, document FROM posts "
+        "WHERE corpus = ? AND code IS NULL AND document IS NOT NULL ORDER BY path",
         (corpus,),
     ):
         digest.update(f"{row['path']}\0{row['document']}\n".encode())

@@ -102,7 +102,10 @@ def test_a_footnote_stands_where_it_is_referred_to():
 
 
 def test_html_blocks_hold_markdown_after_a_blank_line():
-    page = "<details>\n<summary>More</summary>\n\n- **a**\n  - b\n\n</details>\n\n<div class='x'>\n  <p>c</p>\n</div>\n\nd"
+    page = (
+        "<details>\n<summary>More</summary>\n\n- **a**\n  - b\n\n</details>\n\n"
+        "<div class='x'>\n  <p>c</p>\n</div>\n\nd"
+    )
 
     assert text(page) == "More\n\n- a\n  - b\n\nc\n\nd"
 
@@ -119,7 +122,8 @@ def test_template_tags_go_except_in_code_and_raw():
     post = (
         "{% include a.html %}Hello {{ page.name }} `{{ code }}`.\n\n"
         "{{< figure src=x >}}Kept{{< /figure >}}\n\n{% raw %}{{ shown }}{% endraw %}\n\n"
-        "[words]({{ site.url }}/x) and [more][1]{% comment %} no {% endcomment %}\n\n[1]: {{ site.repo }}/issues/1"
+        "[words]({{ site.url }}/x) and [more][1]{% comment %} no {% endcomment %}\n\n"
+        "[1]: {{ site.repo }}/issues/1"
     )
 
     assert text(post) == "Hello {{ code }}.\n\nKept\n\n{{ shown }}\n\nwords and more"
