@@ -66,6 +66,7 @@ class Models:
     Args:
         folder: `NONESUCH_DATA/models`, read only; need not exist yet.
         load: turns a published version into a loaded one, or raises Corrupt.
+        prepare: called once by the thread before its first look: what takes long whatever the model.
         max_models: versions in memory at once; one more while a version is replaced.
         poll_s: seconds between looks.
     """
@@ -75,11 +76,13 @@ class Models:
         folder: Path,
         load: Callable[[Published], LoadedModel],
         *,
+        prepare: Callable[[], None] = lambda: None,
         max_models: int,
         poll_s: float,
     ) -> None:
         self._folder = folder
         self._load = load
+        self._prepare = prepare
         self._max_models = max_models
         self._poll_s = poll_s
         self._on_serving: Callable[[str, bool], None] = lambda name, serving: None
@@ -212,6 +215,10 @@ class Models:
     # The thread that looks and loads.
 
     def _watch(self) -> None:
+        try:
+            self._prepare()
+        except Exception:  # loading will fail in the same way, and say so in each version's state
+            log.exception("cannot prepare for models")
         while True:
             with self._changed:
                 if self._stopping:
