@@ -14,10 +14,11 @@ from protos import generator_pb2 as pb
 from protos import generator_pb2_grpc
 from services.common.errors import Cancelled, InvalidRequest, Unimplemented
 from services.generator import messages, metrics
+from services.generator.choice import State
 from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
-from services.generator.models import Models, State
+from services.generator.models import Models
 from services.generator.request import Limits
 from services.generator.settings import GeneratorSettings
 
