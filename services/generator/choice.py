@@ -98,9 +98,9 @@ def wanted(
     for name, version in sorted(asked, key=lambda what: -asked[what]):
         if now - asked[name, version] < KEEP_ASKED_S:
             candidates.append(newest.get(name) if version is None else entries.get(Key(name, version)))
-    candidates += sorted(newest.values(), key=_created_at, reverse=True)
+    latest = sorted(newest.values(), key=_created_at, reverse=True)
     found: list[Entry] = []
-    for candidate in candidates:
+    for candidate in (*candidates, *latest):
         if candidate is not None and candidate.state is not State.FAILED and candidate not in found:
             found.append(candidate)
     return found[:max_models]
