@@ -43,7 +43,9 @@ def safe_join(folder: Path, relative: str) -> Path:
     """Return `folder / relative`, or raise InvalidRequest if that would lie outside `folder`."""
     joined = (folder / relative).resolve()
     if not joined.is_relative_to(folder.resolve()) or joined == folder.resolve():
-        raise InvalidRequest(f"path {relative!r} leaves its folder; give a relative path without '..'", field="path")
+        raise InvalidRequest(
+            f"path {relative!r} leaves its folder; give a relative path without '..'", field="path"
+        )
     return joined
 
 
@@ -158,6 +160,6 @@ def verify_files(folder: Path, digests: dict[str, str]) -> None:
             raise Corrupt(f"{path} is missing", metadata={"file": str(path)})
         if sha256_file(path) != expected:
             raise Corrupt(
-                f"{path} is damaged: its SHA-256 is not the one in manifest.json; delete it and restore or rebuild it",
+                f"{path} is damaged: its SHA-256 is not that of manifest.json; restore it or make it again",
                 metadata={"file": str(path)},
             )

@@ -24,9 +24,7 @@ class SettingsError(Exception):
 
 def setting(default: Any, help: str, *, minimum: float | None = None, choices: tuple[str, ...] = ()) -> Any:
     """Declare a field: its default, a sentence for the documentation, and its bounds."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "minimum": minimum, "choices": choices}
-    )
+    return dataclasses.field(default=default, metadata={"help": help, "minimum": minimum, "choices": choices})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +32,9 @@ class CommonSettings:
     """What all services agree on. Prefix `NONESUCH_`."""
 
     data: Path = setting(Path("data"), "Folder of the shared volume.")
-    cache: Path = setting(Path("cache"), "Folder for what can be made again: converted engines, compiled code.")
+    cache: Path = setting(
+        Path("cache"), "Folder for what can be made again: converted engines, compiled code."
+    )
     log_format: str = setting("text", "Log lines as `text` or `json`.", choices=("text", "json"))
     log_level: str = setting(
         "info", "Least important level that is logged.", choices=("debug", "info", "warning", "error")

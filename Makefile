@@ -1,0 +1,83 @@
+# Nonesuch: the verbs. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt
+
+# Folder of posts to learn from, the base to start from, and more options for `nonesuch train`.
+POSTS ?= deploy/sample_blog
+BASE ?= nano
+TRAIN ?=
+
+PROTOS := $(wildcard protos/*.proto)
+STUBS := $(PROTOS:.proto=_pb2.py)
+
+# An NVIDIA card that answers gets the GPU images.
+GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo '-f deploy/compose.gpu.yml')
+COMPOSE := docker compose -f docker-compose.yml $(GPU)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check protos up down bench clean lock screenshots
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo "Options of run and demo: POSTS=folder (default $(POSTS)), BASE=nano|micro|mini|124M, TRAIN='--steps 500 ...'"
+
+run: $(VENV)/installed protos ## Learn from POSTS on this machine, print a post, and stay up with the page until Ctrl-C.
+	@$(BIN)/python -m services --posts '$(POSTS)' --base '$(BASE)' --train '$(TRAIN)'
+
+demo: $(VENV)/installed protos ## The same, ending after the post.
+	@$(BIN)/python -m services --posts '$(POSTS)' --base '$(BASE)' --train '$(TRAIN)' --once
+
+test: $(VENV)/dev-installed protos ## Run every test; those of the containers where a Docker engine answers.
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev-installed protos ## Check format, lint and types.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+protos: $(STUBS) ## Build the Python stubs from the proto files.
+
+%_pb2.py: %.proto | $(VENV)/installed
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. $<
+
+up: ## Build the images and start the containers; the GPU ones where nvidia-smi answers.
+	$(COMPOSE) build
+	$(COMPOSE) up --detach --wait
+	@$(COMPOSE) logs admin | grep -oE 'http://[^ ]*token=[^ ]*' | tail -n 1
+
+down: ## Stop the containers. The volumes stay.
+	$(COMPOSE) --profile command down
+
+bench: $(VENV)/dev-installed protos ## Run the benchmarks of tests/bench; one JSON object per line.
+	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+screenshots: $(VENV)/dev-installed protos ## Draw every page anew into deploy/pictures (needs Chromium).
+	@$(BIN)/python tests/e2e/screenshots.py
+
+lock: $(VENV)/dev-installed ## Write deploy/constraints.txt from what is installed.
+	@{ echo "# Every version that images, users and tests install. Made by \`make lock\`."; \
+	   $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; echo 'tensorflow==2.21.0'; } > deploy/constraints.txt.part
+	@mv deploy/constraints.txt.part deploy/constraints.txt
+
+clean: ## Remove what was built: the environment, stubs and caches. The data folder stays.
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis protos/*_pb2* cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Nonesuch needs Python 3.11 or later; say PYTHON=python3.11"; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml deploy/constraints.txt | $(VENV)/bin/python
+	@echo "installing the pinned dependencies into $(VENV) (a minute or two the first time)"
+	@$(PIP) --editable '.[all]'
+	@touch $@
+
+$(VENV)/dev-installed: $(VENV)/installed
+	@echo "installing what the tests need into $(VENV)"
+	@$(PIP) --editable '.[all,dev,oracles]'
+	@touch $@

@@ -1,0 +1,142 @@
+"""`nonesuch dataset`: a corpus as token ids, ready to be learned from."""
+
+from __future__ import annotations
+
+import click
+
+from protos import tokenizer_pb2
+from services.client import preparing
+from services.client.commands import terminal
+from services.client.commands.plain import enum_name
+from services.client.commands.posts import corpus_option
+from services.client.connection import pages
+from services.client.nonesuch import Nonesuch
+
+NANO_VOCABULARY = 2048  # what `train` with the base nano asks for, so that both find the same dataset
+
+
+class VocabularyChoice(click.ParamType):
+    """`own`, `own:SIZE` or a name; a size stands for `own`."""
+
+    name = "own[:SIZE]|NAME"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        """Return a size to train, or a name."""
+        if isinstance(value, int):
+            return value
+        kind, separator, size = value.partition(":")
+        if kind != "own":
+            return value
+        if not separator:
+            return NANO_VOCABULARY
+        if not size.isdigit():
+            self.fail(f"{value!r}: expected own:SIZE, such as own:4096", param, ctx)
+        return int(size)
+
+
+@click.group()
+def dataset() -> None:
+    """Build datasets, look at them, delete them."""
+
+
+@dataset.command()
+@corpus_option
+@click.option(
+    "--vocabulary",
+    type=VocabularyChoice(),
+    default="own",
+    show_default=True,
+    help="Train one on the corpus, or take that of a base model or an earlier one.",
+)
+@click.option("--validation-fraction", type=float, help="Share of documents held out.  [default: 0.1]")
+@click.option("--header/--no-header", default=None, help="Write title, tags and date in front of each document.")
+@terminal.json_option
+@click.pass_obj
+def build(
+    nonesuch: Nonesuch,
+    corpus: str,
+    vocabulary: str | int,
+    validation_fraction: float | None,
+    header: bool | None,
+    as_json: bool,
+) -> None:
+    """Build a dataset from the present posts. `train` does this by itself when it must."""
+    with terminal.progress() as on_progress:
+        built = preparing.build_dataset(
+            nonesuch.connection,
+            corpus=corpus,
+            vocabulary=vocabulary,
+            validation_fraction=validation_fraction,
+            header=header,
+            on_progress=on_progress,
+        )
+    _print(built, as_json)
+
+
+@dataset.command("list")
+@terminal.json_option
+@click.pass_obj
+def list_datasets(nonesuch: Nonesuch, as_json: bool) -> None:
+    """List datasets, newest first."""
+    found = list(pages(nonesuch.connection.tokenizer.ListDatasets, tokenizer_pb2.ListDatasetsRequest(), "datasets"))
+    if as_json:
+        terminal.print_json(found)
+        return
+    rows = [
+        [
+            entry.id,
+            enum_name(entry, "state"),
+            entry.corpus,
+            entry.vocabulary,
+            f"{entry.num_documents:,}",
+            f"{entry.num_tokens:,}",
+            terminal.when(entry.created_at),
+        ]
+        for entry in found
+    ]
+    headings = ["ID", "STATE", "CORPUS", "VOCABULARY", "DOCUMENTS", "TOKENS", "CREATED"]
+    terminal.table(headings, rows, right=["DOCUMENTS", "TOKENS"])
+
+
+@dataset.command()
+@click.argument("dataset_id", metavar="DATASET")
+@terminal.json_option
+@click.pass_obj
+def show(nonesuch: Nonesuch, dataset_id: str, as_json: bool) -> None:
+    """Show a dataset."""
+    request = tokenizer_pb2.GetDatasetRequest(dataset=dataset_id)
+    _print(nonesuch.connection.tokenizer.GetDataset(request).dataset, as_json)
+
+
+@dataset.command()
+@click.argument("dataset_id", metavar="DATASET")
+@terminal.yes_option
+@click.pass_obj
+def delete(nonesuch: Nonesuch, dataset_id: str, yes: bool) -> None:
+    """Delete a dataset. Runs that learn from it could not be resumed."""
+    terminal.confirm(f"Delete dataset {dataset_id}?", yes=yes)
+    nonesuch.connection.tokenizer.DeleteDataset(tokenizer_pb2.DeleteDatasetRequest(dataset=dataset_id))
+    terminal.say(f"dataset {dataset_id} deleted")
+
+
+def _print(entry: tokenizer_pb2.Dataset, as_json: bool) -> None:
+    if as_json:
+        terminal.print_json(entry)
+        return
+    terminal.facts(
+        [
+            ("dataset", entry.id),
+            ("state", enum_name(entry, "state")),
+            ("error", entry.error),
+            ("corpus", entry.corpus),
+            ("snapshot", entry.snapshot),
+            ("vocabulary", f"{entry.vocabulary} ({entry.vocabulary_size:,} entries)" if entry.vocabulary else ""),
+            ("documents", f"{entry.num_documents:,}"),
+            (
+                "tokens",
+                f"{entry.num_tokens:,} ({entry.num_train_tokens:,} to learn from, "
+                f"{entry.num_validation_tokens:,} held out)",
+            ),
+            ("created", terminal.when(entry.created_at)),
+        ]
+    )

@@ -1,0 +1,101 @@
+"""`nonesuch models`: what the generator serves."""
+
+from __future__ import annotations
+
+import click
+
+from protos import trainer_pb2
+from services.client.commands import terminal
+from services.client.commands.checkpoints import RunAtStep
+from services.client.nonesuch import PUBLISH_S, Nonesuch
+from services.client.writing import parse_model
+
+
+@click.group()
+def models() -> None:
+    """Publish what was learned, take it back, delete it."""
+
+
+@models.command("list")
+@terminal.json_option
+@click.pass_obj
+def list_models(nonesuch: Nonesuch, as_json: bool) -> None:
+    """List published models, newest version first."""
+    found = list(nonesuch.models())
+    if as_json:
+        terminal.print_json(found)
+        return
+    rows = [
+        [
+            f"{version.model}@{version.version}",
+            f"{version.run}@{version.step}" if version.run else "a base",
+            f"{version.validation.bits_per_byte:.3f}" if version.HasField("validation") else "",
+            f"{version.num_parameters:,}",
+            terminal.size(version.size_bytes),
+            terminal.when(version.created_at),
+        ]
+        for model in found
+        for version in model.versions
+    ]
+    headings = ["MODEL", "FROM", "BITS/BYTE", "PARAMETERS", "SIZE", "PUBLISHED"]
+    terminal.table(headings, rows, right=["BITS/BYTE", "PARAMETERS", "SIZE"])
+
+
+@models.command()
+@click.argument("checkpoint", type=RunAtStep(), metavar="[RUN[@STEP]]", required=False)
+@click.option("--base", default="", metavar="NAME", help="Publish a base model as it is, instead of a checkpoint.")
+@click.option("--model", default="", metavar="NAME", help="Name of the model.  [default: the run's or the base's]")
+@terminal.json_option
+@click.pass_obj
+def publish(
+    nonesuch: Nonesuch, checkpoint: tuple[str, int | None] | None, base: str, model: str, as_json: bool
+) -> None:
+    """Publish a checkpoint as the next version of a model; without @STEP the newest one.
+
+    The generator picks it up by itself within seconds.
+    """
+    if (checkpoint is None) == (not base):
+        raise click.UsageError("say what to publish: RUN, RUN@STEP or --base NAME")
+    run, step = checkpoint or ("", None)
+    with terminal.progress() as on_progress:
+        on_progress("publishing", 0, 0)
+        version = nonesuch.publish(run, step=step, base=base, model=model)
+    if as_json:
+        terminal.print_json(version)
+    else:
+        terminal.say(f"published {version.model}@{version.version}{_origin(version)}")
+        terminal.note(f"read a post: nonesuch generate --model {version.model}")
+
+
+@models.command()
+@click.argument("model")
+@terminal.yes_option
+@terminal.json_option
+@click.pass_obj
+def rollback(nonesuch: Nonesuch, model: str, yes: bool, as_json: bool) -> None:
+    """Delete a model's newest version, so that the one before serves again."""
+    terminal.confirm(f"Delete the newest version of {model}?", yes=yes)
+    request = trainer_pb2.RollbackModelRequest(model=model)
+    version = nonesuch.connection.trainer.RollbackModel(request, timeout_s=PUBLISH_S).version
+    if as_json:
+        terminal.print_json(version)
+    else:
+        terminal.say(f"{version.model}@{version.version}{_origin(version)} serves again")
+
+
+@models.command()
+@click.argument("model", metavar="MODEL[@VERSION]")
+@terminal.yes_option
+@click.pass_obj
+def delete(nonesuch: Nonesuch, model: str, yes: bool) -> None:
+    """Delete a model, or one version of it."""
+    name, version, alias = parse_model(model)
+    if alias:
+        raise click.UsageError(f"{model!r}: give the version's number, such as {name}@1")
+    terminal.confirm(f"Delete {model}{'' if version is not None else ' with all its versions'}?", yes=yes)
+    nonesuch.connection.trainer.DeleteModel(trainer_pb2.DeleteModelRequest(model=name, version=version))
+    terminal.say(f"model {model} deleted")
+
+
+def _origin(version: trainer_pb2.ModelVersion) -> str:
+    return f", from {version.run}@{version.step}" if version.run else ""

@@ -1,0 +1,156 @@
+"""`nonesuch runs`: what is training, what has trained."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from protos import trainer_pb2
+from services.client.commands import following, terminal
+from services.client.commands.plain import enum_name, plain
+from services.client.commands.train import conclude
+from services.client.nonesuch import Nonesuch
+from services.client.watching import RUN_ENDS
+from services.common.errors import Unavailable
+
+STOP_S = 900.0  # a step of a large model and its checkpoint
+POLL_S = 0.3
+RECENT_STEPS = 10  # what `watch` shows of the past, as `tail -f` does
+
+
+@click.group()
+def runs() -> None:
+    """See what is training, stop it, go on with it."""
+
+
+@runs.command("list")
+@terminal.json_option
+@click.pass_obj
+def list_runs(nonesuch: Nonesuch, as_json: bool) -> None:
+    """List runs, newest first."""
+    found = list(nonesuch.runs())
+    if as_json:
+        terminal.print_json(found)
+        return
+    rows = [
+        [
+            run.name,
+            enum_name(run, "state") + (f" ({run.queue_position} in the queue)" if run.queue_position else ""),
+            f"{run.step:,}/{run.settings.steps:,}",
+            f"{run.metrics.average_loss:.2f}" if run.HasField("metrics") else "",
+            f"{run.validation.bits_per_byte:.3f}" if run.HasField("validation") else "",
+            run.base,
+            run.dataset,
+            terminal.when(run.created_at),
+        ]
+        for run in found
+    ]
+    headings = ["RUN", "STATE", "STEP", "LOSS", "BITS/BYTE", "BASE", "DATASET", "CREATED"]
+    terminal.table(headings, rows, right=["STEP", "LOSS", "BITS/BYTE"])
+
+
+@runs.command()
+@click.argument("run")
+@terminal.json_option
+@click.pass_obj
+def show(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
+    """Show a run with all its settings."""
+    found = nonesuch.run(run)
+    if as_json:
+        terminal.print_json(found)
+        return
+    measured = found.metrics
+    held_out = found.validation
+    terminal.facts(
+        [
+            ("run", found.name),
+            ("state", enum_name(found, "state")),
+            ("error", found.error),
+            ("queue", f"place {found.queue_position}" if found.queue_position else ""),
+            ("step", f"{found.step:,} of {found.settings.steps:,}"),
+            ("checkpoint", f"step {found.checkpoint_step:,}" if found.checkpoint_step else ""),
+            ("loss", f"{measured.loss:.3f}, average {measured.average_loss:.3f}" if found.HasField("metrics") else ""),
+            ("speed", f"{measured.tokens_per_second:,.0f} tokens/s" if found.HasField("metrics") else ""),
+            (
+                "validation",
+                f"loss {held_out.loss:.3f}, {held_out.bits_per_byte:.3f} bits per byte at step {held_out.step:,}"
+                if found.HasField("validation")
+                else "",
+            ),
+            ("base", f"{found.base}, {found.num_parameters:,} parameters"),
+            ("dataset", found.dataset),
+            ("created", terminal.when(found.created_at)),
+        ]
+    )
+    terminal.say()
+    terminal.facts([(name.replace("_", " "), str(value)) for name, value in plain(found.settings).items()])
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--all", "everything", is_flag=True, help="Print the whole history first, not the last steps only.")
+@click.option("--cursor", default=0, type=click.IntRange(min=0), help="With --json: begin after this update.")
+@terminal.json_option
+@click.pass_obj
+def watch(nonesuch: Nonesuch, run: str, everything: bool, cursor: int, as_json: bool) -> None:
+    """Show what a run does until it ends. Ctrl-C only leaves: the run goes on."""
+    known = nonesuch.run(run)
+    after_step = 0 if everything else known.step - RECENT_STEPS
+    updates = nonesuch.watch(
+        run, cursor if as_json else 0, on_break=lambda error: terminal.note(f"{error.message}; waiting for it")
+    )
+    try:
+        ended = following.follow(updates, after_step=after_step, as_json=as_json)
+    except KeyboardInterrupt:
+        terminal.note(f"{run} goes on; stop it with: nonesuch runs stop {run}")
+        return
+    conclude(ended)
+
+
+@runs.command()
+@click.argument("run")
+@terminal.json_option
+@click.pass_obj
+def stop(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
+    """Let a run finish its step, save and stop; wait until it has."""
+    stopped = nonesuch.stop(run)
+    deadline = time.monotonic() + STOP_S
+    with terminal.progress() as on_progress:
+        on_progress(f"waiting until {run} has saved", 0, 0)
+        while stopped.state not in RUN_ENDS:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{run} has not stopped within {STOP_S:.0f} s; see `nonesuch runs show {run}`")
+            time.sleep(POLL_S)
+            stopped = nonesuch.run(run)
+    if as_json:
+        terminal.print_json(stopped)
+        return
+    terminal.say(following.describe(stopped))
+    if stopped.state == trainer_pb2.RUN_STATE_CANCELLED:
+        terminal.note(f"go on with: nonesuch runs resume {run}")
+
+
+@runs.command()
+@click.argument("run")
+@terminal.json_option
+@click.pass_obj
+def resume(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
+    """Go on with a run that was stopped or failed, with the settings it had."""
+    request = trainer_pb2.ResumeRunRequest(run=run)
+    resumed = nonesuch.connection.trainer.ResumeRun(request, timeout_s=120).run
+    if as_json:
+        terminal.print_json(resumed)
+    else:
+        terminal.say(f"{following.describe(resumed)}; watch it with: nonesuch runs watch {run}")
+
+
+@runs.command()
+@click.argument("run")
+@terminal.yes_option
+@click.pass_obj
+def delete(nonesuch: Nonesuch, run: str, yes: bool) -> None:
+    """Delete a run with its checkpoints and samples. Published models stay."""
+    terminal.confirm(f"Delete run {run} with its checkpoints and samples?", yes=yes)
+    nonesuch.connection.trainer.DeleteRun(trainer_pb2.DeleteRunRequest(run=run), timeout_s=120)
+    terminal.say(f"run {run} deleted")

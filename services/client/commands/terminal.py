@@ -1,0 +1,230 @@
+"""How the command speaks: lines, tables, JSON, posts, progress bars and errors.
+
+Standard output takes what was asked for, standard error takes progress, remarks and errors. Colours and bars appear
+on a terminal only. Text from elsewhere (posts, samples, titles) never reaches a terminal with control characters.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from services.client import post as posts
+from services.client.commands.plain import plain
+from services.common.errors import NonesuchError
+
+READING_WIDTH = 88  # columns: longer lines are hard to read
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+def out() -> Console:
+    """Standard output as rich sees it; made anew because tests replace the stream."""
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def err() -> Console:
+    """Standard error as rich sees it."""
+    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """Text without control characters other than tab and newline, so that no post can steer the terminal."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def say(line: str = "") -> None:
+    """Print a line to standard output and make it visible at once."""
+    sys.stdout.write((printable(line) if sys.stdout.isatty() else line) + "\n")
+    sys.stdout.flush()
+
+
+def note(line: str) -> None:
+    """Print a remark to standard error."""
+    err().print(Text(printable(line), style="dim"), soft_wrap=True)
+
+
+def complain(error: NonesuchError) -> None:
+    """Print an error with what can be done about it."""
+    console = err()
+    line = Text.assemble(("error: ", "bold red"), printable(error.message))
+    if error.field and error.field not in error.message:
+        line.append(f" (field {error.field})")
+    console.print(line, soft_wrap=True)
+    if error.retry_after_s is not None:
+        console.print(Text(f"       try again in {error.retry_after_s:.3g} s"), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print messages, or plain values, as one JSON document."""
+    _write_json(value, indent=2)
+
+
+def print_json_line(value: Any) -> None:
+    """Print a message, or a plain value, as one line of JSON Lines."""
+    _write_json(value, indent=None)
+
+
+def _write_json(value: Any, indent: int | None) -> None:
+    def convert(item: Any) -> Any:
+        if isinstance(item, Message):
+            return plain(item)
+        raise TypeError(f"{type(item).__name__} is not JSON")
+
+    sys.stdout.write(json.dumps(value, default=convert, ensure_ascii=False, indent=indent) + "\n")
+    sys.stdout.flush()
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print aligned columns: all of every cell, so that a script can read them too.
+
+    Args:
+        headings: one per column, printed in bold.
+        rows: cells as text.
+        right: headings of the columns that are aligned to the right, numbers mostly.
+    """
+    cells = [[" ".join(printable(cell).split()) or "-" for cell in row] for row in rows]
+    widths = [max(Text(cell).cell_len for cell in column) for column in zip(headings, *cells, strict=True)]
+    console = out()
+    for number, row in enumerate([list(headings), *cells]):
+        parts = []
+        for heading, cell, width in zip(headings, row, widths, strict=True):
+            padding = " " * (width - Text(cell).cell_len)
+            parts.append(padding + cell if heading in right else cell + padding)
+        line = Text("  ".join(parts).rstrip(), style="bold" if number == 0 else "")
+        # On a terminal a long row is cut rather than wrapped; a file gets all of it.
+        console.print(
+            line,
+            no_wrap=True,
+            overflow="ellipsis" if console.is_terminal else "ignore",
+            crop=False,
+            soft_wrap=not console.is_terminal,
+        )
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line; empty values are left out."""
+    shown = [(name, value) for name, value in pairs if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    console = out()
+    for name, value in shown:
+        line = Text.assemble((f"{name:<{width}}", "dim"), "  ", printable(value))
+        console.print(line, soft_wrap=True)
+
+
+def print_post(text: str, *, title: str = "") -> None:
+    """Print a post for reading: on a terminal with its header set apart and lines broken between words.
+
+    Args:
+        text: as the model wrote it.
+        title: printed above, such as `sample 2`; a rule on a terminal, train.py's line elsewhere.
+    """
+    console = out()
+    if not console.is_terminal:
+        if title:
+            say(f"======== {title.upper()} ========")
+        say(text)
+        return
+    width = min(console.width, READING_WIDTH)
+    if title:
+        console.rule(Text(title, style="dim"), style="dim")
+    parsed = posts.parse(text)
+    if parsed.title:
+        console.print(Text(printable(parsed.title), style="bold"), width=width)
+    about = " · ".join(part for part in (parsed.date, ", ".join(parsed.tags)) if part)
+    if about:
+        console.print(Text(printable(about), style="dim"), width=width)
+    if parsed.has_header:
+        console.print()
+    console.print(Text(printable(parsed.body if parsed.has_header else text)), width=width)
+
+
+def when(moment: Timestamp) -> str:
+    """A moment in local time to the minute; empty when unset."""
+    if not moment.seconds:
+        return ""
+    from datetime import UTC
+
+    return moment.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def size(num_bytes: int) -> str:
+    """Bytes for people: `2.5 MiB`."""
+    amount = float(num_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: `1 post`, `1,200 posts`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function of stage, done and total that moves a bar on standard error.
+
+    Off a terminal it prints each stage once. The function may be called from any thread.
+    """
+    console = err()
+    if not console.is_terminal:
+        told: set[str] = set()
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in told:
+                told.add(stage)
+                note(f"{stage} …")
+
+        yield tell
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("", total=None)
+        stages: list[str] = []
+
+        def move(stage: str, done: int, total: int) -> None:
+            if stages[-1:] != [stage]:
+                stages.append(stage)
+                bars.reset(task, description=stage, total=total or None)
+            bars.update(task, completed=done, total=total or None)
+
+        yield move
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is lost. Nobody is asked off a terminal, or with `--yes`."""
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")

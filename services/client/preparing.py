@@ -1,0 +1,172 @@
+"""Builds whatever a run lacks: base -> vocabulary -> snapshot of the corpus -> dataset. Then starts the run.
+
+Shared by `nonesuch train`, the library and the admin page. Doing it twice costs nothing: the same inputs are the
+same snapshot and the same dataset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protos import corpus_pb2, tokenizer_pb2, trainer_pb2
+from services.client.connection import Connection, pages
+from services.client.progress import Progress, silent
+from services.client.watching import watch_dataset
+from services.common.errors import FailedPrecondition, NotFound
+
+DEFAULT_CORPUS = "default"
+DEFAULT_BASE = "nano"
+DEFAULT_RUN = "run1"
+START_S = 120.0  # the trainer may verify a base of 6 GB before it answers
+SNAPSHOT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that was started: the run, whether it goes on from before, and a sentence worth telling, or none."""
+
+    run: trainer_pb2.Run
+    resumed: bool
+    remark: str = ""
+
+
+def find_base(connection: Connection, name: str) -> trainer_pb2.Base:
+    """Return the base model called `name`; raise NotFound listing those there are."""
+    bases = list(pages(connection.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
+    for base in bases:
+        if base.name == name:
+            return base
+    known = ", ".join(base.name for base in bases)
+    raise NotFound(
+        f"no base model {name!r}; there are {known}, and `nonesuch bases import FOLDER` brings another",
+        metadata={"base": name},
+    )
+
+
+def build_dataset(
+    connection: Connection,
+    *,
+    corpus: str = DEFAULT_CORPUS,
+    vocabulary: str | int,
+    snapshot: str = "",
+    validation_fraction: float | None = None,
+    header: bool | None = None,
+    on_progress: Progress = silent,
+) -> tokenizer_pb2.Dataset:
+    """Build a dataset and wait until it is complete; one that is there already is returned at once.
+
+    Args:
+        vocabulary: name of a vocabulary or base model, or the size of one to train on the corpus.
+        snapshot: digest of the corpus's snapshot; empty takes one now.
+        on_progress: told documents encoded.
+
+    Raises:
+        NotFound: no such corpus, snapshot or vocabulary.
+        FailedPrecondition: the corpus is empty, or the dataset could not be built; the message says why.
+    """
+    if not snapshot:
+        on_progress("freezing the corpus", 0, 0)
+        request = corpus_pb2.CreateSnapshotRequest(corpus=corpus)
+        snapshot = connection.corpus.CreateSnapshot(request, timeout_s=SNAPSHOT_S).snapshot.digest
+    build = tokenizer_pb2.BuildDatasetRequest(
+        corpus=corpus, snapshot=snapshot, validation_fraction=validation_fraction, header=header
+    )
+    if isinstance(vocabulary, int):
+        build.own_vocabulary_size = vocabulary
+    else:
+        build.vocabulary = vocabulary
+    dataset: tokenizer_pb2.Dataset = connection.tokenizer.BuildDataset(build, timeout_s=START_S).dataset
+    if dataset.state == tokenizer_pb2.DATASET_STATE_SUCCEEDED:
+        return dataset
+    for state in watch_dataset(connection, dataset.id):
+        on_progress("building the dataset", state.num_documents_done, state.num_documents)
+        dataset = state
+    if dataset.state != tokenizer_pb2.DATASET_STATE_SUCCEEDED:
+        reason = dataset.error or "it was cancelled; build it again"
+        raise FailedPrecondition(f"dataset {dataset.id} could not be built: {reason}", metadata={"dataset": dataset.id})
+    return dataset
+
+
+def dataset_for_base(
+    connection: Connection, base_name: str, corpus: str = DEFAULT_CORPUS, on_progress: Progress = silent
+) -> tokenizer_pb2.Dataset:
+    """Build the dataset that a run from this base on this corpus needs.
+
+    A fresh base learns with a vocabulary of its own size trained on the corpus; any other with the one it has.
+    """
+    base = find_base(connection, base_name)
+    vocabulary = base.vocabulary_size if base.fresh else base.name
+    return build_dataset(connection, corpus=corpus, vocabulary=vocabulary, on_progress=on_progress)
+
+
+def start_run(
+    connection: Connection,
+    *,
+    run: str = DEFAULT_RUN,
+    base: str = "",
+    corpus: str = "",
+    dataset: str = "",
+    settings: trainer_pb2.RunSettings | None = None,
+    fresh: bool = False,
+    on_progress: Progress = silent,
+) -> Started:
+    """Start or resume a run, building the dataset first where none is named.
+
+    Args:
+        run: its name. A run of that name that was stopped or failed goes on, with the dataset that it has.
+        base: what to start from; empty is `nano`, or what the run has.
+        corpus: what to learn from when no dataset is named; empty is `default`, or what the run has.
+        dataset: id of a dataset; empty builds the one needed.
+        settings: fields left unset take the defaults of the base.
+        fresh: refuse with AlreadyExists instead of resuming.
+        on_progress: told what is being built.
+
+    Raises:
+        NotFound, InvalidRequest, FailedPrecondition, AlreadyExists, Corrupt: as the services say.
+    """
+    remark = ""
+    known = _existing(connection, run)
+    if known is None:
+        if not dataset:
+            dataset = dataset_for_base(connection, base or DEFAULT_BASE, corpus or DEFAULT_CORPUS, on_progress).id
+    elif not dataset and not fresh:
+        learned_from = _dataset_or_none(connection, known.dataset)
+        if learned_from is not None and corpus not in ("", learned_from.corpus):
+            # Not what the run has: let the trainer refuse it by name.
+            dataset = dataset_for_base(connection, base or known.base, corpus, on_progress).id
+        elif learned_from is not None and _has_changed(connection, learned_from):
+            remark = (
+                f"the posts have changed since {run} began; it goes on with those it had. "
+                "For a run on the new ones: nonesuch train --run NAME"
+            )
+    on_progress("starting the run", 0, 0)
+    request = trainer_pb2.StartRunRequest(run=run, dataset=dataset, base=base, settings=settings, fresh=fresh)
+    response: trainer_pb2.StartRunResponse = connection.trainer.StartRun(request, timeout_s=START_S)
+    return Started(response.run, response.resumed, remark if response.resumed else "")
+
+
+def _existing(connection: Connection, run: str) -> trainer_pb2.Run | None:
+    try:
+        found: trainer_pb2.Run = connection.trainer.GetRun(trainer_pb2.GetRunRequest(run=run)).run
+    except NotFound:
+        return None
+    return found
+
+
+def _dataset_or_none(connection: Connection, dataset: str) -> tokenizer_pb2.Dataset | None:
+    try:
+        request = tokenizer_pb2.GetDatasetRequest(dataset=dataset)
+        found: tokenizer_pb2.Dataset = connection.tokenizer.GetDataset(request).dataset
+    except NotFound:
+        return None
+    return found
+
+
+def _has_changed(connection: Connection, dataset: tokenizer_pb2.Dataset) -> bool:
+    """Whether the corpus is no longer what the dataset was built from. A corpus that is gone has not changed."""
+    try:
+        request = corpus_pb2.CreateSnapshotRequest(corpus=dataset.corpus)
+        snapshot = connection.corpus.CreateSnapshot(request, timeout_s=SNAPSHOT_S).snapshot
+    except (NotFound, FailedPrecondition):
+        return False
+    return bool(snapshot.digest != dataset.snapshot)

@@ -1,0 +1,1 @@
+"""The corpus service: posts in, documents out."""

@@ -1,0 +1,69 @@
+"""The cleaning process: one child of the service that cleans one post after another, and may die of it.
+
+`python -m services.corpus.cleaning_process FD`, started by cleaners.py alone; FD is one end of a socket pair.
+A request is two messages (a line of JSON, the post's bytes), an answer one. A post that uses up its processor
+time is ended by the kernel's timer, whatever C code holds the interpreter. The service then starts another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from services.corpus.documents import make_document
+from services.corpus.reasons import Code, LeftOut
+from services.corpus.rules import Rules
+
+MAX_ADDRESS_SPACE_BYTES = 2 << 30  # a post that needs more gets a MemoryError, the machine keeps its memory
+
+
+def answer(path: str, content: bytes, rules: Rules) -> dict[str, Any]:
+    """Clean one post; what the answer holds is what cleaners.py reads."""
+    try:
+        document = make_document(path, content, rules)
+    except LeftOut as left_out:
+        return {"code": left_out.reason.code, "message": left_out.reason.message}
+    except RecursionError:
+        return {"code": Code.CLEANING_FAILED, "message": "its markup is nested too deeply"}
+    except MemoryError:
+        return {"code": Code.CLEANING_FAILED, "message": "its cleaning takes more memory than a post may have"}
+    return {
+        "title": document.title,
+        "tags": document.tags,
+        "date": document.date,
+        "text": document.text,
+        "notes": [[note.code, note.message] for note in document.notes],
+    }
+
+
+def main() -> None:
+    """Answer until the service hangs up."""
+    connection = Connection(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which lets this process finish
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
+    with contextlib.suppress(OSError):  # when memory runs out, this process goes first
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    while True:
+        try:
+            request = json.loads(connection.recv_bytes())
+            content = connection.recv_bytes()
+        except EOFError:
+            return
+        # The default action of SIGPROF ends the process, so no Python needs to run for it.
+        signal.setitimer(signal.ITIMER_PROF, request["processor_seconds"])
+        result = answer(request["path"], content, Rules.from_json(request["rules"]))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        try:
+            connection.send_bytes(json.dumps(result).encode())
+        except BrokenPipeError:
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The catalogue's file: SQLite in write-ahead mode, its tables, and transactions on it.
+
+Every change is one transaction, so a process killed at any moment leaves the catalogue as before or after.
+Knows tables and connections; what they mean is in catalogue.py, imports.py and snapshots.py.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.common.errors import Busy, Corrupt, Unavailable
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 30.0
+
+_SCHEMA = """
+CREATE TABLE corpora (
+    name TEXT PRIMARY KEY,
+    rules TEXT NOT NULL,            -- Rules.to_json
+    updated_at REAL NOT NULL        -- seconds since 1970
+) WITHOUT ROWID;
+CREATE TABLE documents (
+    hash TEXT PRIMARY KEY,          -- Document.content_hash: equal documents are one row
+    title TEXT NOT NULL,
+    tags TEXT NOT NULL,             -- JSON list
+    date TEXT NOT NULL,
+    text TEXT NOT NULL,
+    text_hash TEXT NOT NULL,
+    num_words INTEGER NOT NULL
+);
+CREATE TABLE posts (
+    corpus TEXT NOT NULL REFERENCES corpora (name) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    source TEXT NOT NULL,           -- SHA-256 of the author's bytes, in the folder posts/
+    size_bytes INTEGER NOT NULL,
+    modified_at REAL,
+    document TEXT REFERENCES documents (hash),
+    code TEXT,                      -- why it is left out; NULL when it is among the documents
+    message TEXT,
+    notes TEXT NOT NULL,            -- JSON list of [code, message]
+    PRIMARY KEY (corpus, path)
+) WITHOUT ROWID;
+CREATE INDEX posts_by_document ON posts (document);
+CREATE INDEX posts_by_source ON posts (source);
+CREATE TABLE snapshots (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    corpus TEXT NOT NULL REFERENCES corpora (name) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    num_documents INTEGER NOT NULL,
+    num_words INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    UNIQUE (corpus, digest)
+);
+CREATE TABLE snapshot_posts (
+    snapshot INTEGER NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    source TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    modified_at REAL,
+    document TEXT REFERENCES documents (hash),
+    code TEXT,
+    message TEXT,
+    notes TEXT NOT NULL,
+    PRIMARY KEY (snapshot, path)
+) WITHOUT ROWID;
+CREATE INDEX snapshot_posts_by_document ON snapshot_posts (document);
+CREATE INDEX snapshot_posts_by_source ON snapshot_posts (source);
+CREATE TABLE imports (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    corpus TEXT NOT NULL REFERENCES corpora (name) ON DELETE CASCADE,
+    created_at REAL NOT NULL,
+    num_added INTEGER NOT NULL,
+    num_changed INTEGER NOT NULL,
+    num_unchanged INTEGER NOT NULL,
+    num_removed INTEGER NOT NULL,
+    num_documents INTEGER NOT NULL,
+    num_words INTEGER NOT NULL
+);
+CREATE INDEX imports_by_corpus ON imports (corpus, id);
+CREATE TABLE import_reasons (
+    import INTEGER NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    is_skipped INTEGER NOT NULL,    -- 1: left out; 0: a change made to a document
+    code TEXT NOT NULL,
+    message TEXT NOT NULL
+);
+CREATE INDEX import_reasons_by_import ON import_reasons (import, is_skipped, path);
+"""
+
+
+class Database:
+    """The catalogue's file, held by one process at a time. Close it when done.
+
+    Raises:
+        Unavailable: another process has the folder.
+        Corrupt: the file is damaged or of a later version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "catalogue.db"
+        self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise Unavailable(f"another corpus service uses {folder}; stop it, or set another NONESUCH_DATA") from None
+        self._writing = threading.Lock()
+        try:
+            self._prepare()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _prepare(self) -> None:
+        with self.writing() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                # executescript would commit the transaction; statement by statement it stays one.
+                for statement in _SCHEMA.split(";\n"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise Corrupt(
+                    f"{self.path} has version {version}, this service reads {SCHEMA_VERSION}; start the Nonesuch that "
+                    "wrote it, or move the file away and import the posts again",
+                    metadata={"file": str(self.path)},
+                )
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view: what is committed meanwhile is not seen."""
+        with self._connected() as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: committed when the block ends, undone if it raises."""
+        with self._writing, self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            try:
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA foreign_keys = ON")
+                yield connection
+            finally:
+                connection.close()  # undoes what was not committed
+        except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise Busy(f"the volume of {self.path} is full; make room and try again", retry_after_s=60) from error
+            raise
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError):
+                raise
+            raise Corrupt(
+                f"{self.path} is damaged ({error}); restore it, or move it away and import the posts again",
+                metadata={"file": str(self.path)},
+            ) from error
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._lock)

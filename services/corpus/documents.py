@@ -1,0 +1,179 @@
+"""Documents: a post -> metadata and text, with content hashes.
+
+The whole of cleaning in one call: decode, take off front matter, find title, tags and date, turn Markdown or
+HTML into text. Pure; what may hang or overflow runs in converters.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import date as Date
+from pathlib import PurePosixPath
+from typing import Any
+
+from services.corpus.frontmatter import split
+from services.corpus.html_text import PageText, page_text
+from services.corpus.plain_text import markdown_text
+from services.corpus.reading import read
+from services.corpus.reasons import Code, LeftOut, Reason
+from services.corpus.rules import Rules
+
+MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
+HTML = frozenset({".html", ".htm"})
+TEXT = frozenset({".txt", ".text"})
+SUFFIXES = MARKDOWN | HTML | TEXT
+
+_MAX_TITLE = 300
+_MAX_TAGS = 50
+_DATE = re.compile(r"(?<!\d)(\d{4})([-/._])(\d{1,2})\2(\d{1,2})(?!\d)")
+_YES = frozenset({"true", "yes", "on", "1"})
+_NO = frozenset({"false", "no", "off", "0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A post after cleaning.
+
+    Args:
+        title: one line; "" if the author gave none.
+        tags: tags, then categories, in the author's order, each once.
+        date: `YYYY-MM-DD`, or "" if unknown.
+        text: the cleaned text, never blank.
+        notes: what had to be mended on the way.
+    """
+
+    title: str
+    tags: tuple[str, ...]
+    date: str
+    text: str
+    notes: tuple[Reason, ...] = ()
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of metadata and text, 64 hex digits."""
+        content = json.dumps([self.title, list(self.tags), self.date, self.text], ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def text_hash(self) -> str:
+        """SHA-256 of the text without its white space: equal for posts that say the same."""
+        return hashlib.sha256("".join(self.text.split()).encode()).hexdigest()
+
+    @property
+    def num_words(self) -> int:
+        """Words of the text, parted by white space."""
+        return len(self.text.split())
+
+
+def make_document(path: str, content: bytes, rules: Rules) -> Document:
+    """Clean a post.
+
+    Args:
+        path: relative to the imported folder, `/` between parts; its suffix tells the kind, its name may hold a date.
+        content: the file's bytes.
+
+    Raises:
+        LeftOut: UNKNOWN_KIND, EMPTY, NOT_TEXT or DRAFT.
+        RecursionError: its markup is nested too deeply.
+    """
+    pure = PurePosixPath(path)
+    suffix = pure.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise LeftOut(Code.UNKNOWN_KIND, unknown_kind(path))
+    reading = read(content)
+    front = split(reading.text)
+    if not rules.include_drafts:
+        _refuse_draft(pure, front.fields)
+    page = _text(front.body, suffix, rules)
+    if not page.text:
+        raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
+    title = _one_line(front.fields.get("title"))[:_MAX_TITLE]
+    text = page.text
+    if page.heading and title and _letters(page.heading) != _letters(title):
+        text = f"{page.heading}\n\n{text}"
+    notes = list(reading.notes)
+    if front.problem:
+        notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
+    return Document(
+        title or page.heading[:_MAX_TITLE], _tags(front.fields), _date(front.fields, pure), text, tuple(notes)
+    )
+
+
+def unknown_kind(path: str) -> str:
+    """Say that a file's suffix is none that posts have."""
+    suffix = PurePosixPath(path).suffix
+    return f"{'its suffix ' + suffix if suffix else 'a file without suffix'} is none of {', '.join(sorted(SUFFIXES))}"
+
+
+def _text(body: str, suffix: str, rules: Rules) -> PageText:
+    if suffix in MARKDOWN:
+        if suffix == ".mdx":
+            body = re.sub(r"(?m)^(?:import|export)\s[^\n]*$", "", body)
+        return markdown_text(body, rules)
+    if suffix in HTML:
+        return page_text(body, keep_code=rules.keep_code, keep_image_alt=rules.keep_image_alt)
+    text = re.sub(r"[ \t]+$", "", body, flags=re.MULTILINE)
+    return PageText(re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip())
+
+
+def _refuse_draft(path: PurePosixPath, fields: dict[str, Any]) -> None:
+    values = {str(key).lower(): _one_line(value).lower() for key, value in fields.items()}
+    if values.get("draft") in _YES:
+        raise LeftOut(Code.DRAFT, "its front matter says `draft: true`")
+    if values.get("published") in _NO:
+        raise LeftOut(Code.DRAFT, "its front matter says `published: false`")
+    if values.get("status") in ("draft", "private", "hidden"):
+        raise LeftOut(Code.DRAFT, f"its front matter says `status: {values['status']}`")
+    for part in path.parts[:-1]:
+        if part.lower() in ("_drafts", "drafts"):
+            raise LeftOut(Code.DRAFT, f"it lies in the folder {part}")
+
+
+def _one_line(value: Any) -> str:
+    """A scalar of front matter as one line; nothing else has one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return " ".join(str(value).split()) if isinstance(value, (str, int, float, Date)) else ""
+
+
+def _tags(fields: dict[str, Any]) -> tuple[str, ...]:
+    lower = {str(key).lower(): value for key, value in fields.items()}
+    taxonomies = lower.get("taxonomies")
+    nested = {str(key).lower(): value for key, value in taxonomies.items()} if isinstance(taxonomies, dict) else {}
+    found: dict[str, None] = {}
+    for source in (lower, nested):
+        for name in ("tags", "tag", "categories", "category"):
+            for tag in _words_of(source.get(name)):
+                found.setdefault(tag[:_MAX_TITLE])
+    return tuple(list(found)[:_MAX_TAGS])
+
+
+def _words_of(value: Any) -> list[str]:
+    """A list, or a string: parted by commas if it has any, else by spaces, as Jekyll does."""
+    if isinstance(value, list):
+        return [word for word in map(_one_line, value) if word]
+    text = _one_line(value).strip("[]")
+    parts = text.split(",") if "," in text else text.split()
+    return [part.strip().strip("\"'") for part in parts if part.strip()]
+
+
+def _date(fields: dict[str, Any], path: PurePosixPath) -> str:
+    """From the front matter, else from the file's name or folders, else from its address on the site."""
+    lower = {str(key).lower(): value for key, value in fields.items()}
+    candidates = [_one_line(lower.get(name)) for name in ("date", "published", "published_at", "pubdate", "created")]
+    candidates += [path.name, str(path)]
+    candidates += [_one_line(lower.get(name)) for name in ("permalink", "path", "url", "slug")]
+    for candidate in candidates:
+        for found in _DATE.finditer(candidate):
+            try:
+                return Date(int(found[1]), int(found[3]), int(found[4])).isoformat()
+            except ValueError:
+                continue
+    return ""
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())

@@ -1,0 +1,253 @@
+"""HTML text: an HTML page or fragment -> the text that a reader of the page sees.
+
+Blocks stand apart by a blank line; list items and table rows each on a line of their own; links are their
+words, images their alternative text; code keeps its lines. Scripts, styles and comments are no text.
+Walks BeautifulSoup's tree; knows nothing of Markdown, but that its footnotes look as Python-Markdown writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bs4 import BeautifulSoup
+from bs4.element import Comment, Declaration, Doctype, NavigableString, PreformattedString, ProcessingInstruction, Tag
+
+_SILENT = frozenset(
+    (
+        *("script", "style", "template", "noscript", "iframe", "object", "embed", "video", "audio", "canvas", "svg"),
+        *("math", "head", "nav", "button", "select", "form", "input", "textarea", "map", "source", "track", "link"),
+        "meta",
+    )
+)
+_BLOCKS = frozenset(
+    (
+        *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div"),
+        *("dl", "dt", "fieldset", "figcaption", "figure", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header"),
+        *("hgroup", "hr", "html", "li", "main", "ol", "p", "pre", "section", "summary", "table", "tbody", "td"),
+        *("tfoot", "th", "thead", "tr", "ul"),
+    )
+)
+_WRAPPERS = frozenset(("div", "article", "main", "header", "section"))
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
+_LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
+_CODE = re.compile("\ufdd0(\\d+)\ufdd1")
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """What a reader sees.
+
+    Args:
+        text: the text, without the heading if that is the first thing on the page.
+        heading: the page's first heading of level 1 when nothing stands before it; else "".
+    """
+
+    text: str
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What the walk needs to know everywhere."""
+
+    code: Mapping[int, str]
+    keep_code: bool
+    keep_image_alt: bool
+
+
+def page_text(
+    html: str, *, code: Mapping[int, str] | None = None, keep_code: bool = True, keep_image_alt: bool = True
+) -> PageText:
+    """Turn HTML into text.
+
+    Args:
+        html: a page or a fragment, however broken.
+        code: blocks of code by the number in the placeholder that stands for them in `html`.
+        keep_code: keep blocks of code; code within a sentence always stays.
+        keep_image_alt: keep the alternative text of images.
+
+    Raises:
+        RecursionError: elements are nested too deeply.
+    """
+    walk = _Walk(code or {}, keep_code, keep_image_alt)
+    soup = BeautifulSoup(html, "lxml")
+    _place_footnotes(soup, walk)
+    root = soup.body or soup
+    blocks = _blocks(root, walk)
+    first = next((tag for tag in root.descendants if isinstance(tag, Tag) and tag.name in _BLOCKS - _WRAPPERS), None)
+    heading = ""
+    if first is not None and first.name == "h1" and blocks and blocks[0] == _words(first, walk):
+        heading = blocks.pop(0)
+    return PageText("\n\n".join(blocks), heading)
+
+
+def _blocks(element: Tag, walk: _Walk) -> list[str]:
+    """The blocks of text inside an element, in reading order."""
+    blocks: list[str] = []
+    line: list[str] = []
+
+    def end_line() -> None:
+        text = _tidy("".join(line))
+        line.clear()
+        if text:
+            blocks.extend(_with_code(text, walk))
+
+    for child in element.children:
+        if isinstance(child, _UNSEEN):
+            continue
+        if isinstance(child, Tag):
+            if child.name in _BLOCKS or (child.name not in _SILENT and _holds_block(child)):
+                end_line()
+                blocks.extend(_block(child, walk))
+            else:
+                line.append(_inline(child, walk))
+        elif isinstance(child, NavigableString):
+            line.append(str(child))
+    end_line()
+    return blocks
+
+
+def _holds_block(tag: Tag) -> bool:
+    return any(isinstance(inner, Tag) and inner.name in _BLOCKS for inner in tag.descendants)
+
+
+def _block(tag: Tag, walk: _Walk) -> list[str]:
+    """The blocks that one block element makes."""
+    if tag.name == "pre":
+        code = tag.get_text().strip("\n").rstrip()
+        return [code] if code and walk.keep_code else []
+    if tag.name in ("ul", "ol"):
+        return _list(tag, walk)
+    if tag.name == "table":
+        return _table(tag, walk)
+    if tag.name == "dl":
+        return _definitions(tag, walk)
+    if tag.name in _HEADINGS:
+        words = _words(tag, walk).replace("\n", " ")
+        return [words] if words else []
+    return _blocks(tag, walk)
+
+
+def _list(tag: Tag, walk: _Walk) -> list[str]:
+    """One block: an item a line, what is inside an item indented below it."""
+    items: list[str] = []
+    number = _start(tag)
+    loose = False
+    for child in tag.children:
+        if isinstance(child, Tag) and child.name in ("ul", "ol"):  # a list directly inside a list
+            items += ["  " + inner.replace("\n", "\n  ") for inner in _list(child, walk)]
+            continue
+        if not isinstance(child, Tag) or child.name in _SILENT:
+            continue
+        marker = f"{number}. " if tag.name == "ol" else "- "
+        number += 1
+        blocks = _blocks(child, walk)
+        if not blocks:
+            continue
+        blocks[0] = re.sub(r"^\[[ xX]\] ", "", blocks[0])  # the box of a task
+        inner_lists = child.find_all(("ul", "ol"), recursive=False)
+        loose = loose or len(blocks) > 1 + len(inner_lists)
+        separator = "\n\n" if len(blocks) > 1 + len(inner_lists) else "\n"
+        items.append(marker + separator.join(blocks).replace("\n", "\n" + " " * len(marker)))
+    text = ("\n\n" if loose else "\n").join(items)
+    return [re.sub(r"(?m)^ +$", "", text)] if items else []
+
+
+def _start(tag: Tag) -> int:
+    start = str(tag.get("start", "1"))
+    return int(start) if re.fullmatch(r"\d{1,9}", start) else 1
+
+
+def _table(tag: Tag, walk: _Walk) -> list[str]:
+    """One block: a row a line, its cells parted by ` | `."""
+    rows = []
+    for row in tag.find_all("tr"):
+        cells = [
+            " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
+        ]
+        if any(cells):
+            rows.append(" | ".join(cells))
+    caption = tag.find("caption")
+    before = _blocks(caption, walk) if isinstance(caption, Tag) else []
+    return [*before, "\n".join(rows)] if rows else before
+
+
+def _definitions(tag: Tag, walk: _Walk) -> list[str]:
+    """A block for each term, its definitions indented below it."""
+    entries: list[str] = []
+    for child in tag.find_all(("dt", "dd")):
+        text = "\n".join(_blocks(child, walk))
+        if child.name == "dd" and entries:
+            entries[-1] += "\n  " + text.replace("\n", "\n  ")
+        elif text:
+            entries.append(text)
+    return entries
+
+
+def _inline(tag: Tag, walk: _Walk) -> str:
+    """The words of an element that stands in a line."""
+    if tag.name in _SILENT:
+        return ""
+    if tag.name == "br":
+        return _LINE_BREAK
+    if tag.name == "img":
+        return str(tag.get("alt", "")) if walk.keep_image_alt else ""
+    parts: list[str] = []
+    for child in tag.children:
+        if isinstance(child, _UNSEEN):
+            continue
+        if isinstance(child, Tag):
+            parts.append(_inline(child, walk))
+        elif isinstance(child, (NavigableString, PreformattedString)):
+            parts.append(str(child))
+    return "".join(parts)
+
+
+def _words(tag: Tag, walk: _Walk) -> str:
+    return _tidy(_inline(tag, walk))
+
+
+def _tidy(text: str) -> str:
+    """White space as a browser shows it; a line break ends its line."""
+    text = " ".join(part for part in re.split("[ \t\n\r\f\xa0]+", text) if part)
+    return re.sub(f" ?{_LINE_BREAK} ?", "\n", text).strip()
+
+
+def _with_code(text: str, walk: _Walk) -> list[str]:
+    """Put blocks of code back where their placeholders stand."""
+    blocks: list[str] = []
+    for index, part in enumerate(_CODE.split(text)):
+        if index % 2 == 0:
+            blocks.append(part.strip())
+        elif walk.keep_code:
+            blocks.append(walk.code.get(int(part), "").strip("\n").rstrip())
+    return [block for block in blocks if block]
+
+
+def _place_footnotes(soup: BeautifulSoup, walk: _Walk) -> None:
+    """Move each footnote to where it is first referred to, in parentheses; the others to the end."""
+    container = soup.find("div", class_="footnote")
+    if not isinstance(container, Tag):
+        return
+    notes: dict[str, str] = {}
+    container.extract()
+    for back in container.find_all("a", class_="footnote-backref"):
+        back.decompose()
+    for reference in container.find_all("sup"):
+        if str(reference.get("id", "")).startswith("fnref"):
+            reference.decompose()
+    for item in container.find_all("li"):
+        if str(item.get("id", "")).startswith("fn"):
+            notes[f"#{item['id']}"] = " ".join(" ".join(_blocks(item, walk)).split())
+    for link in soup.find_all("a", class_="footnote-ref"):
+        note = notes.pop(str(link.get("href", "")), "")
+        target = link.parent if link.parent is not None and link.parent.name == "sup" else link
+        target.replace_with(NavigableString(f" ({note})" if note else ""))
+    for note in notes.values():
+        if note:
+            paragraph = soup.new_tag("p")
+            paragraph.string = note
+            (soup.body or soup).append(paragraph)

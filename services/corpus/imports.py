@@ -1,0 +1,291 @@
+"""Imports: posts come into a corpus, all of them or none, and a report says what became of each.
+
+Posts that are there with the same bytes cost a hash. The others are cleaned as they arrive; their documents
+are stored as they come, and nothing refers to these until the one transaction that ends the import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from services.common.errors import FailedPrecondition, InvalidRequest
+from services.corpus.catalogue import Catalogue, count, find_corpus, touch
+from services.corpus.cleaners import Cleaners, Outcome
+from services.corpus.documents import SUFFIXES, Document, unknown_kind
+from services.corpus.reasons import Code, Reason
+from services.corpus.rules import Rules
+
+MAX_PATH_LENGTH = 1000
+KEPT_REPORTS = 100  # per corpus; a watched folder makes many
+_DOCUMENTS_PER_TRANSACTION = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an import took in and left out. `created_at` is in seconds since 1970."""
+
+    import_id: int
+    corpus: str
+    created_at: float
+    num_added: int
+    num_changed: int
+    num_unchanged: int
+    num_removed: int
+    num_documents: int
+    num_words: int
+    skipped: tuple[tuple[str, Reason], ...]
+    notes: tuple[tuple[str, Reason], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A post that was cleaned and waits for the end of the import."""
+
+    path: str
+    source: str
+    size_bytes: int
+    modified_at: float | None
+    document: str | None
+    left_out: Reason | None
+    notes: tuple[Reason, ...]
+
+
+def check_path(path: str) -> str:
+    """Return a path that can be a post's, or raise InvalidRequest.
+
+    Args:
+        path: relative, `/` between parts, no `.` or `..` among them, no control characters.
+    """
+    parts = path.split("/")
+    if not path or len(path) > MAX_PATH_LENGTH or any(part in ("", ".", "..") for part in parts):
+        raise InvalidRequest(
+            f"{path[:MAX_PATH_LENGTH]!r} is no post's path: give a path relative to the folder, with '/' between its "
+            f"parts, without '..', of at most {MAX_PATH_LENGTH} characters",
+            field="path",
+        )
+    if "\\" in path or any(ord(character) < 32 or character == "\x7f" for character in path):
+        raise InvalidRequest(f"{path!r} is no post's path: it holds a backslash or a control character", field="path")
+    return path
+
+
+class Import:
+    """One import under way: `add` and `skip` posts, then `commit`. What is not committed never happened.
+
+    To be used inside `catalogue.importing()`.
+
+    Args:
+        catalogue: where posts go.
+        cleaners: who cleans them.
+        corpus: name of the corpus, made if new.
+        rules: how to clean; None keeps the corpus's rules, or takes the defaults for a new one.
+        prune: remove the posts that are neither added nor named in `unchanged_paths`.
+        unchanged_paths: posts that the caller has but does not send.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        cleaners: Cleaners,
+        corpus: str,
+        *,
+        rules: Rules | None = None,
+        prune: bool = False,
+        unchanged_paths: Iterable[str] = (),
+    ) -> None:
+        self._catalogue = catalogue
+        self._cleaners = cleaners
+        self._corpus = corpus
+        self._prune = prune
+        self._known = catalogue.source_digests(corpus)
+        self._unchanged = set(unchanged_paths)
+        for path in self._unchanged - self._known.keys():
+            raise FailedPrecondition(
+                f"post {path!r} is said to be unchanged, but corpus {corpus!r} does not hold it; "
+                "ask again which posts are needed, and send them",
+                metadata={"path": path},
+            )
+        present = _present_rules(catalogue, corpus)
+        self._rules = rules or present or Rules()
+        if rules is None and present is not None:
+            self._rules = Rules.of_now(present)
+        self._must_clean_all = present is not None and present != self._rules
+        self._seen: set[str] = set(self._unchanged)
+        self._skipped: dict[str, Reason] = {}
+        self._cleaning: deque[tuple[str, str, int, float | None, Future[Outcome]]] = deque()
+        self._documents: list[Document] = []
+        self._arrivals: list[_Arrival] = []
+
+    def add(self, path: str, content: bytes, modified_at: float | None = None) -> None:
+        """Take in a post.
+
+        Raises:
+            InvalidRequest: the path cannot be a post's, or came before.
+        """
+        self._see(path)
+        if PurePosixPath(path).suffix.lower() not in SUFFIXES:
+            self._leave_out(path, Reason(Code.UNKNOWN_KIND, unknown_kind(path)))
+            return
+        digest = hashlib.sha256(content).hexdigest()
+        if self._known.get(path) == digest:
+            self._unchanged.add(path)
+            self._catalogue.sources.put(content)  # no more than a look, unless it got lost on the volume
+        else:
+            self._clean(path, content, modified_at)
+
+    def skip(self, path: str, reason: Reason) -> None:
+        """Note a file that is left out without having been sent."""
+        self._see(path)
+        self._leave_out(path, reason)
+
+    def commit(self) -> Report:
+        """Clean what is left to clean, then make the import happen, and return its report."""
+        if self._must_clean_all:
+            # Other rules: every post is cleaned anew, whether it came or not.
+            arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
+            for path, source in self._known.items():
+                if path not in arrived and not (self._prune and path not in self._seen):
+                    self._clean(path, self._catalogue.sources.get(source), None)
+        self._drain(0)
+        self._store_documents()
+        with self._catalogue.database.writing() as connection:
+            return self._write(connection)
+
+    def _see(self, path: str) -> None:
+        check_path(path)
+        if (path in self._seen and path not in self._unchanged) or path in self._skipped:
+            raise InvalidRequest(f"post {path!r} was sent twice", field="file.path")
+        self._seen.add(path)
+        self._unchanged.discard(path)
+
+    def _leave_out(self, path: str, reason: Reason) -> None:
+        self._skipped[path] = reason
+        self._seen.discard(path)  # so that `prune` removes what was there under this path
+
+    def _clean(self, path: str, content: bytes, modified_at: float | None) -> None:
+        source = self._catalogue.sources.put(content)
+        future = self._cleaners.submit(path, content, self._rules)
+        self._cleaning.append((path, source, len(content), modified_at, future))
+        self._drain(4 * self._cleaners.num_processes)
+
+    def _drain(self, limit: int) -> None:
+        """Take the results of cleaning until at most `limit` posts are under way: memory stays bounded."""
+        while len(self._cleaning) > limit:
+            path, source, size_bytes, modified_at, future = self._cleaning.popleft()
+            outcome = future.result()
+            if isinstance(outcome, Reason):
+                self._arrivals.append(_Arrival(path, source, size_bytes, modified_at, None, outcome, ()))
+                continue
+            self._documents.append(outcome)
+            self._arrivals.append(
+                _Arrival(path, source, size_bytes, modified_at, outcome.content_hash, None, outcome.notes)
+            )
+            if len(self._documents) >= _DOCUMENTS_PER_TRANSACTION:
+                self._store_documents()
+
+    def _store_documents(self) -> None:
+        rows = [
+            (
+                *(document.content_hash, document.title, json.dumps(document.tags, ensure_ascii=False), document.date),
+                *(document.text, document.text_hash, document.num_words),
+            )
+            for document in self._documents
+        ]
+        with self._catalogue.database.writing() as connection:
+            connection.executemany("INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._documents.clear()
+
+    def _write(self, connection: sqlite3.Connection) -> Report:
+        now = time.time()
+        connection.execute(
+            "INSERT INTO corpora VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET rules = excluded.rules",
+            (self._corpus, self._rules.to_json(), now),
+        )
+        present = {
+            row["path"]: row["source"]
+            for row in connection.execute("SELECT path, source FROM posts WHERE corpus = ?", (self._corpus,))
+        }
+        connection.executemany(
+            "INSERT OR REPLACE INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [_row(self._corpus, arrival) for arrival in self._arrivals],
+        )
+        doomed = [path for path in present if path not in self._seen] if self._prune else []
+        connection.executemany("DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed])
+        touch(connection, self._corpus)
+        num_documents, num_words = count(connection, self._corpus)
+        new = [arrival for arrival in self._arrivals if arrival.path not in present]
+        changed = [a for a in self._arrivals if a.path in present and a.source != present[a.path]]
+        counts = (len(new), len(changed), len(self._unchanged), len(doomed), num_documents, num_words)
+        inserted = connection.execute(
+            "INSERT INTO imports VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", (self._corpus, now, *counts)
+        )
+        import_id = inserted.lastrowid or 0
+        self._write_reasons(connection, import_id)
+        connection.execute(
+            "DELETE FROM imports WHERE corpus = ? AND id NOT IN "
+            "(SELECT id FROM imports WHERE corpus = ? ORDER BY id DESC LIMIT ?)",
+            (self._corpus, self._corpus, KEPT_REPORTS),
+        )
+        return _report(connection, connection.execute("SELECT * FROM imports WHERE id = ?", (import_id,)).fetchone())
+
+    def _write_reasons(self, connection: sqlite3.Connection, import_id: int) -> None:
+        """What was skipped, and what became of each post that came or was said to be there."""
+        reasons = [(import_id, path, 1, reason.code, reason.message) for path, reason in self._skipped.items()]
+        rows = connection.execute(
+            "SELECT path, code, message, notes FROM posts WHERE corpus = ? AND (code IS NOT NULL OR notes <> '[]')",
+            (self._corpus,),
+        )
+        for row in rows:
+            if row["path"] in self._seen:
+                if row["code"] is not None:
+                    reasons.append((import_id, row["path"], 1, row["code"], row["message"]))
+                reasons += [(import_id, row["path"], 0, code, message) for code, message in json.loads(row["notes"])]
+        connection.executemany("INSERT INTO import_reasons VALUES (?, ?, ?, ?, ?)", reasons)
+
+
+def reports(catalogue: Catalogue, corpus: str, before: int, limit: int) -> list[Report]:
+    """Up to `limit` past imports, newest first, from the first number below `before`; NotFound: no such corpus."""
+    with catalogue.database.reading() as connection:
+        find_corpus(connection, corpus)
+        rows = connection.execute(
+            "SELECT * FROM imports WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?", (corpus, before, limit)
+        )
+        return [_report(connection, row) for row in rows.fetchall()]
+
+
+def _present_rules(catalogue: Catalogue, corpus: str) -> Rules | None:
+    with catalogue.database.reading() as connection:
+        row = connection.execute("SELECT rules FROM corpora WHERE name = ?", (corpus,)).fetchone()
+    return None if row is None else Rules.from_json(row["rules"])
+
+
+def _row(corpus: str, arrival: _Arrival) -> tuple[object, ...]:
+    left_out = arrival.left_out
+    notes = json.dumps([[note.code, note.message] for note in arrival.notes], ensure_ascii=False)
+    return (
+        *(corpus, arrival.path, arrival.source, arrival.size_bytes, arrival.modified_at, arrival.document),
+        *((left_out.code, left_out.message) if left_out else (None, None)),
+        notes,
+    )
+
+
+def _report(connection: sqlite3.Connection, row: sqlite3.Row) -> Report:
+    found: tuple[list[tuple[str, Reason]], list[tuple[str, Reason]]] = ([], [])
+    for reason in connection.execute(
+        "SELECT * FROM import_reasons WHERE import = ? ORDER BY path, rowid", (row["id"],)
+    ):
+        entry = (reason["path"], Reason(Code(reason["code"]), reason["message"]))
+        found[reason["is_skipped"]].append(entry)
+    return Report(
+        *(row["id"], row["corpus"], row["created_at"], row["num_added"], row["num_changed"], row["num_unchanged"]),
+        *(row["num_removed"], row["num_documents"], row["num_words"]),
+        skipped=tuple(found[1]),
+        notes=tuple(found[0]),
+    )

@@ -1,0 +1,168 @@
+"""Messages: the corpus service's values to and from the wire. Nothing else in the service knows protos."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import PurePosixPath
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos import corpus_pb2 as pb
+from services.common.errors import InvalidRequest, Unimplemented
+from services.corpus.catalogue import Corpus, Post
+from services.corpus.documents import Document
+from services.corpus.imports import Report
+from services.corpus.reasons import Code, Reason
+from services.corpus.rules import Rules
+from services.corpus.snapshots import Snapshot
+
+
+def read_rules(message: pb.CleaningRules) -> Rules:
+    """Rules as asked for; what is unset has its default. Raise Unimplemented for a form that is not built."""
+    if message.form == pb.TEXT_FORM_MARKDOWN:
+        raise Unimplemented("documents in the form MARKDOWN are not built yet; use TEXT")
+    if message.form not in pb.TextForm.values():
+        raise InvalidRequest(f"{message.form} is no form of text; use TEXT_FORM_TEXT", field="rules.form")
+    given = {
+        name: getattr(message, name)
+        for name in ("keep_code", "keep_image_alt", "include_drafts")
+        if message.HasField(name)  # type: ignore[arg-type]
+    }
+    return Rules(**given)
+
+
+def rules_message(rules: Rules) -> pb.CleaningRules:
+    """Rules with every field set."""
+    return pb.CleaningRules(
+        form=pb.TEXT_FORM_TEXT,
+        keep_code=rules.keep_code,
+        keep_image_alt=rules.keep_image_alt,
+        include_drafts=rules.include_drafts,
+    )
+
+
+def read_reason(message: pb.Reason) -> Reason:
+    """A reason that a client gives for a file it leaves out; raise InvalidRequest if its code is none."""
+    name = pb.ReasonCode.Name(message.code) if message.code in pb.ReasonCode.values() else ""
+    word = name.removeprefix("REASON_CODE_")
+    if word not in Code.__members__:
+        raise InvalidRequest(f"reason code {message.code} is none that a file is left out for", field="skipped.reason")
+    return Reason(Code[word], " ".join(message.message.split())[:1000])
+
+
+def reason_message(reason: Reason) -> pb.Reason:
+    """A reason on the wire."""
+    return pb.Reason(code=f"REASON_CODE_{reason.code.name}", message=reason.message)
+
+
+def document_message(corpus: str, path: str, document: Document) -> pb.Document:
+    """A document on the wire."""
+    return pb.Document(
+        id=f"{corpus}/{path}",
+        path=path,
+        title=document.title,
+        tags=document.tags,
+        date=document.date,
+        text=document.text,
+        content_hash=document.content_hash,
+    )
+
+
+def post_message(corpus: str, post: Post) -> pb.Post:
+    """A post in a list; without a title it goes by its file's name."""
+    document = post.document
+    included = document is not None and post.left_out is None
+    return pb.Post(
+        id=f"{corpus}/{post.path}",
+        path=post.path,
+        title=document.title if document and document.title else PurePosixPath(post.path).stem,
+        tags=document.tags if document else (),
+        date=document.date if document else "",
+        num_words=document.num_words if document and included else 0,
+        size_bytes=post.size_bytes,
+        included=included,
+        reasons=[reason_message(reason) for reason in post.reasons],
+    )
+
+
+def corpus_message(corpus: Corpus) -> pb.Corpus:
+    """A corpus on the wire."""
+    return pb.Corpus(
+        name=corpus.name,
+        num_posts=corpus.num_posts,
+        num_documents=corpus.num_documents,
+        num_words=corpus.num_words,
+        updated_at=timestamp(corpus.updated_at),
+        rules=rules_message(corpus.rules),
+    )
+
+
+def snapshot_message(snapshot: Snapshot) -> pb.Snapshot:
+    """A snapshot on the wire."""
+    return pb.Snapshot(
+        corpus=snapshot.corpus,
+        digest=snapshot.digest,
+        num_documents=snapshot.num_documents,
+        num_words=snapshot.num_words,
+        created_at=timestamp(snapshot.created_at),
+    )
+
+
+def report_message(report: Report) -> pb.ImportReport:
+    """An import's report on the wire."""
+    return pb.ImportReport(
+        import_id=report.import_id,
+        corpus=report.corpus,
+        created_at=timestamp(report.created_at),
+        num_added=report.num_added,
+        num_changed=report.num_changed,
+        num_unchanged=report.num_unchanged,
+        num_removed=report.num_removed,
+        num_documents=report.num_documents,
+        num_words=report.num_words,
+        skipped=[pb.PostReason(path=path, reason=reason_message(reason)) for path, reason in report.skipped],
+        notes=[pb.PostReason(path=path, reason=reason_message(reason)) for path, reason in report.notes],
+    )
+
+
+def timestamp(seconds: float) -> Timestamp:
+    """Seconds since 1970 on the wire, to the microsecond."""
+    result = Timestamp()
+    result.FromMicroseconds(round(seconds * 1_000_000))
+    return result
+
+
+def page_size(asked: int, *, default: int, most: int) -> int:
+    """How many to return: the default for 0, and never more than `most`; raise InvalidRequest below 0."""
+    if asked < 0:
+        raise InvalidRequest(f"a page of {asked} is not possible; ask for 1 to {most}", field="page_size")
+    return min(asked or default, most)
+
+
+def page_token(key: str | int) -> str:
+    """The token of the page after the entry with this key."""
+    return base64.urlsafe_b64encode(str(key).encode()).decode()
+
+
+def read_page_token(token: str) -> str:
+    """The key in a token of ours, "" for the first page; raise InvalidRequest for anything else."""
+    try:
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise _bad_token(token) from None
+
+
+def read_number_token(token: str) -> int:
+    """The number in a token of ours, beyond every number for the first page; InvalidRequest for anything else."""
+    key = read_page_token(token)
+    if not key:
+        return 1 << 62
+    if not (key.isascii() and key.isdigit() and len(key) < 19):
+        raise _bad_token(token)
+    return int(key)
+
+
+def _bad_token(token: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{token[:100]!r} is no page token of this service; pass on the one from the page before", field="page_token"
+    )

@@ -1,0 +1,62 @@
+"""Plain text: a post's Markdown -> prose as a reader sees it, for a model to learn from.
+
+Paragraphs, headings, lists and blocks of code stand apart; links are their words, images their alternative
+text, tables rows, footnotes in parentheses where they are referred to; no markup and no HTML remains.
+Rendered by Python-Markdown, read by BeautifulSoup. Takes the body only: front matter is taken off before.
+Slow or deep input is not bounded here; that is what converters.py is for.
+"""
+
+from __future__ import annotations
+
+import re
+
+import markdown
+from markdown.extensions import Extension
+from markdown.inlinepatterns import SimpleTagInlineProcessor
+
+from services.corpus.dialect import to_python_markdown
+from services.corpus.html_text import PageText, page_text
+from services.corpus.references import inline_references
+from services.corpus.rules import Rules
+from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
+
+# Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for them
+# would also take the end of a heading such as "Using {braces}", so only their unmistakable forms are taken.
+_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{:[^}\n]*\}[ \t]*$", re.MULTILINE)
+_ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
+_ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{:[^}\n]*\}")
+_HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
+_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
+
+
+class _Habits(Extension):
+    """What most sites read and Python-Markdown does not: `~~words~~`, and a backslash before any punctuation."""
+
+    def extendMarkdown(self, md: markdown.Markdown) -> None:
+        md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
+        md.ESCAPED_CHARS = list(_PUNCTUATION)
+
+
+_EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
+
+
+def markdown_text(text: str, rules: Rules) -> PageText:
+    """Turn Markdown into text.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
+    source = to_python_markdown(protect_raw(text))
+    body = inline_references(drop_tags(source.text))
+    body = _ATTRIBUTE_LINE.sub("", body)
+    body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
+    body = _ATTRIBUTE_INLINE.sub("", body)
+    html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
+    html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
+    page = page_text(
+        html,
+        code=dict(enumerate(source.code)),
+        keep_code=rules.keep_code,
+        keep_image_alt=rules.keep_image_alt,
+    )
+    return PageText(restore_raw(page.text), restore_raw(page.heading))

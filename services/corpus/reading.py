@@ -1,0 +1,128 @@
+"""Reading: the bytes of a post -> the text that its author typed.
+
+UTF-8 with or without a byte order mark, UTF-16 and UTF-32 are recognised; other encodings are detected
+by charset-normalizer; text that was decoded wrongly in an earlier life ("cafÃ©") is repaired by ftfy.
+The result is valid Unicode in NFC with `\n` line ends and no control characters.
+What is not text is refused. This module knows nothing of Markdown or front matter.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import charset_normalizer
+import ftfy
+
+from services.corpus.reasons import Code, LeftOut, Reason
+
+# Longest first: the UTF-32 mark begins with the UTF-16 mark.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# What posts were written in before UTF-8. Detection among all of Python's encodings finds exotic ones in short posts.
+_LEGACY = [
+    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "mac_roman"),
+    *("shift_jis", "euc_jp", "cp949", "gb18030", "big5"),
+]
+_SIGNATURES = (b"%PDF-", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF", b"RIFF")
+# Controls other than tab and newline, invisible spaces, soft hyphens, and code points that are no characters.
+# The joiners U+200C and U+200D stay: Persian and emoji need them.
+_CLUTTER = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff\ufdd0-\ufdef\ufff9-\uffff\ud800-\udfff]"
+)
+_LINE_ENDS = re.compile("\r\n?|\x85|\u2028|\u2029")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A post's text, and what had to be done to get it.
+
+    Args:
+        text: valid Unicode, NFC, `\n` line ends; may be blank.
+        notes: a reason per change that its author might want to know of.
+    """
+
+    text: str
+    notes: tuple[Reason, ...] = ()
+
+
+def read(content: bytes) -> Reading:
+    """Decode and repair a post.
+
+    Raises:
+        LeftOut: EMPTY if there is no byte, NOT_TEXT if the bytes are no text in any encoding known here.
+    """
+    if not content:
+        raise LeftOut(Code.EMPTY, "the file is empty")
+    if content.startswith(_SIGNATURES):
+        raise LeftOut(Code.NOT_TEXT, "the file is a picture, an archive or a program, not text")
+    text, encoding = _decode(content)
+    notes = []
+    if encoding not in ("utf-8", "ascii"):
+        notes.append(Reason(Code.LEGACY_ENCODING, f"decoded as {encoding}"))
+    text = _LINE_ENDS.sub("\n", text)
+    num_controls = len(re.findall("[\x00-\x08\x0e-\x1a\x1c-\x1f]", text))
+    if num_controls > 4 + len(text) // 100:
+        raise LeftOut(Code.NOT_TEXT, f"{num_controls} of its {len(text)} characters are control characters")
+    text = _CLUTTER.sub("", text)
+    if not text.isascii():
+        lines = text.split("\n")
+        mended = "\n".join(line if line.isascii() else ftfy.fix_encoding(line) for line in lines)
+        if mended != text:
+            notes.append(Reason(Code.MENDED_TEXT, "garbled characters were repaired"))
+        text = unicodedata.normalize("NFC", _CLUTTER.sub("", mended))
+    return Reading(text, tuple(notes))
+
+
+def _decode(content: bytes) -> tuple[str, str]:
+    """Return the text and the encoding's name, or raise LeftOut."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, errors="replace").replace("\ufffd", ""), encoding
+    if b"\0" in content[:4096]:
+        return _decode_unmarked_utf16(content)
+    try:
+        return content.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        pass
+    mixed = _decode_mixed(content)
+    if mixed is not None:
+        return mixed, "utf-8 with single bytes of cp1252"
+    matches = charset_normalizer.from_bytes(content, cp_isolation=_LEGACY)
+    best = matches.best()
+    if best is None:
+        raise LeftOut(Code.NOT_TEXT, "the bytes are not text in any known encoding")
+    # Bytes that mean the same in several encodings are most often Western European.
+    encoding = "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding
+    return content.decode(encoding, errors="replace").replace("\ufffd", ""), encoding
+
+
+def _decode_unmarked_utf16(content: bytes) -> tuple[str, str]:
+    """Text in a Latin script has a zero in every other byte; anything else with zeros is not text."""
+    sample = content[: 4096 & ~1]
+    half = max(1, len(sample) // 2)
+    for offset, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if sample[offset::2].count(0) > 0.7 * half and sample[1 - offset :: 2].count(0) < 0.05 * half:
+            return content.decode(encoding, errors="replace").replace("\ufffd", ""), encoding
+    raise LeftOut(Code.NOT_TEXT, "the file holds zero bytes, so it is not text")
+
+
+def _decode_mixed(content: bytes) -> str | None:
+    """UTF-8 into which a few bytes of cp1252 were pasted; None if it is not mostly UTF-8."""
+    lenient = content.decode("utf-8", errors="surrogateescape")
+    num_bad = sum(1 for character in lenient if "\udc80" <= character <= "\udcff")
+    num_good = sum(1 for character in lenient if character > "\x7f") - num_bad
+    if num_good < 4 * num_bad:
+        return None
+    return re.sub(
+        "[\udc80-\udcff]",
+        lambda found: bytes([ord(found.group()) - 0xDC00]).decode("cp1252", errors="replace").replace("\ufffd", ""),
+        lenient,
+    )

@@ -1,0 +1,84 @@
+"""References: `[words][label]` and `[label]` with their targets elsewhere, made into links that stand alone.
+
+Python-Markdown does not find a label that holds code or brackets, and the words would keep their brackets.
+As only the words matter to a text, a reference becomes `[words](#)`, and targets go. `[words][]` is always meant
+as a reference; other ones without a target stay as they are, unless their label is plainly a name.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TARGET = re.compile(
+    r"^[ \t>]*\[(?!\^)(?P<label>(?:\\.|`[^`\n]*`|[^\[\]\\\n])+)\]:[ \t]*(?:\n[ \t]+)?(?:<[^>\n]*>|\S+)"
+    r"(?:(?:[ \t]+|[ \t]*\n[ \t]+)(?:\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*$",
+    re.MULTILINE,
+)
+# What matters between brackets: escapes and code spans, which hide brackets, and brackets.
+_PIECE = re.compile(r"\\.|(?<!`)(`+)(?!`)(?:.*?[^`])\1(?!`)|[\[\]]", re.DOTALL)
+
+
+def inline_references(text: str) -> str:
+    """Rewrite references, and take their targets out. Takes linear time."""
+    labels: set[str] = set()
+
+    def note(found: re.Match[str]) -> str:
+        labels.add(_normal(found["label"]))
+        return ""
+
+    # Code points that are no characters stand for blocks of code: none is in a target.
+    text = _TARGET.sub(note, text)
+    return "\n\n".join(_inline(part, labels) for part in text.split("\n\n"))
+
+
+def _inline(paragraph: str, labels: set[str]) -> str:
+    """Rewrite within one paragraph: brackets do not pair across blank lines."""
+    if "[" not in paragraph:
+        return paragraph
+    result: list[str] = []
+    opened: list[int] = []  # where brackets opened
+    copied = 0
+    for piece in _PIECE.finditer(paragraph):
+        if piece.start() < copied:
+            continue
+        if piece[0] == "[":
+            opened.append(piece.start())
+        elif piece[0] == "]" and opened:
+            start, end = opened.pop(), piece.end()
+            follows = paragraph[end : end + 1]
+            if follows == "(" or (follows == ":" and paragraph[start + 1 : start + 2] == "^"):
+                continue
+            own = _normal(paragraph[start + 1 : end - 1]) in labels
+            label_end = _label_end(paragraph, end) if follows == "[" else end
+            label = paragraph[end + 1 : label_end - 1]
+            if label_end > end and (
+                _normal(label) in labels or not label.strip() or _is_broken(paragraph, start, label)
+            ):
+                result.append(paragraph[copied:end] + "(#)")
+                copied = label_end
+            elif own and follows != "[":
+                result.append(paragraph[copied:end] + "(#)")
+                copied = end
+    result.append(paragraph[copied:])
+    return "".join(result)
+
+
+def _is_broken(paragraph: str, start: int, label: str) -> bool:
+    """Whether a label without a target was meant as one: a name, and not the index of an array or a citation."""
+    after_word = start > 0 and (paragraph[start - 1].isalnum() or paragraph[start - 1] in "_])")
+    return not after_word and re.fullmatch(r"[A-Za-z][\w .:#/'-]*", label) is not None
+
+
+def _label_end(paragraph: str, start: int) -> int:
+    """Where the label that opens at `start` ends, beyond its bracket; `start` if it does not."""
+    depth = 0
+    for piece in _PIECE.finditer(paragraph, start, start + 1000):  # CommonMark allows 999 characters
+        if piece[0] in "[]":
+            depth += 1 if piece[0] == "[" else -1
+            if depth == 0:
+                return piece.end()
+    return start
+
+
+def _normal(label: str) -> str:
+    return " ".join(label.split()).casefold()

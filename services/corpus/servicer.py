@@ -1,0 +1,168 @@
+"""The corpus service's rpcs: from the wire, one call into the pure modules, back to the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from protos import corpus_pb2 as pb
+from protos import corpus_pb2_grpc
+from services.common.errors import InvalidRequest
+from services.corpus import imports, messages, snapshots, upload
+from services.corpus.catalogue import Catalogue
+from services.corpus.cleaners import Cleaners
+from services.corpus.imports import check_path
+from services.corpus.reasons import Reason
+from services.corpus.rules import Rules
+from services.corpus.settings import CorpusSettings
+from services.corpus.upload import DEFAULT_CORPUS
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["CorpusService"].full_name
+
+
+class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
+    """Answers from a catalogue; its errors become statuses in services.common.rpc."""
+
+    def __init__(self, catalogue: Catalogue, cleaners: Cleaners, settings: CorpusSettings) -> None:
+        self._catalogue = catalogue
+        self._cleaners = cleaners
+        self._settings = settings
+
+    def UploadPosts(
+        self, request_iterator: Iterator[pb.UploadPostsRequest], context: grpc.ServicerContext
+    ) -> pb.UploadPostsResponse:
+        """Import what a client sends, all or nothing."""
+        report = upload.receive(request_iterator, self._catalogue, self._cleaners, self._settings)
+        return pb.UploadPostsResponse(report=messages.report_message(report))
+
+    def CheckPosts(self, request: pb.CheckPostsRequest, context: grpc.ServicerContext) -> pb.CheckPostsResponse:
+        """Say which posts a client need send."""
+        known = self._catalogue.source_digests(_corpus(request))
+        return pb.CheckPostsResponse(
+            needed_paths=[
+                post.path
+                for post in request.posts
+                # A source that got lost on the volume is needed again.
+                if known.get(post.path) != post.sha256.hex() or not self._catalogue.sources.has(post.sha256.hex())
+            ]
+        )
+
+    def ListPosts(self, request: pb.ListPostsRequest, context: grpc.ServicerContext) -> pb.ListPostsResponse:
+        """A page of posts."""
+        corpus = _corpus(request)
+        size = messages.page_size(request.page_size, default=100, most=1000)
+        posts = self._catalogue.posts(corpus, messages.read_page_token(request.page_token), size + 1)
+        return pb.ListPostsResponse(
+            posts=[messages.post_message(corpus, post) for post in posts[:size]],
+            next_page_token=messages.page_token(posts[size - 1].path) if len(posts) > size else "",
+            total_size=self._catalogue.corpus(corpus).num_posts,
+        )
+
+    def GetPost(self, request: pb.GetPostRequest, context: grpc.ServicerContext) -> pb.GetPostResponse:
+        """One post with its document."""
+        corpus = _corpus(request)
+        post = self._catalogue.post(corpus, request.path)
+        response = pb.GetPostResponse(post=messages.post_message(corpus, post))
+        if post.document is not None and post.left_out is None:
+            response.document.CopyFrom(messages.document_message(corpus, post.path, post.document))
+        if request.include_source:
+            response.source = self._catalogue.sources.get(post.source)
+        return response
+
+    def DeletePosts(self, request: pb.DeletePostsRequest, context: grpc.ServicerContext) -> pb.DeletePostsResponse:
+        """Remove posts."""
+        return pb.DeletePostsResponse(num_removed=self._catalogue.delete_posts(_corpus(request), list(request.paths)))
+
+    def PreviewPost(self, request: pb.PreviewPostRequest, context: grpc.ServicerContext) -> pb.PreviewPostResponse:
+        """Clean a post without storing it."""
+        most = self._settings.max_post_bytes
+        if len(request.content) > most:
+            raise InvalidRequest(
+                f"the post has {len(request.content)} bytes, more than the {most} that a post may have",
+                field="content",
+            )
+        rules = messages.read_rules(request.rules) if request.HasField("rules") else Rules()
+        outcome = self._cleaners.submit(check_path(request.path), request.content, rules).result()
+        if isinstance(outcome, Reason):
+            return pb.PreviewPostResponse(reasons=[messages.reason_message(outcome)])
+        return pb.PreviewPostResponse(
+            document=messages.document_message("", request.path, outcome),
+            reasons=[messages.reason_message(note) for note in outcome.notes],
+        )
+
+    def ListCorpora(self, request: pb.ListCorporaRequest, context: grpc.ServicerContext) -> pb.ListCorporaResponse:
+        """A page of corpora."""
+        size = messages.page_size(request.page_size, default=100, most=1000)
+        corpora = self._catalogue.corpora(messages.read_page_token(request.page_token), size + 1)
+        return pb.ListCorporaResponse(
+            corpora=[messages.corpus_message(corpus) for corpus in corpora[:size]],
+            next_page_token=messages.page_token(corpora[size - 1].name) if len(corpora) > size else "",
+        )
+
+    def GetCorpus(self, request: pb.GetCorpusRequest, context: grpc.ServicerContext) -> pb.GetCorpusResponse:
+        """One corpus."""
+        return pb.GetCorpusResponse(corpus=messages.corpus_message(self._catalogue.corpus(_corpus(request))))
+
+    def DeleteCorpus(self, request: pb.DeleteCorpusRequest, context: grpc.ServicerContext) -> pb.DeleteCorpusResponse:
+        """Delete a corpus."""
+        if not request.corpus:
+            raise InvalidRequest("say which corpus to delete; there is no default here", field="corpus")
+        self._catalogue.delete_corpus(request.corpus)
+        return pb.DeleteCorpusResponse()
+
+    def RollbackCorpus(
+        self, request: pb.RollbackCorpusRequest, context: grpc.ServicerContext
+    ) -> pb.RollbackCorpusResponse:
+        """Bring a corpus back to a snapshot."""
+        snapshots.roll_back(self._catalogue, _corpus(request), request.snapshot)
+        return pb.RollbackCorpusResponse(corpus=messages.corpus_message(self._catalogue.corpus(_corpus(request))))
+
+    def CreateSnapshot(
+        self, request: pb.CreateSnapshotRequest, context: grpc.ServicerContext
+    ) -> pb.CreateSnapshotResponse:
+        """Freeze a corpus."""
+        snapshot = snapshots.create(self._catalogue, _corpus(request))
+        return pb.CreateSnapshotResponse(snapshot=messages.snapshot_message(snapshot))
+
+    def ListSnapshots(
+        self, request: pb.ListSnapshotsRequest, context: grpc.ServicerContext
+    ) -> pb.ListSnapshotsResponse:
+        """A page of snapshots."""
+        size = messages.page_size(request.page_size, default=100, most=1000)
+        before = messages.read_number_token(request.page_token)
+        found = snapshots.snapshots(self._catalogue, _corpus(request), before, size + 1)
+        return pb.ListSnapshotsResponse(
+            snapshots=[messages.snapshot_message(snapshot) for snapshot in found[:size]],
+            next_page_token=messages.page_token(found[size - 1].number) if len(found) > size else "",
+        )
+
+    def DeleteSnapshot(
+        self, request: pb.DeleteSnapshotRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteSnapshotResponse:
+        """Delete a snapshot."""
+        snapshots.delete(self._catalogue, _corpus(request), request.snapshot)
+        return pb.DeleteSnapshotResponse()
+
+    def ListDocuments(self, request: pb.ListDocumentsRequest, context: grpc.ServicerContext) -> Iterator[pb.Document]:
+        """Stream the documents of a snapshot."""
+        corpus = _corpus(request)
+        digest = request.snapshot or snapshots.create(self._catalogue, corpus).digest
+        for path, document in snapshots.documents(self._catalogue, corpus, digest):
+            yield messages.document_message(corpus, path, document)
+
+    def ListImports(self, request: pb.ListImportsRequest, context: grpc.ServicerContext) -> pb.ListImportsResponse:
+        """A page of reports."""
+        size = messages.page_size(request.page_size, default=20, most=100)
+        before = messages.read_number_token(request.page_token)
+        found = imports.reports(self._catalogue, _corpus(request), before, size + 1)
+        return pb.ListImportsResponse(
+            imports=[messages.report_message(report) for report in found[:size]],
+            next_page_token=messages.page_token(found[size - 1].import_id) if len(found) > size else "",
+        )
+
+
+def _corpus(request: Any) -> str:
+    """The corpus that a request names."""
+    return str(request.corpus) or DEFAULT_CORPUS

@@ -1,0 +1,151 @@
+"""Snapshots: a corpus frozen. The same documents under the same rules give the same digest on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.common.errors import FailedPrecondition, NotFound
+from services.corpus.catalogue import Catalogue, count, document_of, find_corpus, touch
+from services.corpus.documents import Document
+
+_COLUMNS = "path, source, size_bytes, modified_at, document, code, message, notes"
+_DOCUMENTS_PER_READ = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A frozen corpus. `digest` is 64 hex digits, `created_at` in seconds since 1970; `number` orders them by age."""
+
+    number: int
+    corpus: str
+    digest: str
+    num_documents: int
+    num_words: int
+    created_at: float
+
+
+def create(catalogue: Catalogue, corpus: str) -> Snapshot:
+    """Freeze the present documents, or return the snapshot that holds the same.
+
+    Raises:
+        NotFound: no such corpus.
+        FailedPrecondition: it has no document.
+    """
+    with catalogue.database.writing() as connection:
+        rules = find_corpus(connection, corpus)["rules"]
+        digest = _digest(connection, corpus, rules)
+        num_documents, num_words = count(connection, corpus)
+        if num_documents == 0:
+            raise FailedPrecondition(
+                f"corpus {corpus!r} has no document: no post came in, or all were left out; "
+                "`nonesuch posts list` says why",
+                metadata={"corpus": corpus},
+            )
+        found = _find(connection, corpus, digest)
+        if found is None:
+            inserted = connection.execute(
+                "INSERT INTO snapshots VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+                (corpus, digest, rules, num_documents, num_words, time.time()),
+            )
+            connection.execute(
+                f"INSERT INTO snapshot_posts SELECT ?, {_COLUMNS} FROM posts WHERE corpus = ?",
+                (inserted.lastrowid, corpus),
+            )
+            found = _find(connection, corpus, digest)
+            assert found is not None
+        return _snapshot(found)
+
+
+def snapshots(catalogue: Catalogue, corpus: str, before: int, limit: int) -> list[Snapshot]:
+    """Up to `limit` snapshots, newest first, from the first number below `before`; NotFound: no such corpus."""
+    with catalogue.database.reading() as connection:
+        find_corpus(connection, corpus)
+        rows = connection.execute(
+            "SELECT * FROM snapshots WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?", (corpus, before, limit)
+        )
+        return [_snapshot(row) for row in rows]
+
+
+def documents(catalogue: Catalogue, corpus: str, digest: str) -> Iterator[tuple[str, Document]]:
+    """Path and document of each post of a snapshot, in order of path.
+
+    Memory stays bounded, and no transaction is held between two documents.
+
+    Raises:
+        NotFound: no such corpus or snapshot, or it was deleted meanwhile.
+        Corrupt: a stored document is damaged.
+    """
+    after = ""
+    while True:
+        with catalogue.database.reading() as connection:
+            number = _need(connection, corpus, digest)["id"]
+            rows = connection.execute(
+                "SELECT * FROM snapshot_posts JOIN documents ON hash = document "
+                "WHERE snapshot = ? AND code IS NULL AND path > ? ORDER BY path LIMIT ?",
+                (number, after, _DOCUMENTS_PER_READ),
+            ).fetchall()
+        for row in rows:
+            yield row["path"], document_of(row)
+        if len(rows) < _DOCUMENTS_PER_READ:
+            return
+        after = rows[-1]["path"]
+
+
+def delete(catalogue: Catalogue, corpus: str, digest: str) -> None:
+    """Forget a snapshot; raise NotFound if the corpus or the snapshot does not exist."""
+    with catalogue.database.writing() as connection:
+        connection.execute("DELETE FROM snapshots WHERE id = ?", (_need(connection, corpus, digest)["id"],))
+    catalogue.sweep()
+
+
+def roll_back(catalogue: Catalogue, corpus: str, digest: str) -> None:
+    """Bring posts and rules back to what they were when the snapshot was taken.
+
+    Raises:
+        NotFound: no such corpus or snapshot.
+    """
+    with catalogue.database.writing() as connection:
+        snapshot = _need(connection, corpus, digest)
+        connection.execute("DELETE FROM posts WHERE corpus = ?", (corpus,))
+        connection.execute(
+            f"INSERT INTO posts SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ?", (corpus, snapshot["id"])
+        )
+        connection.execute("UPDATE corpora SET rules = ? WHERE name = ?", (snapshot["rules"], corpus))
+        touch(connection, corpus)
+    catalogue.sweep()
+
+
+def _digest(connection: sqlite3.Connection, corpus: str, rules: str) -> str:
+    """SHA-256 over the rules, then path and content hash of each document in order of path."""
+    digest = hashlib.sha256(rules.encode() + b"\n")
+    for row in connection.execute(
+        "SELECT path, document FROM posts WHERE corpus = ? AND code IS NULL AND document IS NOT NULL ORDER BY path",
+        (corpus,),
+    ):
+        digest.update(f"{row['path']}\0{row['document']}\n".encode())
+    return digest.hexdigest()
+
+
+def _find(connection: sqlite3.Connection, corpus: str, digest: str) -> sqlite3.Row | None:
+    found: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM snapshots WHERE corpus = ? AND digest = ?", (corpus, digest)
+    ).fetchone()
+    return found
+
+
+def _need(connection: sqlite3.Connection, corpus: str, digest: str) -> sqlite3.Row:
+    find_corpus(connection, corpus)
+    found = _find(connection, corpus, digest)
+    if found is None:
+        raise NotFound(f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest})
+    return found
+
+
+def _snapshot(row: sqlite3.Row) -> Snapshot:
+    return Snapshot(
+        *(row["id"], row["corpus"], row["digest"], row["num_documents"], row["num_words"], row["created_at"])
+    )

@@ -1,0 +1,142 @@
+"""A request being answered: its writers, the events for its caller, and where the time went.
+
+Made in the caller's thread, worked on by the model's thread, read in the caller's thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from services.generator.events import End, Event, Failed, Finish, Text
+from services.generator.request import SampleRequest
+from services.generator.writer import Writer
+from services.tokens.codec import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds: waiting for a slot, reading the prompt, writing, and writing per token."""
+
+    queue_s: float
+    prefill_s: float
+    decode_s: float
+    per_token_s: float
+
+
+class Generation:
+    """The samples of one request.
+
+    Args:
+        request: validated.
+        codec: of the model's vocabulary.
+        context: longest sequence of the model.
+        timeout_s: seconds after which the caller is gone; None: never.
+    """
+
+    def __init__(
+        self, request: SampleRequest, codec: Codec, context: int, timeout_s: float | None = None
+    ) -> None:
+        self.request = request
+        self.submitted_at = time.monotonic()
+        deadline = float("inf") if timeout_s is None else self.submitted_at + timeout_s
+        self.writers = [Writer(request, index, codec, context, deadline) for index in range(request.best_of)]
+        self.started_at: float | None = None  # the first slot was given
+        self.first_token_at: float | None = None
+        self.ended_at: float | None = None
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._num_open = len(self.writers)
+
+    # From the caller's thread.
+
+    def cancel(self) -> None:
+        """Nobody listens any more: the next step frees the slots. Any thread, any number of times."""
+        for writer in self.writers:
+            writer.sequence.cancelled = True
+
+    def events(self) -> Iterator[Text | End]:
+        """Yield what happens until all samples have ended; what waits already is joined into few events.
+
+        Raises:
+            NonesuchError: the request failed on the way.
+        """
+        num_open = len(self.writers)
+        while num_open:
+            waiting = [self._events.get()]
+            while not self._events.empty():
+                waiting.append(self._events.get())
+            for event in _join(waiting):
+                if isinstance(event, Failed):
+                    raise event.error
+                num_open -= isinstance(event, End)
+                yield event
+
+    @property
+    def num_drawn(self) -> int:
+        """Tokens written over all samples."""
+        return sum(writer.sequence.num_written for writer in self.writers)
+
+    def timings(self) -> Timings:
+        """Where the time went, up to now or to the end."""
+        now = self.ended_at or time.monotonic()
+        started = self.started_at or now
+        first = self.first_token_at or now
+        after_first = self.num_drawn - len(self.writers)
+        decode_s = now - first
+        return Timings(
+            queue_s=started - self.submitted_at,
+            prefill_s=first - started,
+            decode_s=decode_s,
+            per_token_s=decode_s / after_first if after_first > 0 else 0.0,
+        )
+
+    def likeliest(self) -> list[int]:
+        """Indices of the n samples to return: all in order, or with best_of the likeliest first."""
+        order = list(range(len(self.writers)))
+        if self.request.best_of > self.request.n:
+            order.sort(key=lambda index: -self.writers[index].mean_logprob)
+        return order[: self.request.n]
+
+    # From the model's thread.
+
+    def emit(self, events: list[Event]) -> None:
+        """Tell the caller."""
+        for event in events:
+            if isinstance(event, End):
+                self._num_open -= 1
+                if self._num_open == 0:
+                    self.ended_at = time.monotonic()
+            self._events.put(event)
+
+    def drop(self, writer: Writer) -> None:
+        """One of the samples was cancelled or is too late."""
+        self.emit(writer.finish(Finish.CANCELLED))
+
+    def fail(self, error: Exception) -> None:
+        """The request cannot go on; its samples leave at the next step."""
+        self.cancel()
+        self._events.put(Failed(error))
+
+
+def _join(events: list[Event]) -> list[Event]:
+    """Make one event of neighbouring texts of the same sample: fewer messages when the caller is slow."""
+    joined: list[Event] = []
+    last_text: dict[int, int] = {}  # sample -> place in `joined`
+    for event in events:
+        place = last_text.get(event.index) if isinstance(event, Text) else None
+        if isinstance(event, Text) and place is not None:
+            before = joined[place]
+            assert isinstance(before, Text)
+            joined[place] = Text(
+                event.index,
+                before.text + event.text,
+                before.ids + event.ids,
+                before.logprobs + event.logprobs,
+            )
+            continue
+        if isinstance(event, Text):
+            last_text[event.index] = len(joined)
+        joined.append(event)
+    return joined

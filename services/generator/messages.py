@@ -1,0 +1,202 @@
+"""Wire messages to the service's own values and back. Knows no threads and no models' lifecycle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from google.protobuf import duration_pb2, timestamp_pb2
+
+from protos import generator_pb2 as pb
+from services.common.errors import InvalidRequest, Unimplemented
+from services.generator.events import End, Finish, Logprob, Text
+from services.generator.generation import Generation
+from services.generator.loaded import LoadedModel
+from services.generator.models import ModelStatus, State
+from services.generator.request import Limits, SampleRequest
+from services.sampling.draw import new_seed
+from services.sampling.parameters import SamplingParameters
+from services.tokens.codec import Codec
+
+_RULES = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "no_repeat_ngram",
+)
+
+
+def refuse_unbuilt(request: pb.GenerateRequest | pb.GeneratePostRequest) -> None:
+    """Raise Unimplemented naming the first field that asks for what is not built yet."""
+    if request.HasField("max_verbatim_tokens"):
+        raise _unbuilt("max_verbatim_tokens")
+    if request.originality:
+        raise _unbuilt("originality")
+
+
+def _unbuilt(field: str) -> Unimplemented:
+    return Unimplemented(f"{field} is not built yet in this version; leave it unset", field=field)
+
+
+def version_of(request: pb.GenerateRequest) -> int | None:
+    """The version asked for by number; None: the latest."""
+    choice = request.WhichOneof("version_choice")
+    if choice == "version":
+        return int(request.version)
+    if choice == "alias" and request.alias != "latest":
+        raise InvalidRequest(
+            f"{request.alias!r} is no alias; the only one is 'latest', or give a version", field="alias"
+        )
+    return None
+
+
+def sampling_of(message: pb.SamplingParameters) -> SamplingParameters:
+    """Sampling parameters with the defaults filled in; not validated."""
+    given = {name: getattr(message, name) for name in _RULES if message.HasField(name)}
+    return SamplingParameters(logit_bias=tuple(sorted(message.logit_bias.items())), **given)
+
+
+def sample_request(request: pb.GenerateRequest, model: LoadedModel, limits: Limits) -> SampleRequest:
+    """The request for this model, nothing left open and validated.
+
+    Raises:
+        InvalidRequest: a field does not fit; names it.
+        Unimplemented: a field asks for what is not built yet.
+    """
+    refuse_unbuilt(request)
+    if request.prompt and request.prompt_ids:
+        raise InvalidRequest("give prompt or prompt_ids, not both", field="prompt_ids")
+    if request.prompt:
+        ids = tuple(model.encode(request.prompt, field="prompt", most=limits.context - 1))
+    else:
+        ids = tuple(request.prompt_ids) or (model.codec.vocabulary.end_of_text_id,)
+    n = request.n if request.HasField("n") else 1
+    room = max(1, limits.context - len(ids))
+    wanted = SampleRequest(
+        prompt_ids=ids,
+        sampling=sampling_of(request.sampling),
+        max_new_tokens=request.max_new_tokens
+        if request.HasField("max_new_tokens")
+        else min(room, limits.max_new_tokens),
+        min_new_tokens=request.min_new_tokens if request.HasField("min_new_tokens") else 0,
+        stop=tuple(request.stop),
+        stop_ids=tuple(request.stop_ids),
+        ignore_end_of_text=request.ignore_end_of_text,
+        seed=request.seed if request.HasField("seed") else new_seed(),
+        n=n,
+        best_of=request.best_of if request.HasField("best_of") else n,
+        slide=request.slide,
+        slide_keep=request.slide_keep if request.HasField("slide_keep") else 0,
+        logprobs=request.logprobs if request.HasField("logprobs") else None,
+    )
+    wanted.validate(limits)
+    return wanted
+
+
+def echo_of(request: pb.GenerateRequest, model: LoadedModel) -> str:
+    """The text that goes before each sample: the prompt when echo was asked for."""
+    if not request.echo:
+        return ""
+    return str(request.prompt) or model.codec.decode(request.prompt_ids)
+
+
+def effective(request: SampleRequest) -> pb.EffectiveParameters:
+    """What was used of each parameter."""
+    rules = {name: getattr(request.sampling, name) for name in _RULES}
+    return pb.EffectiveParameters(
+        sampling=pb.SamplingParameters(logit_bias=dict(request.sampling.logit_bias), **rules),
+        max_new_tokens=request.max_new_tokens,
+        min_new_tokens=request.min_new_tokens,
+        seed=request.seed,
+        n=request.n,
+        best_of=request.best_of,
+    )
+
+
+def model_reference(model: LoadedModel) -> pb.ModelReference:
+    """Which model answered."""
+    return pb.ModelReference(name=model.key.name, version=model.key.version, engine=model.engine.name)
+
+
+def usage(generation: Generation) -> pb.Usage:
+    """Tokens read and written."""
+    return pb.Usage(prompt_tokens=len(generation.request.prompt_ids), generated_tokens=generation.num_drawn)
+
+
+def timings(generation: Generation) -> pb.Timings:
+    """Where the time went."""
+    seconds = generation.timings()
+    return pb.Timings(
+        queue=_duration(seconds.queue_s),
+        prefill=_duration(seconds.prefill_s),
+        decode=_duration(seconds.decode_s),
+        per_token=_duration(seconds.per_token_s),
+    )
+
+
+def finish_reason(finish: Finish) -> pb.FinishReason:
+    """The wire's word for why a sample ended."""
+    return cast("pb.FinishReason", pb.FinishReason.Value(f"FINISH_REASON_{finish.name}"))
+
+
+def text_delta(event: Text, codec: Codec) -> pb.GenerateDelta:
+    """New text of a stream."""
+    return pb.GenerateDelta(
+        text=pb.TextDelta(
+            index=event.index, text=event.text, ids=event.ids, logprobs=token_logprobs(event.logprobs, codec)
+        )
+    )
+
+
+def sample_end(event: End) -> pb.GenerateDelta:
+    """The end of one sample of a stream."""
+    return pb.GenerateDelta(
+        end=pb.SampleEnd(index=event.index, finish_reason=finish_reason(event.finish), stop=event.stop)
+    )
+
+
+def token_logprobs(logprobs: Iterable[Logprob], codec: Codec) -> list[pb.TokenLogprob]:
+    """Log-probabilities with each token's bytes."""
+    return [
+        pb.TokenLogprob(
+            id=logprob.id,
+            token=codec.decode_bytes([logprob.id]),
+            logprob=logprob.logprob,
+            alternatives=[
+                pb.AlternativeToken(id=token_id, token=codec.decode_bytes([token_id]), logprob=value)
+                for token_id, value in logprob.alternatives
+            ],
+        )
+        for logprob in logprobs
+    ]
+
+
+def served_model(status: ModelStatus) -> pb.ServedModel:
+    """A version and its state."""
+    published, loaded = status.published, status.loaded
+    message = pb.ServedModel(
+        name=published.key.name,
+        version=published.key.version,
+        state=cast("pb.ModelState", pb.ModelState.Value(f"MODEL_STATE_{status.state.name}")),
+        error=status.error,
+        num_parameters=published.num_parameters,
+        run=published.run,
+        step=published.step,
+        created_at=timestamp_pb2.Timestamp(seconds=max(0, int(published.created_at.timestamp()))),
+    )
+    if loaded is not None and status.state is not State.FAILED:
+        message.engine = loaded.engine.name
+        message.context = loaded.engine.context
+        message.vocabulary_size = loaded.engine.vocabulary_size
+    return message
+
+
+def _duration(seconds: float) -> duration_pb2.Duration:
+    duration = duration_pb2.Duration()
+    duration.FromNanoseconds(round(max(0.0, seconds) * 1e9))
+    return duration

@@ -1,0 +1,339 @@
+"""The models that are served: found on the volume, loaded beside the old, switched, unloaded when unused.
+
+One thread looks and loads. A request takes a model with `use`, which keeps it in memory until the request is
+done: requests that run when a version is replaced finish on it. A version that cannot be loaded changes
+nothing for the others; its error is shown, and it is tried again when its files change.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from services.common.errors import Corrupt, FailedPrecondition, NonesuchError, NotFound, Unavailable
+from services.generator import metrics
+from services.generator.loaded import LoadedModel
+from services.generator.published import Key, Published, scan
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 2.0
+KEEP_ASKED_S = 600.0  # what was asked for stays in memory so long, if there is room
+TRY_AGAIN_S = 30.0  # after a failure that the files do not explain, such as too little memory
+
+
+class State(Enum):
+    """Of a version; names as ModelState of protos/generator.proto."""
+
+    AVAILABLE = "available"
+    LOADING = "loading"
+    SERVING = "serving"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """What is known of a version."""
+
+    published: Published
+    state: State = State.AVAILABLE
+    error: str = ""
+    try_again_at: float = float("inf")  # monotonic seconds, for FAILED
+    loaded: LoadedModel | None = None
+    users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A version and its state, for lists. `loaded` is None unless it is in memory."""
+
+    published: Published
+    state: State
+    error: str
+    loaded: LoadedModel | None
+
+
+class Models:
+    """All model versions of one volume.
+
+    Args:
+        folder: `NONESUCH_DATA/models`, read only; need not exist yet.
+        load: turns a published version into a loaded one, or raises Corrupt.
+        max_models: versions in memory at once; one more while a version is replaced.
+        poll_s: seconds between looks.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        load: Callable[[Published], LoadedModel],
+        *,
+        max_models: int,
+        poll_s: float,
+    ) -> None:
+        self._folder = folder
+        self._load = load
+        self._max_models = max_models
+        self._poll_s = poll_s
+        self._on_serving: Callable[[str, bool], None] = lambda name, serving: None
+        self._entries: dict[Key, _Entry] = {}
+        self._gone: list[_Entry] = []  # deleted from the volume, still in memory
+        self._asked: dict[tuple[str, int | None], float] = {}  # monotonic time of the last request
+        self._names: set[str] = set()  # names that can be asked
+        self._changed = threading.Condition()  # guards all of the above
+        self._look_lock = threading.Lock()  # one look at a time; taken before `_changed`
+        self._stopping = False
+        self._thread = threading.Thread(target=self._watch, name="models", daemon=True)
+
+    def start(self, on_serving: Callable[[str, bool], None] = lambda name, serving: None) -> None:
+        """Begin to look and load, in a thread of its own.
+
+        Args:
+            on_serving: told name and whether it can be asked, for the health service.
+        """
+        self._on_serving = on_serving
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking and unload everything; requests that still run are cancelled."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+        for entry in (*self._entries.values(), *self._gone):
+            if entry.loaded:
+                entry.loaded.close()
+
+    def statuses(self) -> list[ModelStatus]:
+        """All versions on the volume, by name, newest first; then those deleted but still in use."""
+        with self._changed:
+            entries = sorted(
+                self._entries.values(), key=lambda e: (e.published.key.name, -e.published.key.version)
+            )
+            return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in (*entries, *self._gone)]
+
+    @contextmanager
+    def use(self, name: str, version: int | None, *, patience_s: float) -> Iterator[LoadedModel]:
+        """Yield a model and keep it in memory meanwhile.
+
+        Args:
+            name: empty: the one that was published last.
+            version: None: the newest that can be served.
+            patience_s: how long to wait for one that is being loaded.
+
+        Raises:
+            NotFound: no such model or version.
+            FailedPrecondition: no model is published yet.
+            Corrupt: the version is damaged, and there is no other to take.
+            Unavailable: it is still being loaded.
+        """
+        entry = self._take(name, version, time.monotonic() + patience_s)
+        assert entry.loaded is not None
+        try:
+            yield entry.loaded
+        finally:
+            with self._changed:
+                entry.users -= 1
+                self._changed.notify_all()
+
+    # The caller's side.
+
+    def _take(self, name: str, version: int | None, give_up_at: float) -> _Entry:
+        try:
+            with self._changed:
+                self._choose(name, version)
+        except (NotFound, FailedPrecondition):
+            self._look()  # it may have been published a moment ago
+        with self._changed:
+            while True:
+                entry = self._choose(name, version)
+                key = entry.published.key
+                self._asked[key.name, version] = time.monotonic()
+                if entry.loaded is not None:
+                    entry.state = State.SERVING
+                    entry.users += 1
+                    return entry
+                remaining = give_up_at - time.monotonic()
+                if remaining <= 0 or self._stopping:
+                    raise Unavailable(
+                        f"model {key} is being loaded; try again in a moment", retry_after_s=RETRY_AFTER_S
+                    )
+                self._changed.notify_all()
+                self._changed.wait(remaining)
+
+    def _choose(self, name: str, version: int | None) -> _Entry:
+        """The entry that a request means, loaded or not."""
+        if not name:
+            usable = [e for e in self._entries.values() if e.state is not State.FAILED]
+            if not self._entries:
+                raise FailedPrecondition(
+                    "no model is published yet: train one and publish it (`nonesuch train`, then "
+                    "`nonesuch models publish RUN`, or the Runs page)",
+                    reason="NO_MODEL",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            name = max(
+                usable or self._entries.values(), key=lambda e: e.published.created_at
+            ).published.key.name
+        of_name = [entry for key, entry in sorted(self._entries.items()) if key.name == name]
+        if not of_name:
+            known = ", ".join(sorted({key.name for key in self._entries})) or "none yet"
+            raise NotFound(f"no model {name!r}; published are: {known}", metadata={"model": name})
+        if version is not None:
+            if Key(name, version) not in self._entries:
+                known = ", ".join(str(e.published.key.version) for e in of_name)
+                raise NotFound(
+                    f"model {name!r} has no version {version}; it has {known}",
+                    metadata={"model": name, "version": str(version)},
+                )
+            entry = self._entries[Key(name, version)]
+        else:
+            entry = self._newest(of_name)
+        if entry.state is State.FAILED:
+            raise Corrupt(f"model {entry.published.key} cannot be served: {entry.error}")
+        return entry
+
+    @staticmethod
+    def _newest(of_name: list[_Entry]) -> _Entry:
+        """Newest version that serves; while none does, the newest that is not damaged."""
+        for state in (State.SERVING, State.LOADING, State.AVAILABLE, State.DRAINING):
+            for entry in reversed(of_name):
+                if entry.state is state:
+                    return entry
+        return of_name[-1]
+
+    # The thread that looks and loads.
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return
+            try:
+                self._look()
+                self._load_and_unload()
+            except OSError:
+                log.exception("cannot look at %s", self._folder)
+            with self._changed:
+                if not self._stopping:
+                    self._changed.wait(self._poll_s)
+
+    def _look(self) -> None:
+        """Bring the entries up to date with the volume."""
+        with self._look_lock:
+            self._compare(scan(self._folder))
+
+    def _compare(self, found: dict[Key, Published]) -> None:
+        now = time.monotonic()
+        with self._changed:
+            for key in [key for key in self._entries if key not in found]:
+                entry = self._entries.pop(key)
+                if entry.loaded is not None:
+                    entry.state = State.DRAINING
+                    self._gone.append(entry)
+                log.info("model %s is gone from the volume", key)
+            for key, published in found.items():
+                known = self._entries.get(key)
+                if known is None or (
+                    known.state is State.FAILED
+                    and (known.published.signature != published.signature or now >= known.try_again_at)
+                ):
+                    self._entries[key] = _Entry(published)
+
+    def _load_and_unload(self) -> None:
+        """Load what should be in memory, one by one, then let go of what should not."""
+        while True:
+            with self._changed:
+                wanted = self._wanted()
+                entry = next((e for e in wanted if e.loaded is None), None)
+                if entry is None or self._stopping:
+                    break
+                entry.state = State.LOADING
+            self._load_one(entry)
+        self._unload(wanted)
+        self._tell_names()
+
+    def _wanted(self) -> list[_Entry]:
+        """What should be in memory, most important first: the newest of each name, and what was asked for."""
+        newest: dict[str, _Entry] = {}
+        for key, entry in sorted(self._entries.items()):
+            if entry.state is not State.FAILED:
+                newest[key.name] = entry
+        now = time.monotonic()
+        self._asked = {what: at for what, at in self._asked.items() if now - at < KEEP_ASKED_S}
+        asked: list[_Entry | None] = []
+        for name, version in sorted(self._asked, key=lambda what: -self._asked[what]):
+            asked.append(newest.get(name) if version is None else self._entries.get(Key(name, version)))
+        latest = sorted(newest.values(), key=lambda e: e.published.created_at, reverse=True)
+        wanted: list[_Entry] = []
+        for candidate in (*asked, *latest):
+            if candidate is not None and candidate.state is not State.FAILED and candidate not in wanted:
+                wanted.append(candidate)
+        return wanted[: self._max_models]
+
+    def _load_one(self, entry: _Entry) -> None:
+        key = entry.published.key
+        started = time.monotonic()
+        log.info("loading model %s", key)
+        try:
+            loaded = self._load(entry.published)
+        except Exception as error:  # whatever is wrong with one version, the others go on
+            metrics.LOAD_FAILURES.inc()
+            if isinstance(error, NonesuchError):
+                log.error("model %s cannot be served: %s", key, error)
+            else:
+                log.exception("model %s cannot be served", key)
+            with self._changed:
+                entry.state = State.FAILED
+                entry.error = str(error) or type(error).__name__
+                if not isinstance(error, NonesuchError):
+                    entry.try_again_at = time.monotonic() + TRY_AGAIN_S
+                self._changed.notify_all()
+            return
+        with self._changed:
+            entry.loaded = loaded
+            if self._entries.get(key) is entry:
+                entry.state = State.SERVING
+            else:  # deleted meanwhile
+                entry.state = State.DRAINING
+                self._gone.append(entry)
+            self._changed.notify_all()
+        metrics.LOAD_SECONDS.observe(time.monotonic() - started)
+        metrics.VERSION.labels(key.name).set(key.version)
+        log.info("model %s serves after %.1f s", key, time.monotonic() - started)
+
+    def _unload(self, wanted: list[_Entry]) -> None:
+        """Mark what is not wanted as draining, and close what drained."""
+        with self._changed:
+            closing: list[_Entry] = []
+            for entry in (*self._entries.values(), *self._gone):
+                if entry.loaded is None or entry in wanted:
+                    continue
+                entry.state = State.DRAINING
+                if entry.users == 0:
+                    closing.append(entry)
+            unloaded = [entry.loaded for entry in closing]
+            for entry in closing:
+                entry.loaded = None
+                entry.state = State.AVAILABLE
+            self._gone = [entry for entry in self._gone if entry.loaded is not None]
+        for entry, loaded in zip(closing, unloaded, strict=True):
+            assert loaded is not None
+            loaded.close()
+            log.info("model %s is unloaded", entry.published.key)
+
+    def _tell_names(self) -> None:
+        with self._changed:
+            names = {key.name for key, entry in self._entries.items() if entry.state is State.SERVING}
+            before, self._names = self._names, names
+        for name in names - before:
+            self._on_serving(name, True)
+        for name in before - names:
+            self._on_serving(name, False)

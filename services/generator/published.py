@@ -1,0 +1,111 @@
+"""What is published on the volume: model versions, by their manifests.
+
+In: the folder `models`, which the trainer alone writes. Out: what stands in it, the damaged versions too.
+Reads manifests only; whether the files are what they should be is checked when a version is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from services.common.errors import Corrupt
+from services.common.files import read_json
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """A version of a model."""
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A version that stands on the volume.
+
+    Attributes:
+        folder: its files.
+        signature: changes when any of its files does, by size and time: says whether to try it again.
+        error: why its manifest cannot be used; empty: it can.
+        created_at: when it was published, UTC.
+        digests: SHA-256 by relative path.
+        vocabulary_digest: of the vocabulary that it must carry.
+        run, step, num_parameters: for people.
+    """
+
+    key: Key
+    folder: Path
+    signature: tuple[tuple[str, int, int], ...]
+    error: str = ""
+    created_at: datetime = datetime.min.replace(tzinfo=UTC)
+    digests: dict[str, str]
+    vocabulary_digest: str = ""
+    run: str = ""
+    step: int = 0
+    num_parameters: int = 0
+
+
+def scan(folder: Path) -> dict[Key, Published]:
+    """Return all versions below `folder`, which need not exist.
+
+    A version is a folder `<name>/<number>` with a manifest.json; without one it does not exist (yet).
+    """
+    found: dict[Key, Published] = {}
+    for model in _folders(folder):
+        for version in _folders(model):
+            if version.name.isascii() and version.name.isdigit() and (version / "manifest.json").is_file():
+                published = _read(Key(model.name, int(version.name)), version)
+                found[published.key] = published
+    return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def _read(key: Key, folder: Path) -> Published:
+    signature = _signature(folder)
+    try:
+        manifest = read_json(folder / "manifest.json")
+        return Published(key=key, folder=folder, signature=signature, **_facts(manifest, key, folder))
+    except Corrupt as error:
+        return Published(key=key, folder=folder, signature=signature, error=error.message, digests={})
+
+
+def _facts(manifest: Any, key: Key, folder: Path) -> dict[str, Any]:
+    """The fields of Published that a manifest states; Corrupt when it is not a model's manifest."""
+    try:
+        if (manifest["kind"], manifest["name"], int(manifest["version"])) != ("model", key.name, key.version):
+            raise Corrupt(f"{folder / 'manifest.json'} is not the manifest of model {key}")
+        created_at = datetime.fromisoformat(manifest["created_at"])
+        return {
+            "created_at": created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC),
+            "digests": {str(path): str(digest) for path, digest in manifest["files"].items()},
+            "vocabulary_digest": str(manifest["vocabulary_digest"]),
+            "run": str(manifest.get("run") or ""),
+            "step": int(manifest.get("step") or 0),
+            "num_parameters": int(manifest.get("num_parameters") or 0),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Corrupt(f"{folder / 'manifest.json'} is not a model's manifest ({error!r})") from None
+
+
+def _signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    entries = []
+    for path in sorted(folder.rglob("*")):
+        try:
+            state = path.stat()
+        except FileNotFoundError:
+            continue  # deleted meanwhile; the next look sees it gone
+        entries.append((str(path.relative_to(folder)), state.st_size, state.st_mtime_ns))
+    return tuple(entries)

@@ -1,0 +1,55 @@
+"""One sample as ids: what the model sees of it, how much of that is computed, and where.
+
+Knows no text and no tensors. Changed by the scheduler (slot) and the model's thread (the rest) alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """Ids of one sample, prompt first.
+
+    Attributes:
+        ids: prompt and what was written, all of it.
+        num_prompt: how many of `ids` are the prompt.
+        context: what the model sees: `ids`, less what slid out.
+        num_computed: how many of `context` stand in the cache.
+        slot: its place in the cache; None while it waits.
+        cancelled: its caller is gone; the next step drops it.
+        deadline: monotonic seconds after which nobody waits for it.
+    """
+
+    ids: list[int]
+    num_prompt: int
+    context: list[int] = field(init=False)
+    num_computed: int = 0
+    slot: int | None = None
+    cancelled: bool = False
+    deadline: float = float("inf")
+
+    def __post_init__(self) -> None:
+        self.context = list(self.ids)
+
+    @property
+    def num_pending(self) -> int:
+        """Ids that must be computed before the next one can be drawn."""
+        return len(self.context) - self.num_computed
+
+    @property
+    def num_written(self) -> int:
+        """Ids after the prompt."""
+        return len(self.ids) - self.num_prompt
+
+    def append(self, token_id: int) -> None:
+        """Add an id that was drawn."""
+        self.ids.append(token_id)
+        self.context.append(token_id)
+
+    def slide(self, keep: int) -> None:
+        """Drop the older half of the context but for its first `keep` ids; the rest is computed anew."""
+        tail = (len(self.context) - keep) // 2
+        self.context = self.context[:keep] + self.context[len(self.context) - tail :]
+        self.num_computed = min(self.num_computed, keep)

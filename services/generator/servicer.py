@@ -1,0 +1,202 @@
+"""GeneratorService on the wire: finds the model, hands the request to its thread, sends what comes back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+from google.protobuf import timestamp_pb2
+
+import services
+from protos import generator_pb2 as pb
+from protos import generator_pb2_grpc
+from services.common.errors import Cancelled, InvalidRequest, Unimplemented
+from services.generator import messages, metrics
+from services.generator.events import End, Finish, Text
+from services.generator.generation import Generation
+from services.generator.loaded import LoadedModel
+from services.generator.models import Models, State
+from services.generator.request import Limits
+from services.generator.settings import GeneratorSettings
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
+LOAD_PATIENCE_S = 60.0  # a request waits so long for its model to be loaded
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
+
+
+class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
+    """See protos/generator.proto.
+
+    Args:
+        models: what is served.
+        settings: the limits.
+    """
+
+    def __init__(self, models: Models, settings: GeneratorSettings) -> None:
+        self._models = models
+        self._settings = settings
+        self._started_at = timestamp_pb2.Timestamp()
+        self._started_at.GetCurrentTime()
+
+    def Generate(self, request: pb.GenerateRequest, context: grpc.ServicerContext) -> pb.GenerateResponse:
+        """Whole samples."""
+        with self._begin(request, context) as (model, generation):
+            codec = model.codec
+            echo = messages.echo_of(request, model)
+            samples = [pb.GeneratedSample(index=i, text=echo) for i in range(len(generation.writers))]
+            pieces: list[list[str]] = [[echo] for _ in samples]
+            for event in generation.events():
+                sample = samples[event.index]
+                if isinstance(event, Text):
+                    pieces[event.index].append(event.text)
+                    sample.ids.extend(event.ids)
+                    sample.logprobs.extend(messages.token_logprobs(event.logprobs, codec))
+                else:
+                    _raise_if_cancelled(event)
+                    sample.text = "".join(pieces[event.index])
+                    sample.finish_reason = messages.finish_reason(event.finish)
+                    sample.stop = event.stop
+            return pb.GenerateResponse(
+                samples=[samples[index] for index in generation.likeliest()],
+                model=messages.model_reference(model),
+                effective=messages.effective(generation.request),
+                usage=messages.usage(generation),
+                timings=messages.timings(generation),
+            )
+
+    def GenerateStream(
+        self, request: pb.GenerateRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.GenerateDelta]:
+        """Samples as they are written."""
+        if request.HasField("best_of") and request.best_of != (request.n if request.HasField("n") else 1):
+            raise InvalidRequest(
+                "best_of chooses among finished samples, so it cannot stream; use Generate", field="best_of"
+            )
+        with self._begin(request, context) as (model, generation):
+            yield pb.GenerateDelta(
+                start=pb.StreamStart(
+                    model=messages.model_reference(model), effective=messages.effective(generation.request)
+                )
+            )
+            if echo := messages.echo_of(request, model):
+                for index in range(len(generation.writers)):
+                    yield messages.text_delta(Text(index, echo), model.codec)
+            for event in generation.events():
+                if isinstance(event, Text):
+                    yield messages.text_delta(event, model.codec)
+                else:
+                    _raise_if_cancelled(event)
+                    yield messages.sample_end(event)
+            yield pb.GenerateDelta(
+                done=pb.StreamEnd(usage=messages.usage(generation), timings=messages.timings(generation))
+            )
+
+    def GeneratePost(
+        self, request: pb.GeneratePostRequest, context: grpc.ServicerContext
+    ) -> pb.GeneratePostResponse:
+        """A whole post."""
+        raise Unimplemented(
+            "GeneratePost is not built yet in this version; use Generate with an empty prompt"
+        )
+
+    def Score(self, request: pb.ScoreRequest, context: grpc.ServicerContext) -> pb.ScoreResponse:
+        """How likely a text is."""
+        if not request.text:
+            raise InvalidRequest("text is empty; there is nothing to measure", field="text")
+        version = request.version if request.HasField("version") else None
+        with self._models.use(request.model, version, patience_s=_patience(context)) as model:
+            ids = model.encode(request.text, field="text", most=model.engine.context)
+            logprobs = [float(value) for value in model.score(ids)]
+            likelihood = math.fsum(logprobs)
+            response = pb.ScoreResponse(
+                log_likelihood=likelihood,
+                perplexity=math.exp(min(-likelihood / len(ids), 700.0)),  # below the greatest float
+                bits_per_byte=-likelihood / math.log(2) / len(request.text.encode()),
+                num_tokens=len(ids),
+                model=messages.model_reference(model),
+            )
+            if request.per_token:
+                response.tokens.extend(
+                    pb.TokenLogprob(id=i, token=model.codec.decode_bytes([i]), logprob=value)
+                    for i, value in zip(ids, logprobs, strict=True)
+                )
+            return response
+
+    def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
+    ) -> pb.ListModelsResponse:
+        """A page of the models on the volume."""
+        if not 0 <= request.page_size <= MAX_PAGE_SIZE:
+            raise InvalidRequest(
+                f"page_size is {request.page_size}; expected 0 (for {DEFAULT_PAGE_SIZE}) to {MAX_PAGE_SIZE}",
+                field="page_size",
+            )
+        models = [messages.served_model(status) for status in self._models.statuses()]
+        start = 0
+        if request.page_token:
+            # The token names the last model of the page before, so that new versions shift nothing.
+            name, _, version = request.page_token.rpartition("/")
+            if not name or not version.isdigit():
+                raise InvalidRequest("page_token is not one of ours; begin without one", field="page_token")
+            last = (name, -int(version))
+            start = sum((model.name, -model.version) <= last for model in models)
+        end = start + (request.page_size or DEFAULT_PAGE_SIZE)
+        page = models[start:end]
+        more = f"{page[-1].name}/{page[-1].version}" if end < len(models) and page else ""
+        return pb.ListModelsResponse(models=page, next_page_token=more)
+
+    def GetServerInfo(
+        self, request: pb.GetServerInfoRequest, context: grpc.ServicerContext
+    ) -> pb.GetServerInfoResponse:
+        """What is loaded, queued and running."""
+        statuses = self._models.statuses()
+        loops = [status.loaded.loop for status in statuses if status.loaded is not None]
+        shown = [s for s in statuses if s.loaded is not None or s.state is State.LOADING]
+        return pb.GetServerInfoResponse(
+            server_version=services.__version__,
+            models=[messages.served_model(status) for status in shown],
+            num_running=sum(loop.num_running for loop in loops),
+            num_queued=sum(loop.num_waiting for loop in loops),
+            num_slots=self._settings.slots,
+            queue_limit=self._settings.queue_limit,
+            max_samples=self._settings.max_samples,
+            max_new_tokens=self._settings.max_new_tokens,
+            started_at=self._started_at,
+        )
+
+    @contextmanager
+    def _begin(
+        self, request: pb.GenerateRequest, context: grpc.ServicerContext
+    ) -> Iterator[tuple[LoadedModel, Generation]]:
+        """Queue a request at its model; its slots are free again once the block is left."""
+        messages.refuse_unbuilt(request)
+        version = messages.version_of(request)
+        with self._models.use(request.model, version, patience_s=_patience(context)) as model:
+            limits = Limits(
+                context=model.engine.context,
+                vocabulary_size=model.engine.vocabulary_size,
+                max_new_tokens=self._settings.max_new_tokens,
+                max_samples=self._settings.max_samples,
+            )
+            wanted = messages.sample_request(request, model, limits)
+            generation = Generation(wanted, model.codec, limits.context, context.time_remaining())
+            if not context.add_callback(generation.cancel):
+                raise Cancelled("the caller gave up before its request was queued")
+            model.loop.submit(generation)
+            metrics.PROMPT_TOKENS.labels(model.key.name).inc(len(wanted.prompt_ids))
+            try:
+                yield model, generation
+            finally:
+                generation.cancel()
+
+
+def _patience(context: grpc.ServicerContext) -> float:
+    remaining = context.time_remaining()
+    return LOAD_PATIENCE_S if remaining is None else min(LOAD_PATIENCE_S, remaining)
+
+
+def _raise_if_cancelled(event: End) -> None:
+    if event.finish is Finish.CANCELLED:
+        raise Cancelled("the caller gave up, the deadline passed, or the server is stopping")

@@ -1,0 +1,27 @@
+"""Settings of the generator. Prefix `NONESUCH_GENERATOR_`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.common.settings import setting
+
+PREFIX = "NONESUCH_GENERATOR_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSettings:
+    """What an operator may choose."""
+
+    listen: str = setting("127.0.0.1:50054", "Where the service listens; port 0 takes any free one.")
+    metrics_listen: str = setting("127.0.0.1:9104", "Where Prometheus metrics are shown.")
+    slots: int = setting(8, "Samples that one model writes at once; each holds cache memory.", minimum=1)
+    queue_limit: int = setting(64, "Samples that may wait for a slot, per model.", minimum=0)
+    max_samples: int = setting(16, "Most samples of one request, best_of included.", minimum=1)
+    max_new_tokens: int = setting(4096, "Most tokens of one sample.", minimum=1)
+    prefill_tokens: int = setting(
+        128, "Prompt tokens computed per step; fewer keep running streams smoother.", minimum=1
+    )
+    max_models: int = setting(4, "Model versions in memory; others are loaded when asked for.", minimum=1)
+    poll_s: float = setting(1.0, "Seconds between looks for new models.", minimum=0.01)
+    precision: str = setting("float32", "Type of matrix products and cache.", choices=("float32", "bfloat16"))

@@ -1,0 +1,134 @@
+"""A run's checkpoints on the volume: found, checked, chosen, deleted.
+
+A checkpoint is the folder `step-<N>` with weights, optimizer state, state.json and a manifest; without a valid
+manifest it does not exist. Writing and loading the arrays is training/saving.py. Knows no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.common.errors import Corrupt, NotFound
+from services.common.files import read_json, remove_folder, verify_files, write_atomic
+
+_FOLDER = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A complete checkpoint: its manifest is there, its files are not yet verified."""
+
+    run: str
+    step: int
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def created_at(self) -> str:
+        """When it was complete, ISO 8601."""
+        return str(self.manifest["created_at"])
+
+    @property
+    def validation(self) -> dict[str, Any] | None:
+        """`step`, `loss` and `bits_per_byte` of the validation nearest before it."""
+        return self.manifest["validation"]
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all its files."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+    def verify(self) -> None:
+        """Compare every file with the manifest; Corrupt names the first that differs."""
+        verify_files(self.folder, self.manifest["files"])
+
+
+def folder_of(run_folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return run_folder / f"step-{step}"
+
+
+def list_checkpoints(run_folder: Path) -> list[Checkpoint]:
+    """The complete checkpoints of a run, by step. A folder without a manifest is skipped."""
+    found = []
+    for step in _steps(run_folder):
+        try:
+            found.append(get_checkpoint(run_folder, step))
+        except Corrupt:
+            continue
+    return found
+
+
+def get_checkpoint(run_folder: Path, step: int) -> Checkpoint:
+    """Return one checkpoint.
+
+    Raises:
+        NotFound: the run has none of that step; says which it has.
+        Corrupt: its manifest is damaged.
+    """
+    folder = folder_of(run_folder, step)
+    if not folder.is_dir():
+        steps = ", ".join(str(checkpoint.step) for checkpoint in list_checkpoints(run_folder)) or "none"
+        raise NotFound(
+            f"run {run_folder.name!r} has no checkpoint of step {step}; it has {steps}",
+            reason="CHECKPOINT_NOT_FOUND",
+            metadata={"run": run_folder.name, "step": str(step)},
+        )
+    return Checkpoint(run_folder.name, step, folder, read_json(folder / "manifest.json"))
+
+
+def newest_sound(run_folder: Path) -> tuple[Checkpoint | None, list[Corrupt]]:
+    """Return the newest checkpoint whose files are as written, and what is wrong with those after it."""
+    damage: list[Corrupt] = []
+    for step in reversed(_steps(run_folder)):
+        try:
+            checkpoint = get_checkpoint(run_folder, step)
+            checkpoint.verify()
+        except Corrupt as error:
+            damage.append(error)
+        else:
+            return checkpoint, damage
+    return None, damage
+
+
+def delete_after(run_folder: Path, step: int) -> None:
+    """Remove every checkpoint later than `step`, damaged ones too."""
+    for later in _steps(run_folder):
+        if later > step:
+            remove_folder(folder_of(run_folder, later))
+
+
+def superfluous(checkpoints: list[Checkpoint], keep: int) -> list[Checkpoint]:
+    """Those to delete: all but the newest `keep` and the one with the lowest validation loss."""
+    validated = [checkpoint for checkpoint in checkpoints if checkpoint.validation]
+    best = min(validated, key=lambda checkpoint: checkpoint.validation["loss"], default=None)  # type: ignore[index]
+    return [checkpoint for checkpoint in checkpoints[:-keep] if checkpoint is not best]
+
+
+def write_pointer(folder: Path, prefix: str) -> None:
+    """Write the text file `checkpoint`, by which TensorFlow and the 2019 scripts find the newest weights.
+
+    Args:
+        prefix: of the weights' files, relative to `folder`, such as `step-4/model-4`.
+    """
+    text = f'model_checkpoint_path: "{prefix}"\nall_model_checkpoint_paths: "{prefix}"\n'
+    write_atomic(folder / "checkpoint", text.encode())
+
+
+def delete_checkpoint(checkpoint: Checkpoint) -> None:
+    """Remove a checkpoint from the volume, and point the run's `checkpoint` file at the newest that is left."""
+    run_folder = checkpoint.folder.parent
+    remove_folder(checkpoint.folder)
+    left = list_checkpoints(run_folder)
+    if left:
+        write_pointer(run_folder, f"{left[-1].folder.name}/model-{left[-1].step}")
+    else:
+        (run_folder / "checkpoint").unlink(missing_ok=True)
+
+
+def _steps(run_folder: Path) -> list[int]:
+    """The steps of all checkpoint folders, sound or not, ascending."""
+    return sorted(int(named[1]) for folder in run_folder.glob("step-*") if (named := _FOLDER.fullmatch(folder.name)))

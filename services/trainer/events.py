@@ -1,0 +1,69 @@
+"""events.jsonl: a run's history, for those who watch it. Only ever appended to; a cursor is a byte offset in it.
+
+A line is `{"kind": ..., ...}`: `state`, `metrics`, `validation`, `sample`, `checkpoint` or `event` (a sentence).
+One process writes at a time: the service before the training process starts and after it has ended, that one
+in between. A line that a killed writer left unfinished is dropped before the next is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "events.jsonl"
+
+
+def now() -> str:
+    """The time in UTC as files of the trainer hold it: ISO 8601 with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class EventLog:
+    """A run's history file."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self._path = run_folder / FILE_NAME
+
+    def repair(self) -> None:
+        """Drop an unfinished last line. For a writer, before it begins."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb+") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - 4096)
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n")
+                if found >= 0:
+                    file.truncate(start + found + 1)
+                    return
+                end = start
+            file.truncate(0)
+
+    def append(self, kind: str, **facts: Any) -> None:
+        """Write one line."""
+        line = json.dumps({"kind": kind, "time": now(), **facts}, ensure_ascii=False, allow_nan=False) + "\n"
+        with self._path.open("ab") as file:
+            file.write(line.encode())
+
+    def read(self, cursor: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (cursor after the line, line) for every whole line from `cursor` on.
+
+        Raises:
+            ValueError: `cursor` is not where a line begins.
+        """
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            if cursor:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(cursor - 1)
+                if not 0 < cursor <= size or file.read(1) != b"\n":
+                    raise ValueError(f"{cursor} is not a cursor of this run")
+            while (line := file.readline()).endswith(b"\n"):
+                cursor += len(line)
+                yield cursor, json.loads(line)

@@ -1,0 +1,229 @@
+"""Published models: numbered, immutable versions under a name, complete on the volume or absent.
+
+In: a checkpoint of a run, or a base model. Out: `models/<name>/<n>/` in OpenAI's layout, with vocabulary and
+manifest. Numbers are never used again, also after a deletion, so that a name and a number mean one model for ever.
+Copies files; loads no weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.common.errors import Corrupt, FailedPrecondition, NotFound
+from services.common.files import (
+    new_folder,
+    read_json,
+    remove_folder,
+    remove_partials,
+    sha256_files,
+    verify_files,
+    write_json,
+)
+from services.gpt2.config import GPT2Config
+from services.tokens.vocabulary import Vocabulary
+from services.trainer.bases import Base
+from services.trainer.checkpoints import Checkpoint, write_pointer
+from services.trainer.events import now
+
+_NUMBERS_FILE = ".numbers.json"  # the last number given to each name, kept when the name is deleted
+CARRIED = ("hparams.json", "encoder.json", "vocab.bpe")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version as its manifest tells it."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return str(self.manifest["name"])
+
+    @property
+    def version(self) -> int:
+        """Its number, from 1."""
+        return int(self.manifest["version"])
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all its files."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
+class Models:
+    """The models of a volume. Safe to share between threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.RLock()
+
+    def load(self) -> None:
+        """Remove what a killed publication left. At the start of the service."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self._folder, *(path for path in self._folder.iterdir() if path.is_dir())):
+            remove_partials(folder)
+
+    def publish_checkpoint(self, name: str, checkpoint: Checkpoint, *, dataset: dict[str, Any]) -> ModelVersion:
+        """Publish a run's checkpoint as the next version of `name`.
+
+        Args:
+            dataset: the manifest of the dataset that the run learned from.
+
+        Raises:
+            Corrupt: a file of the checkpoint or of the run is damaged; names it.
+        """
+        prefix = f"model-{checkpoint.step}"
+        verify_files(
+            checkpoint.folder,
+            {file: digest for file, digest in checkpoint.manifest["files"].items() if file.startswith(f"{prefix}.")},
+        )
+        validation = checkpoint.validation or {}
+        return self._publish(
+            name,
+            source=checkpoint.folder,
+            prefix=prefix,
+            carried=checkpoint.folder.parent,
+            step=checkpoint.step,
+            facts={
+                "run": checkpoint.run,
+                "dataset": dataset["id"],
+                "corpus": dataset["corpus"],
+                "header_format": dataset["header_format"],
+                "validation_loss": validation.get("loss"),
+                "bits_per_byte": validation.get("bits_per_byte"),
+                "validation_step": validation.get("step"),
+            },
+        )
+
+    def publish_base(self, name: str, base: Base) -> ModelVersion:
+        """Publish a base model as it is; `base` has been verified."""
+        return self._publish(
+            name,
+            source=base.folder,
+            prefix=base.prefix,
+            carried=base.folder,
+            step=0,
+            facts={
+                "run": "",
+                "dataset": "",
+                "corpus": "",
+                "header_format": "none",
+                "validation_loss": None,
+                "bits_per_byte": None,
+                "validation_step": None,
+            },
+        )
+
+    def has(self, name: str, checkpoint: Checkpoint) -> bool:
+        """Whether some version of `name` holds this checkpoint's very weights."""
+        file = f"model-{checkpoint.step}.data-00000-of-00001"
+        digest = checkpoint.manifest["files"].get(file)
+        return any(version.manifest["files"].get(file) == digest for version in self._versions(name))
+
+    def list(self) -> list[list[ModelVersion]]:
+        """The versions of each model, newest first, models in order of name."""
+        if not self._folder.is_dir():
+            return []
+        names = sorted(path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return [versions for name in names if (versions := self._versions(name))]
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """The versions of a model, newest first; NotFound names a model that has none."""
+        versions = self._versions(name)
+        if not versions:
+            raise NotFound(f"there is no model {name!r}", reason="MODEL_NOT_FOUND", metadata={"model": name})
+        return versions
+
+    def rollback(self, name: str) -> ModelVersion:
+        """Delete the newest version and return the one before.
+
+        Raises:
+            FailedPrecondition: there is no other.
+        """
+        with self._lock:
+            newest, *earlier = self.versions(name)
+            if not earlier:
+                raise FailedPrecondition(
+                    f"model {name!r} has version {newest.version} only: delete the model instead",
+                    reason="ONLY_VERSION",
+                    metadata={"model": name},
+                )
+            remove_folder(newest.folder)
+            return earlier[0]
+
+    def delete(self, name: str, version: int | None) -> None:
+        """Delete one version, or the model with all of them; NotFound when it is not there."""
+        with self._lock:
+            versions = self.versions(name)
+            if version is None:
+                remove_folder(self._folder / name)
+                return
+            for found in versions:
+                if found.version == version:
+                    remove_folder(found.folder)
+                    return
+            raise NotFound(
+                f"model {name!r} has no version {version}; it has {', '.join(str(v.version) for v in versions)}",
+                reason="VERSION_NOT_FOUND",
+                metadata={"model": name, "version": str(version)},
+            )
+
+    def _versions(self, name: str) -> list[ModelVersion]:
+        found = []
+        for folder in (self._folder / name).glob("[1-9]*"):
+            try:
+                manifest = read_json(folder / "manifest.json")
+            except Corrupt:
+                continue
+            found.append(ModelVersion(folder, manifest))
+        return sorted(found, key=lambda version: version.version, reverse=True)
+
+    def _publish(
+        self, name: str, *, source: Path, prefix: str, carried: Path, step: int, facts: dict[str, Any]
+    ) -> ModelVersion:
+        with self._lock:
+            number = self._take_number(name)
+            folder = self._folder / name / str(number)
+            with new_folder(folder) as partial:
+                try:
+                    _copy_weights(source, prefix, partial, f"model-{step}")
+                    for file in CARRIED:
+                        shutil.copyfile(carried / file, partial / file)
+                except FileNotFoundError as error:
+                    raise Corrupt(f"{error.filename} is missing", metadata={"file": str(error.filename)}) from None
+                write_pointer(partial, f"model-{step}")
+                config = GPT2Config.from_hparams(read_json(partial / "hparams.json"), source=str(carried / "hparams.json"))
+                manifest = {
+                    "kind": "model",
+                    "name": name,
+                    "version": number,
+                    "step": step,
+                    "created_at": now(),
+                    "vocabulary_digest": Vocabulary.load(partial).digest,
+                    "num_parameters": config.num_parameters,
+                    **facts,
+                    "files": sha256_files(partial),
+                }
+                write_json(partial / "manifest.json", manifest)
+            return ModelVersion(folder, manifest)
+
+    def _take_number(self, name: str) -> int:
+        path = self._folder / _NUMBERS_FILE
+        numbers: dict[str, int] = read_json(path) if path.exists() else {}
+        present = [version.version for version in self._versions(name)]
+        numbers[name] = max(numbers.get(name, 0), *present, 0) + 1
+        write_json(path, numbers)
+        return numbers[name]
+
+
+def _copy_weights(source: Path, prefix: str, target: Path, new_prefix: str) -> None:
+    """Copy a checkpoint's index and data under another name; TensorFlow finds the data by the index's name."""
+    shutil.copyfile(source / f"{prefix}.index", target / f"{new_prefix}.index")
+    for data in sorted((source / prefix).parent.glob(f"{Path(prefix).name}.data-*")):
+        shutil.copyfile(data, target / f"{new_prefix}{data.name.removeprefix(Path(prefix).name)}")

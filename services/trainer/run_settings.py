@@ -1,0 +1,188 @@
+"""What a run was asked to do: every choice resolved to a value, checked, and never changed afterwards.
+
+In: the choices of a request and the base's name. Out: a frozen RunSettings, or InvalidRequest naming the field.
+Knows neither files nor the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from services.common.errors import FailedPrecondition, InvalidRequest
+
+MIN_CONTEXT = 8  # below this nothing can be learned from a row
+SCHEDULES = ("cosine", "linear", "constant")
+PRECISIONS = ("auto", "float32", "bfloat16")
+PUBLISH_RULES = ("never", "at_end")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """The settings of one run. Defaults are those of a fine-tuning; DEFAULTS has those of fresh models."""
+
+    dataset: str
+    """Dataset id."""
+    base: str = "nano"
+    """Name of a fresh preset or of a folder in base/."""
+    steps: int = 1000
+    """Optimizer updates in the whole run, from 1."""
+    batch_size: int = 1
+    """Rows per forward pass, from 1."""
+    accumulation: int = 1
+    """Forward passes per update, from 1; their gradients are averaged."""
+    context: int = 1024
+    """Tokens per row, 2 to the model's context."""
+    learning_rate: float = 5e-5
+    """The highest rate, above 0."""
+    warmup_steps: int = 0
+    """Steps of linear rise, below `steps`."""
+    schedule: str = "cosine"
+    """What follows the rise: cosine, linear or constant."""
+    floor: float = 0.1
+    """The rate at the last step as a share of the highest, 0 to 1; unused when constant."""
+    weight_decay: float = 0.01
+    """Decoupled decay of matrices, from 0."""
+    beta1: float = 0.9
+    """Decay of Adam's first moment, 0 to below 1."""
+    beta2: float = 0.99
+    """Decay of Adam's second moment, 0 to below 1."""
+    clip_norm: float = 1.0
+    """Largest norm of all gradients together; 0 does not clip."""
+    dropout: float = 0.1
+    """Probability of dropping an activation, 0 to below 1."""
+    precision: str = "auto"
+    """Matrix products in float32 or bfloat16; auto takes the faster for this model and machine."""
+    seed: int = 0
+    """Of fresh weights, order of rows, dropout and samples; 0 to 2^63 - 1."""
+    save_every: int = 1000
+    """Steps between checkpoints, from 1; one is always written at the end and when stopped."""
+    keep: int = 5
+    """Newest checkpoints kept, from 1; the one with the lowest validation loss is kept besides."""
+    sample_every: int = 100
+    """Steps between samples; 0 writes none."""
+    sample_length: int = 1024
+    """Most tokens of a sample, from 1."""
+    sample_num: int = 1
+    """Samples at a time, from 1."""
+    validate_every: int = 100
+    """Steps between validations; 0 validates at the end only."""
+    publish: str = "never"
+    """never, or at_end: the last checkpoint, as a model of the run's name."""
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows that one update sees."""
+        return self.batch_size * self.accumulation
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "nano": {"steps": 400, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.1},
+    "micro": {"steps": 1000, "batch_size": 8, "learning_rate": 2e-3, "weight_decay": 0.1},
+    "mini": {"steps": 1500, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
+}
+"""What fresh models take where the request says nothing."""
+
+
+def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: int) -> RunSettings:
+    """Return the settings of a request: its choices, and for the rest the defaults of its base.
+
+    Args:
+        choices: values by field name; `dataset` at least.
+        model_context: longest context of the base.
+        num_train_tokens: of the dataset; a context that it cannot fill shrinks.
+
+    Raises:
+        InvalidRequest: a value is out of its range.
+        FailedPrecondition: the dataset is too small to learn from.
+    """
+    values = {"base": "nano"} | choices
+    values = DEFAULTS.get(values["base"], {}) | values
+    values.setdefault("context", model_context)
+    steps = values.setdefault("steps", RunSettings(dataset="-").steps)
+    values.setdefault("warmup_steps", min(max(0, steps) // 20, 2000))
+    values.setdefault("sample_length", values["context"])
+    settings = RunSettings(**values)
+    check(settings)
+    if settings.context > model_context:
+        _refuse("context", settings.context, f"base {settings.base!r} sees at most {model_context} tokens")
+    return dataclasses.replace(settings, context=fit_context(settings.context, num_train_tokens))
+
+
+def fit_context(context: int, num_train_tokens: int) -> int:
+    """Return the longest row that the corpus can fill, at most `context`.
+
+    Raises:
+        FailedPrecondition: the corpus holds too few tokens to train at all.
+    """
+    if num_train_tokens <= MIN_CONTEXT:
+        raise FailedPrecondition(
+            f"the dataset holds {num_train_tokens} training tokens and at least {MIN_CONTEXT + 1} are needed; "
+            "add posts and build the dataset again",
+            reason="DATASET_TOO_SMALL",
+        )
+    return min(context, num_train_tokens - 1)
+
+
+def check(settings: RunSettings) -> None:
+    """Raise InvalidRequest naming the first field whose value is out of its range."""
+    s = settings
+    if not s.dataset:
+        _refuse("dataset", s.dataset, "give the id of a dataset")
+    for name in ("steps", "batch_size", "accumulation", "save_every", "keep", "sample_length", "sample_num"):
+        if getattr(s, name) < 1:
+            _refuse(name, getattr(s, name), "it must be at least 1")
+    for name in ("warmup_steps", "sample_every", "validate_every"):
+        if getattr(s, name) < 0:
+            _refuse(name, getattr(s, name), "it must be at least 0")
+    for name in ("learning_rate", "weight_decay", "clip_norm"):
+        if not (math.isfinite(getattr(s, name)) and getattr(s, name) >= 0):
+            _refuse(name, getattr(s, name), "it must be a finite number, at least 0")
+    for name in ("beta1", "beta2", "dropout"):
+        if not 0 <= getattr(s, name) < 1:
+            _refuse(name, getattr(s, name), "it must be at least 0 and below 1")
+    if s.learning_rate == 0:
+        _refuse("learning_rate", s.learning_rate, "it must be above 0")
+    if not 0 <= s.floor <= 1:
+        _refuse("floor", s.floor, "it must be a share of learning_rate, 0 to 1")
+    if s.context < 2:
+        _refuse("context", s.context, "it must be at least 2")
+    if s.warmup_steps >= s.steps and s.warmup_steps:
+        _refuse("warmup_steps", s.warmup_steps, f"it must be below steps ({s.steps})")
+    if not 0 <= s.seed < 2**63:
+        _refuse("seed", s.seed, "it must be 0 to 2^63 - 1")
+    for name, allowed in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("publish", PUBLISH_RULES)):
+        if getattr(s, name) not in allowed:
+            _refuse(name, getattr(s, name), f"it must be one of {', '.join(allowed)}")
+
+
+def check_same(recorded: RunSettings, asked: dict[str, Any], choices: dict[str, Any], *, run: str) -> None:
+    """Refuse to carry a run on with other settings than it began with.
+
+    Args:
+        recorded: what the run began with.
+        asked: what its first request named; a value that was fitted to the corpus since is still the same wish.
+        choices: what this request names; a setting that it leaves out is not compared.
+
+    Raises:
+        FailedPrecondition: naming every setting that differs, with both values.
+    """
+    differing = {
+        name: f"{name} is {getattr(recorded, name)!r}, asked for {value!r}"
+        for name, value in choices.items()
+        if value not in (getattr(recorded, name), asked.get(name))
+    }
+    if differing:
+        raise FailedPrecondition(
+            f"run {run!r} began with other settings: {'; '.join(differing.values())}; "
+            "leave them out to carry it on, or give the new run another name",
+            reason="SETTINGS_DIFFER",
+            metadata={"run": run, "settings": ", ".join(differing)},
+        )
+
+
+def _refuse(name: str, value: object, rule: str) -> None:
+    field = name if name in ("dataset", "base") else f"settings.{name}"
+    raise InvalidRequest(f"{name} is {value!r}: {rule}", field=field)

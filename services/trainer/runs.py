@@ -1,0 +1,210 @@
+"""Runs: what each was asked for and what has become of it, kept in run.json, which outlives the service.
+
+    PENDING ──> RUNNING ──> SUCCEEDED
+      │ ^         │ ├────> FAILED ────┐
+      │ └─────────┘ └────> CANCELLED ─┤        RUNNING -> PENDING: the service ended, the next start carries on
+      └──> CANCELLED    ^─────────────┴── resume: back to PENDING
+
+One service owns the folder; its threads share this object. Starts no process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, NotFound
+from services.common.files import new_folder, read_json, remove_folder, remove_partials, write_json
+from services.trainer.events import EventLog, now
+from services.trainer.run_settings import RunSettings
+from services.trainer.volume import Volume
+
+log = logging.getLogger(__name__)
+RECORD_FILE = "run.json"
+
+
+class RunState(StrEnum):
+    """The state of a run; see the drawing above."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+ACTIVE = (RunState.PENDING, RunState.RUNNING)
+RESUMABLE = (RunState.FAILED, RunState.CANCELLED)
+_NEXT = {
+    RunState.PENDING: {RunState.RUNNING, RunState.CANCELLED},
+    RunState.RUNNING: {RunState.PENDING, RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED},
+    RunState.SUCCEEDED: set(),
+    RunState.FAILED: {RunState.PENDING},
+    RunState.CANCELLED: {RunState.PENDING},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run as run.json holds it. Times are ISO 8601, UTC."""
+
+    name: str
+    state: RunState
+    error: str
+    settings: RunSettings
+    asked: dict[str, Any]
+    """The settings that the request named, before defaults and fitting to the corpus."""
+    num_parameters: int
+    created_at: str
+    updated_at: str
+    queued_at: str
+    """Its place in the queue: the earliest goes first."""
+
+
+def read_record(run_folder: Path) -> RunRecord:
+    """Read a run's run.json; Corrupt names it when it is damaged."""
+    path = run_folder / RECORD_FILE
+    values = read_json(path)
+    try:
+        settings, state = RunSettings(**values.pop("settings")), RunState(values.pop("state"))
+        values.pop("kind")
+        return RunRecord(**values, settings=settings, state=state)
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise Corrupt(f"{path} does not describe a run ({error})", metadata={"file": str(path)}) from None
+
+
+class Runs:
+    """All runs of a volume. Safe to share between threads."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._lock = threading.RLock()
+        self._records: dict[str, RunRecord] = {}
+
+    def load(self) -> None:
+        """Read every run; those that were training when the service ended go back into the queue."""
+        self._volume.runs.mkdir(parents=True, exist_ok=True)
+        remove_partials(self._volume.runs)
+        for folder in sorted(self._volume.runs.iterdir()):
+            if folder.name.startswith(".") or not folder.is_dir():
+                continue
+            try:
+                self._records[folder.name] = read_record(folder)
+            except Corrupt as error:
+                log.error("run %s is left out: %s", folder.name, error.message)
+        for record in list(self._records.values()):
+            if record.state == RunState.RUNNING:
+                self.move(record.name, RunState.PENDING)
+
+    def folder(self, name: str) -> Path:
+        """The run's folder."""
+        return self._volume.runs / name
+
+    def get(self, name: str) -> RunRecord:
+        """Return a run; NotFound names it when there is none."""
+        with self._lock:
+            if name not in self._records:
+                raise NotFound(f"there is no run {name!r}", reason="RUN_NOT_FOUND", metadata={"run": name})
+            return self._records[name]
+
+    def find(self, name: str) -> RunRecord | None:
+        """Return a run, or None."""
+        with self._lock:
+            return self._records.get(name)
+
+    def list(self) -> list[RunRecord]:
+        """All runs, newest first."""
+        with self._lock:
+            return sorted(self._records.values(), key=lambda record: record.created_at, reverse=True)
+
+    def queue(self) -> Iterator[RunRecord]:
+        """The pending runs, next first."""
+        with self._lock:
+            pending = [record for record in self._records.values() if record.state == RunState.PENDING]
+        yield from sorted(pending, key=lambda record: record.queued_at)
+
+    def create(
+        self,
+        name: str,
+        settings: RunSettings,
+        asked: dict[str, Any],
+        *,
+        num_parameters: int,
+        fill: Callable[[Path], None],
+    ) -> RunRecord:
+        """Make a PENDING run.
+
+        Args:
+            fill: writes hparams.json and the vocabulary into the new folder.
+
+        Raises:
+            AlreadyExists: the name is taken.
+        """
+        moment = now()
+        record = RunRecord(
+            name=name,
+            state=RunState.PENDING,
+            error="",
+            settings=settings,
+            asked=asked,
+            num_parameters=num_parameters,
+            created_at=moment,
+            updated_at=moment,
+            queued_at=moment,
+        )
+        with self._lock:
+            if self.folder(name).exists():
+                raise AlreadyExists(f"there is a run {name!r} already; resume it or choose another name")
+            with new_folder(self.folder(name)) as partial:
+                fill(partial)
+                write_json(partial / RECORD_FILE, _to_json(record))
+                EventLog(partial).append("state", state=record.state, error="")
+            self._records[name] = record
+        return record
+
+    def move(self, name: str, state: RunState, *, error: str = "") -> RunRecord:
+        """Change a run's state, on the volume first.
+
+        Raises:
+            FailedPrecondition: its present state does not lead there.
+        """
+        with self._lock:
+            record = self.get(name)
+            if state not in _NEXT[record.state]:
+                raise FailedPrecondition(
+                    f"run {name!r} is {record.state}: it cannot become {state}",
+                    reason="WRONG_STATE",
+                    metadata={"run": name, "state": record.state},
+                )
+            moment = now()
+            # A run that its service left keeps its place in the queue; one that is resumed goes to the end.
+            queued_at = moment if state == RunState.PENDING and record.state in RESUMABLE else record.queued_at
+            record = replace(record, state=state, error=error, updated_at=moment, queued_at=queued_at)
+            write_json(self.folder(name) / RECORD_FILE, _to_json(record))
+            self._records[name] = record
+            events = EventLog(self.folder(name))
+            events.repair()
+            events.append("state", state=state, error=error)
+        return record
+
+    def delete(self, name: str) -> None:
+        """Delete a run with its checkpoints and samples; FailedPrecondition while it is in the queue or training."""
+        with self._lock:
+            record = self.get(name)
+            if record.state in ACTIVE:
+                raise FailedPrecondition(
+                    f"run {name!r} is {record.state}: stop it first", reason="WRONG_STATE", metadata={"run": name}
+                )
+            remove_folder(self.folder(name))
+            if (self._volume.samples / name).exists():
+                remove_folder(self._volume.samples / name)
+            del self._records[name]
+
+
+def _to_json(record: RunRecord) -> dict[str, Any]:
+    return {"kind": "run", **asdict(record)}

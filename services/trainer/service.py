@@ -1,0 +1,75 @@
+"""The trainer put together: volume, runs, models, queue and rpcs, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+from services.trainer.bases import Bases
+from services.trainer.checkpoints import get_checkpoint
+from services.trainer.publishing import Models
+from services.trainer.runs import RunRecord, Runs
+from services.trainer.servicer import TrainerServicer
+from services.trainer.starting import open_dataset
+from services.trainer.supervisor import Supervisor
+from services.trainer.volume import Volume
+
+LOCK_FILE = ".lock"
+
+
+class Trainer:
+    """One trainer service over one volume."""
+
+    def __init__(self, data: Path, *, nice: int) -> None:
+        self._volume = Volume(data)
+        self._bases, self._models = Bases(self._volume.bases), Models(self._volume.models)
+        self._runs = Runs(self._volume)
+        self._supervisor = Supervisor(self._runs, self._volume, nice=nice, on_success=self._publish_if_asked)
+        self.servicer = TrainerServicer(self._volume, self._bases, self._runs, self._models, self._supervisor)
+        self._lock: IO[bytes] | None = None
+
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the training process, while there is one."""
+        return self._supervisor.child_pid
+
+    def open(self) -> None:
+        """Take the volume, read what is on it, and remove what a killed service left half-written.
+
+        Raises:
+            OSError: another trainer has the volume.
+        """
+        self._volume.runs.mkdir(parents=True, exist_ok=True)
+        self._lock = (self._volume.runs / LOCK_FILE).open("wb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"another trainer works on {self._volume.root}: stop it first") from None
+        self._bases.load()
+        self._models.load()
+        self._runs.load()
+
+    def start(self) -> None:
+        """Work through the queue; a run that the last service left goes on first."""
+        self._supervisor.start()
+
+    def begin_stop(self) -> None:
+        """End streams, start no more runs, and ask the training process to save."""
+        self.servicer.drain()
+        self._supervisor.begin_stop()
+
+    def finish_stop(self, grace_s: float) -> None:
+        """Wait for the training process to have saved, at most `grace_s` seconds."""
+        self._supervisor.finish_stop(grace_s)
+        if self._lock:
+            self._lock.close()
+
+    def _publish_if_asked(self, record: RunRecord) -> None:
+        """Publish a finished run's last checkpoint under the run's name, once."""
+        if record.settings.publish != "at_end":
+            return
+        checkpoint = get_checkpoint(self._runs.folder(record.name), record.settings.steps)
+        if not self._models.has(record.name, checkpoint):
+            dataset = open_dataset(self._volume, record.settings.dataset)
+            self._models.publish_checkpoint(record.name, checkpoint, dataset=dataset.manifest)

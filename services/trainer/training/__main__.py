@@ -1,0 +1,113 @@
+"""`python -m services.trainer.training DATA RUN [--parent PID] [--nice N]`: train one run; a child of the service.
+
+Exit status: 0 the last step is done, 3 stopped and saved, 1 failed (outcome.json in the run's folder says why).
+SIGTERM and SIGINT let the running step finish and save.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from threading import Event
+
+from services.trainer.outcome import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, LOCK_FILE, OUTCOME_FILE
+
+LOCK_TIMEOUT_S = 30.0  # a killed predecessor is gone in less
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Tie this process to its service, take the run's lock, train."""
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(prog="python -m services.trainer.training")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("run")
+    parser.add_argument("--parent", type=int)
+    parser.add_argument("--nice", type=int, default=0)
+    arguments = parser.parse_args()
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, frame: stop.set())
+    if arguments.parent and not die_with(arguments.parent):
+        return EXIT_FAILED
+    os.nice(arguments.nice)
+    die_first()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Compiled code goes to a place that is writable in a container with a read-only root.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(arguments.data / "checkpoint" / ".numba"))
+    folder = arguments.data / "checkpoint" / arguments.run
+
+    from services.common.errors import NonesuchError
+    from services.common.files import write_json
+
+    def fail(message: str) -> int:
+        write_json(folder / OUTCOME_FILE, {"error": message})
+        return EXIT_FAILED
+
+    with (folder / LOCK_FILE).open("w") as lock:
+        if not take(lock.fileno()):
+            return fail(f"another process is writing run {arguments.run!r}; end it, then resume")
+        try:
+            return train(arguments.data, arguments.run, stop, started)
+        except NonesuchError as error:
+            return fail(error.message)
+        except OSError as error:
+            traceback.print_exc()
+            return fail(f"the training process could not read or write its files: {error}")
+        except Exception as error:  # the boundary: a bug ends the run with its name, the log has the rest
+            traceback.print_exc()
+            return fail(f"{type(error).__name__} in the training process: {str(error).splitlines()[0] if str(error) else ''}")
+
+
+def train(data: Path, run: str, stop: Event, started: float) -> int:
+    """Load TensorFlow and the run, and train it."""
+    import tensorflow as tf
+
+    from services.trainer.training.process import TrainingProcess
+    from services.trainer.volume import Volume
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)  # leave room for the generator
+    return EXIT_DONE if TrainingProcess(Volume(data), run, started=started).run(stop) else EXIT_STOPPED
+
+
+def die_with(parent: int) -> bool:
+    """Have the kernel kill this process when its parent dies; False when the parent is gone already.
+
+    The signal is tied to the parent's thread that started us, which lives as long as the service does.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
+
+
+def die_first() -> None:
+    """When memory runs out, let the kernel end this process before any service."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        pass  # not Linux, or not allowed: the kernel's own choice stands
+
+
+def take(descriptor: int) -> bool:
+    """Take the run's lock, waiting a little for a process that is ending; False when it stays taken."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""The serving loop on an engine that spells: text, endings, cancellation, failure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from services.common.errors import Busy, InvalidRequest, Unavailable
+from services.generator.events import End, Finish, Text
+from services.generator.generation import Generation
+from services.generator.loop import Loop
+from services.generator.request import SampleRequest
+from services.generator.scheduler import Scheduler
+from services.sampling.parameters import SamplingParameters
+from tests.unit.generator.fakes import END, SpellingEngine, codec, request, spell
+
+STORY = "Once upon a time, naïve café 🙂 owls wrote posts."
+CODEC = codec()
+
+
+class Bench:
+    """A loop and its engine."""
+
+    def __init__(self, next_id: Callable[[list[int]], int], **engine: Any) -> None:
+        self.engine = SpellingEngine(next_id, **engine)
+        self.loop = Loop(
+            "test", self.engine, Scheduler(self.engine.num_slots, queue_limit=4, prefill_tokens=4)
+        )
+
+    def submit(self, wanted: SampleRequest, timeout_s: float | None = None) -> Generation:
+        generation = Generation(wanted, CODEC, self.engine.context, timeout_s)
+        self.loop.submit(generation)
+        return generation
+
+    def write(self, wanted: SampleRequest) -> tuple[str, End]:
+        """The text of one sample and its end."""
+        *texts, end = self.submit(wanted).events()
+        assert isinstance(end, End)
+        return "".join(event.text for event in texts if isinstance(event, Text)), end
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    benches: list[Bench] = []
+
+    def make(next_id: Callable[[list[int]], int] | None = None, **engine: Any) -> Bench:
+        benches.append(Bench(next_id or spell(STORY), **engine))
+        return benches[-1]
+
+    yield make
+    for made in benches:
+        made.engine.gate.set()
+        made.loop.stop()
+
+
+def _eventually(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < give_up_at, "waited 5 s in vain"
+        time.sleep(0.001)
+
+
+def test_a_sample_ends_at_end_of_text(bench: Callable[..., Bench]) -> None:
+    assert bench().write(request(max_new_tokens=100)) == (STORY, End(0, Finish.END_OF_TEXT))
+
+
+def test_a_sample_ends_at_max_new_tokens(bench: Callable[..., Bench]) -> None:
+    assert bench().write(request(max_new_tokens=4)) == ("Once", End(0, Finish.LENGTH))
+
+
+def test_a_sample_ends_when_the_context_is_full(bench: Callable[..., Bench]) -> None:
+    text, end = bench(context=16).write(request(max_new_tokens=100))
+    assert (text, end.finish) == (STORY[:15], Finish.CONTEXT)
+
+
+def test_a_sliding_sample_goes_on_past_the_context(bench: Callable[..., Bench]) -> None:
+    """The next letter follows from the last one, so the text shows whether a slide lost or doubled one."""
+    made = bench(lambda ids: (ids[-1] - 96) % 26 + 97 if ids[-1] != END else 97, context=16)
+
+    text, end = made.write(request(max_new_tokens=60, slide=True, slide_keep=1))
+
+    assert text == ("abcdefghijklmnopqrstuvwxyz" * 3)[:60]
+    assert end.finish is Finish.LENGTH
+
+
+def test_a_stop_text_across_tokens_is_not_part_of_the_sample(bench: Callable[..., Bench]) -> None:
+    events = list(bench().submit(request(stop=("time", "owls"))).events())
+
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "Once upon a "
+    assert [i for event in events if isinstance(event, Text) for i in event.ids] == list(b"Once upon a ")
+    assert events[-1] == End(0, Finish.STOP, "time")
+
+
+def test_a_stop_id_is_not_part_of_the_sample(bench: Callable[..., Bench]) -> None:
+    assert bench().write(request(stop_ids=(ord(","),))) == ("Once upon a time", End(0, Finish.STOP))
+
+
+def test_nothing_ends_a_sample_before_min_new_tokens(bench: Callable[..., Bench]) -> None:
+    made = bench(spell("stop. stop. stop."))
+
+    assert made.write(request(min_new_tokens=8, stop=("stop",)))[0] == "stop. stop. "
+    text, end = made.write(request(min_new_tokens=20, max_new_tokens=20))
+    assert (text[:17], end.finish) == ("stop. stop. stop.", Finish.LENGTH)
+
+
+def test_end_of_text_can_be_ignored(bench: Callable[..., Bench]) -> None:
+    _, end = bench(spell("abc")).write(request(ignore_end_of_text=True, max_new_tokens=9))
+    assert end.finish is Finish.LENGTH
+
+
+def test_a_character_cut_in_half_becomes_a_replacement(bench: Callable[..., Bench]) -> None:
+    assert bench(spell("né")).write(request(max_new_tokens=2))[0] == "n\N{REPLACEMENT CHARACTER}"
+
+
+def test_deltas_hold_whole_characters_only(bench: Callable[..., Bench]) -> None:
+    texts = [
+        event.text
+        for event in bench().submit(request(max_new_tokens=100)).events()
+        if isinstance(event, Text)
+    ]
+    assert not any("\N{REPLACEMENT CHARACTER}" in text for text in texts)
+
+
+def test_samples_of_many_requests_do_not_mix(bench: Callable[..., Bench]) -> None:
+    made = bench(num_slots=3)
+    stories = [made.submit(request(bytes([65 + i]), max_new_tokens=5 + i)) for i in range(6)]
+
+    for i, generation in enumerate(stories):
+        text = "".join(event.text for event in generation.events() if isinstance(event, Text))
+        assert text == STORY[: 5 + i]
+
+
+def test_several_samples_of_a_request_differ_and_repeat_with_the_seed(bench: Callable[..., Bench]) -> None:
+    made = bench(lambda ids: 0)
+    wanted = request(sampling=SamplingParameters(temperature=5.0, top_k=0), n=2, best_of=2, seed=9)
+
+    def write() -> list[list[int]]:
+        ids: list[list[int]] = [[], []]
+        for event in made.submit(wanted).events():
+            if isinstance(event, Text):
+                ids[event.index] += event.ids
+        return ids
+
+    first = write()
+    assert first[0] != first[1]
+    assert write() == first
+
+
+def test_a_cancelled_request_frees_its_slot_within_one_step(bench: Callable[..., Bench]) -> None:
+    made = bench(lambda ids: 97, num_slots=1)
+    made.engine.gate.clear()
+    endless = made.submit(request(max_new_tokens=60))
+    _eventually(lambda: made.loop.num_running == 1)
+
+    endless.cancel()
+    steps = len(made.engine.steps)
+    made.engine.gate.set()
+    *_, end = endless.events()
+
+    assert isinstance(end, End) and end.finish is Finish.CANCELLED
+    assert len(made.engine.steps) <= steps + 1
+    _eventually(lambda: made.loop.num_running == 0)
+    assert made.write(request(max_new_tokens=2))[0] == "aa"
+
+
+def test_a_request_past_its_deadline_leaves(bench: Callable[..., Bench]) -> None:
+    *_, end = bench(num_slots=1).submit(request(), timeout_s=0.0).events()
+    assert isinstance(end, End) and end.finish is Finish.CANCELLED
+
+
+def test_a_full_queue_is_refused(bench: Callable[..., Bench]) -> None:
+    made = bench(num_slots=1)
+    made.engine.gate.clear()
+    generations = [made.submit(request(max_new_tokens=1)) for _ in range(5)]
+
+    with pytest.raises(Busy):
+        made.submit(request(n=2, best_of=2))
+
+    made.engine.gate.set()
+    assert all(list(generation.events()) for generation in generations)
+
+
+def test_a_failing_step_ends_its_requests_and_nothing_else(bench: Callable[..., Bench]) -> None:
+    made = bench()
+    made.engine.error = MemoryError("no room")
+    with pytest.raises(MemoryError):
+        list(made.submit(request(n=3, best_of=3)).events())
+
+    made.engine.error = None
+
+    assert made.write(request(max_new_tokens=4))[0] == "Once"
+    _eventually(lambda: made.loop.num_running == 0)
+
+
+def test_exclusions_that_leave_no_token_end_the_request(bench: Callable[..., Bench]) -> None:
+    made = bench(lambda ids: 1, context=300)
+    with pytest.raises(InvalidRequest, match="no token is left"):
+        list(
+            made.submit(request(sampling=SamplingParameters(no_repeat_ngram=1), max_new_tokens=290)).events()
+        )
+
+
+def test_best_of_returns_the_likeliest(bench: Callable[..., Bench]) -> None:
+    made = bench(lambda ids: 97, num_slots=4)
+    wanted = request(sampling=SamplingParameters(temperature=4.0, top_k=3), n=2, best_of=4, max_new_tokens=3)
+
+    generation = made.submit(wanted)
+    list(generation.events())
+
+    means = [writer.mean_logprob for writer in generation.writers]
+    chosen = generation.likeliest()
+    assert [means[i] for i in chosen] == sorted(means, reverse=True)[:2]
+
+
+def test_logprobs_come_with_each_id(bench: Callable[..., Bench]) -> None:
+    events = bench().submit(request(max_new_tokens=3, logprobs=2)).events()
+    found = [logprob for event in events if isinstance(event, Text) for logprob in event.logprobs]
+
+    assert [logprob.id for logprob in found] == list(b"Onc")
+    assert all(logprob.alternatives[0] == (logprob.id, logprob.logprob) for logprob in found)
+    assert all(len(logprob.alternatives) == 2 and -0.01 < logprob.logprob < 0 for logprob in found)
+
+
+def test_timings_add_up(bench: Callable[..., Bench]) -> None:
+    generation = bench().submit(request(max_new_tokens=10))
+    list(generation.events())
+
+    timings = generation.timings()
+    total = generation.ended_at - generation.submitted_at  # type: ignore[operator]
+    assert timings.queue_s + timings.prefill_s + timings.decode_s == pytest.approx(total)
+    assert timings.per_token_s == pytest.approx(timings.decode_s / 9)
+
+
+def test_a_stopped_loop_cancels_and_takes_nothing_more(bench: Callable[..., Bench]) -> None:
+    made = bench(lambda ids: 97)
+    generation = made.submit(request(max_new_tokens=60))
+
+    made.loop.stop()
+
+    *_, end = generation.events()
+    assert isinstance(end, End) and end.finish in (Finish.CANCELLED, Finish.LENGTH, Finish.CONTEXT)
+    with pytest.raises(Unavailable):
+        made.submit(request())
