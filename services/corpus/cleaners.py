@@ -34,9 +34,7 @@ class _Process:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "services.corpus.cleaning_process", str(theirs.fileno())]
-        self._child = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL
-        )
+        self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
         theirs.close()
         self._connection = Connection(ours.detach())
 

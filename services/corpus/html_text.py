@@ -86,7 +86,7 @@ def page_text(
     blocks = _blocks(root, walk)
     heading = soup.find("h1")
     words = _words(heading, walk).replace("\n", " ") if isinstance(heading, Tag) else ""
-    return PageText("\n\n".join(blocks), words)
+    return PageText(_fill("\n\n".join(blocks), walk).strip("\n"), _fill(words, walk))
 
 
 def _blocks(element: Tag, walk: _Walk) -> list[str]:
@@ -171,8 +171,7 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
     rows = []
     for row in tag.find_all("tr"):
         cells = [
-            " ".join(" ".join(_blocks(cell, walk)).split())
-            for cell in row.find_all(("td", "th"), recursive=False)
+            " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
         ]
         if any(cells):
             rows.append(" | ".join(cells).rstrip())
@@ -231,6 +230,11 @@ def _with_code(text: str, walk: _Walk) -> list[str]:
         elif walk.keep_code:
             blocks.append(walk.code.get(int(part), "").strip("\n").rstrip())
     return [block for block in blocks if block]
+
+
+def _fill(text: str, walk: _Walk) -> str:
+    """Put code in for placeholders that ended up inside other text, as in HTML that is not closed."""
+    return _CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.keep_code else "", text)
 
 
 def _place_footnotes(soup: BeautifulSoup, walk: _Walk) -> None:

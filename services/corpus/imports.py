@@ -55,9 +55,7 @@ def check_path(path: str) -> str:
             field="path",
         )
     if "\\" in path or any(ord(character) < 32 or character == "\x7f" for character in path):
-        raise InvalidRequest(
-            f"{path!r} is no post's path: it holds a backslash or a control character", field="path"
-        )
+        raise InvalidRequest(f"{path!r} is no post's path: it holds a backslash or a control character", field="path")
     return path
 
 
@@ -210,9 +208,7 @@ class Import:
             [_row(self._corpus, arrival) for arrival in self._arrivals],
         )
         doomed = [path for path in present if path not in self._seen] if self._prune else []
-        connection.executemany(
-            "DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed]
-        )
+        connection.executemany("DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed])
         touch(connection, self._corpus)
         num_documents, num_words = count(connection, self._corpus)
         new = [arrival for arrival in self._arrivals if arrival.path not in present]
@@ -224,8 +220,7 @@ class Import:
         """What was skipped, and what became of each post that came or was said to be there."""
         reasons = [(path, True, reason) for path, reason in self._skipped.items()]
         rows = connection.execute(
-            "SELECT path, code, message, notes FROM posts "
-            "WHERE corpus = ? AND (code IS NOT NULL OR notes <> '[]')",
+            "SELECT path, code, message, notes FROM posts WHERE corpus = ? AND (code IS NOT NULL OR notes <> '[]')",
             (self._corpus,),
         )
         for row in rows:

@@ -40,9 +40,7 @@ def read_upload_part(message: pb.UploadPostsRequest) -> Part:
         rules = read_rules(header.rules) if header.HasField("rules") else None
         return Header(header.corpus, rules, header.prune, tuple(header.unchanged_paths))
     if part == "file":
-        modified_at = (
-            message.file.modified_at.ToMicroseconds() / 1e6 if message.file.HasField("modified_at") else None
-        )
+        modified_at = message.file.modified_at.ToMicroseconds() / 1e6 if message.file.HasField("modified_at") else None
         return FileBegins(message.file.path, modified_at)
     if part == "skipped":
         return FileSkipped(message.skipped.path, read_reason(message.skipped.reason))
@@ -64,9 +62,7 @@ def read_reason(message: pb.Reason) -> Reason:
     name = pb.ReasonCode.Name(message.code) if message.code in pb.ReasonCode.values() else ""
     word = name.removeprefix("REASON_CODE_")
     if word not in Code.__members__:
-        raise InvalidRequest(
-            f"reason code {message.code} is none that a file is left out for", field="skipped.reason"
-        )
+        raise InvalidRequest(f"reason code {message.code} is none that a file is left out for", field="skipped.reason")
     return Reason(Code[word], " ".join(message.message.split())[:1000])
 
 

@@ -134,8 +134,6 @@ def _decode_mixed(content: bytes) -> str | None:
         return None
     return re.sub(
         "[\udc80-\udcff]",
-        lambda found: (
-            bytes([ord(found.group()) - 0xDC00]).decode("cp1252", errors="replace").replace("\ufffd", "")
-        ),
+        lambda found: bytes([ord(found.group()) - 0xDC00]).decode("cp1252", errors="replace").replace("\ufffd", ""),
         lenient,
     )

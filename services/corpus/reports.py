@@ -46,19 +46,14 @@ def write(
     )
     connection.executemany(
         "INSERT INTO import_reasons VALUES (?, ?, ?, ?, ?)",
-        [
-            (inserted.lastrowid, path, is_skipped, reason.code, reason.message)
-            for path, is_skipped, reason in reasons
-        ],
+        [(inserted.lastrowid, path, is_skipped, reason.code, reason.message) for path, is_skipped, reason in reasons],
     )
     connection.execute(
         "DELETE FROM imports WHERE corpus = ? AND id NOT IN "
         "(SELECT id FROM imports WHERE corpus = ? ORDER BY id DESC LIMIT ?)",
         (corpus, corpus, KEPT),
     )
-    return _read(
-        connection, connection.execute("SELECT * FROM imports WHERE id = ?", (inserted.lastrowid,)).fetchone()
-    )
+    return _read(connection, connection.execute("SELECT * FROM imports WHERE id = ?", (inserted.lastrowid,)).fetchone())
 
 
 def past(catalogue: Catalogue, corpus: str, before: int, limit: int) -> list[Report]:

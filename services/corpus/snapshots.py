@@ -131,8 +131,7 @@ def _digest(connection: sqlite3.Connection, corpus: str, rules: str) -> str:
     """SHA-256 over the rules, then path and content hash of each document in order of path."""
     digest = hashlib.sha256(rules.encode() + b"\n")
     for row in connection.execute(
-        "SELECT path, document FROM posts "
-        "WHERE corpus = ? AND code IS NULL AND document IS NOT NULL ORDER BY path",
+        "SELECT path, document FROM posts WHERE corpus = ? AND code IS NULL AND document IS NOT NULL ORDER BY path",
         (corpus,),
     ):
         digest.update(f"{row['path']}\0{row['document']}\n".encode())
@@ -150,9 +149,7 @@ def _need(connection: sqlite3.Connection, corpus: str, digest: str) -> sqlite3.R
     find_corpus(connection, corpus)
     found = _find(connection, corpus, digest)
     if found is None:
-        raise NotFound(
-            f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest}
-        )
+        raise NotFound(f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest})
     return found
 
 

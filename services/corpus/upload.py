@@ -77,9 +77,7 @@ class _File:
             running.add(self._begins.path, bytes(self._content), self._begins.modified_at)
 
 
-def receive(
-    parts: Iterable[Part], catalogue: Catalogue, cleaners: Cleaners, settings: CorpusSettings
-) -> Report:
+def receive(parts: Iterable[Part], catalogue: Catalogue, cleaners: Cleaners, settings: CorpusSettings) -> Report:
     """Import what a client sends; nothing happened if this raises.
 
     Args:

@@ -159,3 +159,7 @@ def test_no_word_outside_code_info_is_lost_and_nothing_of_ours_shows(parts: list
     expected = set(re.findall(r"word\d+", re.sub(r"(?m)```.*$", "", markdown)))
     assert expected <= set(re.findall(r"word\d+", result.text))
     assert not re.search("[\ufdd0-\ufdef\x02\x03]", result.text)
+
+
+def test_code_inside_html_that_is_not_closed_is_still_code():
+    assert text("<div><pre>\n```\na < b\n```") == "a < b"
