@@ -1,7 +1,8 @@
-"""gunicorn around the page: one worker with many threads, because the jobs and the streams live in one process.
+"""gunicorn around the page: one worker with many threads, because the jobs and the streams live in one
+process.
 
-The parent process holds the listening socket and restarts the worker if it dies. Connections to the services are
-made in the worker, after the fork. On SIGTERM the streams end at once, and what else runs gets GRACE_S.
+The parent process holds the listening socket and restarts the worker if it dies. Connections to the services
+are made in the worker, after the fork. On SIGTERM the streams end at once, and what else runs gets GRACE_S.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class Server(BaseApplication):
         keys: for the address that is printed.
     """
 
-    def __init__(self, settings: AdminSettings, common: CommonSettings, keys: Keys, listener: socket.socket) -> None:
+    def __init__(
+        self, settings: AdminSettings, common: CommonSettings, keys: Keys, listener: socket.socket
+    ) -> None:
         self._settings = settings
         self._common = common
         self._keys = keys

@@ -108,7 +108,13 @@ def ago(timestamp: Any) -> str:
     if not timestamp.seconds:
         return "never"
     passed = max(0.0, time.time() - timestamp.seconds)
-    for length, word in ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute")):
+    for length, word in (
+        (86400 * 365, "year"),
+        (86400 * 30, "month"),
+        (86400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ):
         if passed >= length:
             return f"{plural(int(passed // length), word)} ago"
     return "just now"

@@ -22,7 +22,10 @@ blueprint = Blueprint("starting", __name__, url_prefix="/start")
 
 # What the fresh bases mean to someone who waits for them.
 IN_WORDS = {
-    "nano": ("Small and quick", "Learns the sound of your writing in minutes. The best way to see how this works."),
+    "nano": (
+        "Small and quick",
+        "Learns the sound of your writing in minutes. The best way to see how this works.",
+    ),
     "micro": ("In between", "Takes several times longer, and keeps to the point a little better."),
     "mini": ("Larger and slower", "Takes an hour or more without a graphics card; the best of the three."),
 }
@@ -88,7 +91,9 @@ def index() -> Response | tuple[str, int]:
         def tell(stage: str, done: int, total: int) -> None:
             progress(STAGES.get(stage, stage[:1].upper() + stage[1:]), done, total)
 
-        start_run(services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell)
+        start_run(
+            services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell
+        )
 
     job = current().jobs.start(name, work)
     return redirect(url_for("starting.show", job=job.id))

@@ -6,12 +6,13 @@ from flask import Blueprint, render_template, request
 from werkzeug.wrappers import Response
 
 from protos import generator_pb2
-from services.admin import post_text, streams, text_events
+from services.admin import streams, text_events
 from services.admin.context import current
-from services.admin.downloads import attachment
+from services.admin.downloads import attachment, file_stem
 from services.admin.forms import TryForm, complaints
 from services.admin.problems import attempt
 from services.client.connection import pages
+from services.client.post import as_markdown, parse
 
 blueprint = Blueprint("try_it", __name__, url_prefix="/try")
 
@@ -58,7 +59,7 @@ def stream() -> Response | tuple[dict[str, object], int]:
 def download() -> Response:
     """Give a text back as a file: the page's script holds it, the rules for Markdown are here."""
     text = request.form.get("text", "").replace("\r\n", "\n")[:MAX_DOWNLOAD_CHARACTERS]
-    stem = post_text.file_stem(text, "a-post-that-does-not-exist")
+    stem = file_stem(text, "a-post-that-does-not-exist")
     if request.form.get("form") == "txt":
         return attachment(text, stem, "txt")
-    return attachment(post_text.to_markdown(text), stem, "md")
+    return attachment(as_markdown(parse(text)), stem, "md")
