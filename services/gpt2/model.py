@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+import tensorflow as tf  # noqa: TID253
 
 from services.gpt2.config import GPT2Config
 from services.gpt2.layers import Drop, attention, cross_entropy, embed, gelu, norm
@@ -105,8 +105,9 @@ def flat_logits(
     def drop(place: int, x: tf.Tensor) -> tf.Tensor:
         if dropout == 0.0:
             return x
-        seed = tf.random.experimental.stateless_fold_in(dropout_seed, place)
-        return tf.nn.experimental.stateless_dropout(x, dropout, seed)
+        # Philox by name: what is chosen by default depends on the device and on XLA.
+        seed = tf.random.experimental.stateless_fold_in(dropout_seed, place, alg="philox")
+        return tf.nn.experimental.stateless_dropout(x, dropout, seed, rng_alg="philox")
 
     def attend(place: int, qkv: tf.Tensor) -> tf.Tensor:
         return tf.reshape(attention(tf.reshape(qkv, [B, T, 3, H, D]), partial(drop, place)), [B * T, C])

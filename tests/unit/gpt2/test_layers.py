@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import tensorflow as tf
+import tensorflow as tf  # noqa: TID253
 
 from services.gpt2 import layers
 
