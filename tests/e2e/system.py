@@ -80,9 +80,8 @@ class Stack:
 
     def page(self) -> str:
         """The page's address with its login token, from admin's log."""
-        lines = self.compose("logs", "--no-log-prefix", "admin").splitlines()
-        line = [line for line in lines if line.startswith("page ")][-1]
-        token = line.rpartition("token=")[2]
+        log = self.compose("logs", "--no-log-prefix", "admin")
+        token = re.findall(r"token=(\S+)", log)[-1]
         return f"http://127.0.0.1:{self.admin_port}/?token={token}"
 
 
