@@ -73,7 +73,9 @@ class Catalogue:
     def corpora(self, after: str, limit: int) -> list[Corpus]:
         """Up to `limit` corpora in order of name, from the first name greater than `after`."""
         with self.database.reading() as connection:
-            rows = connection.execute("SELECT * FROM corpora WHERE name > ? ORDER BY name LIMIT ?", (after, limit))
+            rows = connection.execute(
+                "SELECT * FROM corpora WHERE name > ? ORDER BY name LIMIT ?", (after, limit)
+            )
             return [_corpus(connection, row) for row in rows.fetchall()]
 
     def corpus(self, name: str) -> Corpus:
@@ -101,7 +103,9 @@ class Catalogue:
                 (corpus, path),
             ).fetchone()
         if row is None:
-            raise NotFound(f"corpus {corpus!r} holds no post {path!r}", metadata={"corpus": corpus, "path": path})
+            raise NotFound(
+                f"corpus {corpus!r} holds no post {path!r}", metadata={"corpus": corpus, "path": path}
+            )
         return _post(row)
 
     def source_digests(self, corpus: str) -> dict[str, str]:
@@ -116,7 +120,9 @@ class Catalogue:
             find_corpus(connection, corpus)
             unique = list(dict.fromkeys(paths))
             for path in unique:
-                removed = connection.execute("DELETE FROM posts WHERE corpus = ? AND path = ?", (corpus, path))
+                removed = connection.execute(
+                    "DELETE FROM posts WHERE corpus = ? AND path = ?", (corpus, path)
+                )
                 if removed.rowcount == 0:
                     raise NotFound(
                         f"corpus {corpus!r} holds no post {path!r}; nothing was removed",
@@ -167,7 +173,8 @@ def find_corpus(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
     row = connection.execute("SELECT * FROM corpora WHERE name = ?", (name,)).fetchone()
     if row is None:
         raise NotFound(
-            f"there is no corpus {name!r}; import posts into it with `nonesuch posts add`", metadata={"corpus": name}
+            f"there is no corpus {name!r}; import posts into it with `nonesuch posts add`",
+            metadata={"corpus": name},
         )
     return row
 
@@ -225,6 +232,10 @@ def _post(row: sqlite3.Row) -> Post:
 
 
 def _corpus(connection: sqlite3.Connection, row: sqlite3.Row) -> Corpus:
-    num_posts = connection.execute("SELECT count(*) FROM posts WHERE corpus = ?", (row["name"],)).fetchone()[0]
+    num_posts = connection.execute("SELECT count(*) FROM posts WHERE corpus = ?", (row["name"],)).fetchone()[
+        0
+    ]
     num_documents, num_words = count(connection, row["name"])
-    return Corpus(row["name"], num_posts, num_documents, num_words, row["updated_at"], Rules.from_json(row["rules"]))
+    return Corpus(
+        row["name"], num_posts, num_documents, num_words, row["updated_at"], Rules.from_json(row["rules"])
+    )

@@ -34,7 +34,9 @@ class _Process:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "services.corpus.cleaning_process", str(theirs.fileno())]
-        self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
+        self._child = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL
+        )
         theirs.close()
         self._connection = Connection(ours.detach())
 
@@ -94,7 +96,8 @@ class Cleaners:
             self._idle.put(process)
         if status in (-signal.SIGPROF, -signal.SIGKILL):
             return Reason(
-                Code.CLEANING_FAILED, f"its cleaning took more than {self._processor_seconds:g} s of processor time"
+                Code.CLEANING_FAILED,
+                f"its cleaning took more than {self._processor_seconds:g} s of processor time",
             )
         return Reason(Code.CLEANING_FAILED, f"its cleaning broke the process that did it (status {status})")
 

@@ -92,8 +92,9 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
     title = _one_line(front.fields.get("title"))[:_MAX_TITLE]
     text = page.text
-    if page.heading and title and _letters(page.heading) != _letters(title):
-        text = f"{page.heading}\n\n{text}"
+    leads = text.startswith(f"{page.heading}\n\n") if page.heading else False
+    if leads and (not title or _letters(page.heading) == _letters(title)):
+        text = text[len(page.heading) :].lstrip("\n")  # the header says it already
     notes = list(reading.notes)
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
@@ -142,7 +143,9 @@ def _one_line(value: Any) -> str:
 def _tags(fields: dict[str, Any]) -> tuple[str, ...]:
     lower = {str(key).lower(): value for key, value in fields.items()}
     taxonomies = lower.get("taxonomies")
-    nested = {str(key).lower(): value for key, value in taxonomies.items()} if isinstance(taxonomies, dict) else {}
+    nested = (
+        {str(key).lower(): value for key, value in taxonomies.items()} if isinstance(taxonomies, dict) else {}
+    )
     found: dict[str, None] = {}
     for source in (lower, nested):
         for name in ("tags", "tag", "categories", "category"):
@@ -163,7 +166,9 @@ def _words_of(value: Any) -> list[str]:
 def _date(fields: dict[str, Any], path: PurePosixPath) -> str:
     """From the front matter, else from the file's name or folders, else from its address on the site."""
     lower = {str(key).lower(): value for key, value in fields.items()}
-    candidates = [_one_line(lower.get(name)) for name in ("date", "published", "published_at", "pubdate", "created")]
+    candidates = [
+        _one_line(lower.get(name)) for name in ("date", "published", "published_at", "pubdate", "created")
+    ]
     candidates += [path.name, str(path)]
     candidates += [_one_line(lower.get(name)) for name in ("permalink", "path", "url", "slug")]
     for candidate in candidates:

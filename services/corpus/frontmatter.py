@@ -24,8 +24,29 @@ MAX_ALIASES = 16  # a "billion laughs" needs about ten for each of its levels
 
 _KNOWN = frozenset(  # fields that front matter has and prose between two rules has not
     (
-        *("title", "date", "tags", "categories", "category", "draft", "published", "layout", "author", "authors"),
-        *("description", "slug", "permalink", "status", "path", "aliases", "keywords", "summary", "taxonomies"),
+        *(
+            "title",
+            "date",
+            "tags",
+            "categories",
+            "category",
+            "draft",
+            "published",
+            "layout",
+            "author",
+            "authors",
+        ),
+        *(
+            "description",
+            "slug",
+            "permalink",
+            "status",
+            "path",
+            "aliases",
+            "keywords",
+            "summary",
+            "taxonomies",
+        ),
         *("lang", "image", "excerpt", "subtitle", "template", "weight", "url", "extra", "updated"),
     )
 )
@@ -133,14 +154,18 @@ def _parse_yaml(block: str) -> Any:
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
         if depth > MAX_DEPTH or aliases > MAX_ALIASES:
-            raise ValueError(f"it nests deeper than {MAX_DEPTH} levels or has more than {MAX_ALIASES} aliases")
+            raise ValueError(
+                f"it nests deeper than {MAX_DEPTH} levels or has more than {MAX_ALIASES} aliases"
+            )
     return yaml.load(block, Loader=_LOADER)  # the base loader builds only strings, lists and mappings
 
 
 def _are_fields(fields: dict[Any, Any]) -> bool:
     """Whether a mapping is metadata, and not a sentence with a colon between two rules."""
     keys = [key for key in fields if isinstance(key, str)]
-    return any(key.lower() in _KNOWN for key in keys) or all(re.fullmatch(r"[a-z][\w.-]*", key) for key in keys)
+    return any(key.lower() in _KNOWN for key in keys) or all(
+        re.fullmatch(r"[a-z][\w.-]*", key) for key in keys
+    )
 
 
 def _looks_like_fields(block: str) -> bool:
@@ -154,7 +179,9 @@ def _salvage(block: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for line in block[:MAX_CHARACTERS].splitlines():
         found = _KEY_LINE.match(line)
-        if (found and found.group(2).strip() and not line[:1].isspace()) or (found and line.startswith('  "')):
+        if (found and found.group(2).strip() and not line[:1].isspace()) or (
+            found and line.startswith('  "')
+        ):
             value = found.group(2).strip().rstrip(",").strip()
             if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
                 value = value[1:-1]

@@ -72,7 +72,9 @@ def check_path(path: str) -> str:
             field="path",
         )
     if "\\" in path or any(ord(character) < 32 or character == "\x7f" for character in path):
-        raise InvalidRequest(f"{path!r} is no post's path: it holds a backslash or a control character", field="path")
+        raise InvalidRequest(
+            f"{path!r} is no post's path: it holds a backslash or a control character", field="path"
+        )
     return path
 
 
@@ -193,7 +195,12 @@ class Import:
     def _store_documents(self) -> None:
         rows = [
             (
-                *(document.content_hash, document.title, json.dumps(document.tags, ensure_ascii=False), document.date),
+                *(
+                    document.content_hash,
+                    document.title,
+                    json.dumps(document.tags, ensure_ascii=False),
+                    document.date,
+                ),
                 *(document.text, document.text_hash, document.num_words),
             )
             for document in self._documents
@@ -217,7 +224,9 @@ class Import:
             [_row(self._corpus, arrival) for arrival in self._arrivals],
         )
         doomed = [path for path in present if path not in self._seen] if self._prune else []
-        connection.executemany("DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed])
+        connection.executemany(
+            "DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed]
+        )
         touch(connection, self._corpus)
         num_documents, num_words = count(connection, self._corpus)
         new = [arrival for arrival in self._arrivals if arrival.path not in present]
@@ -233,11 +242,15 @@ class Import:
             "(SELECT id FROM imports WHERE corpus = ? ORDER BY id DESC LIMIT ?)",
             (self._corpus, self._corpus, KEPT_REPORTS),
         )
-        return _report(connection, connection.execute("SELECT * FROM imports WHERE id = ?", (import_id,)).fetchone())
+        return _report(
+            connection, connection.execute("SELECT * FROM imports WHERE id = ?", (import_id,)).fetchone()
+        )
 
     def _write_reasons(self, connection: sqlite3.Connection, import_id: int) -> None:
         """What was skipped, and what became of each post that came or was said to be there."""
-        reasons = [(import_id, path, 1, reason.code, reason.message) for path, reason in self._skipped.items()]
+        reasons = [
+            (import_id, path, 1, reason.code, reason.message) for path, reason in self._skipped.items()
+        ]
         rows = connection.execute(
             "SELECT path, code, message, notes FROM posts WHERE corpus = ? AND (code IS NOT NULL OR notes <> '[]')",
             (self._corpus,),
@@ -246,7 +259,9 @@ class Import:
             if row["path"] in self._seen:
                 if row["code"] is not None:
                     reasons.append((import_id, row["path"], 1, row["code"], row["message"]))
-                reasons += [(import_id, row["path"], 0, code, message) for code, message in json.loads(row["notes"])]
+                reasons += [
+                    (import_id, row["path"], 0, code, message) for code, message in json.loads(row["notes"])
+                ]
         connection.executemany("INSERT INTO import_reasons VALUES (?, ?, ?, ?, ?)", reasons)
 
 
@@ -255,7 +270,8 @@ def reports(catalogue: Catalogue, corpus: str, before: int, limit: int) -> list[
     with catalogue.database.reading() as connection:
         find_corpus(connection, corpus)
         rows = connection.execute(
-            "SELECT * FROM imports WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?", (corpus, before, limit)
+            "SELECT * FROM imports WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?",
+            (corpus, before, limit),
         )
         return [_report(connection, row) for row in rows.fetchall()]
 
@@ -284,7 +300,14 @@ def _report(connection: sqlite3.Connection, row: sqlite3.Row) -> Report:
         entry = (reason["path"], Reason(Code(reason["code"]), reason["message"]))
         found[reason["is_skipped"]].append(entry)
     return Report(
-        *(row["id"], row["corpus"], row["created_at"], row["num_added"], row["num_changed"], row["num_unchanged"]),
+        *(
+            row["id"],
+            row["corpus"],
+            row["created_at"],
+            row["num_added"],
+            row["num_changed"],
+            row["num_unchanged"],
+        ),
         *(row["num_removed"], row["num_documents"], row["num_words"]),
         skipped=tuple(found[1]),
         notes=tuple(found[0]),

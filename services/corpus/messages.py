@@ -46,7 +46,9 @@ def read_reason(message: pb.Reason) -> Reason:
     name = pb.ReasonCode.Name(message.code) if message.code in pb.ReasonCode.values() else ""
     word = name.removeprefix("REASON_CODE_")
     if word not in Code.__members__:
-        raise InvalidRequest(f"reason code {message.code} is none that a file is left out for", field="skipped.reason")
+        raise InvalidRequest(
+            f"reason code {message.code} is none that a file is left out for", field="skipped.reason"
+        )
     return Reason(Code[word], " ".join(message.message.split())[:1000])
 
 
@@ -164,5 +166,6 @@ def read_number_token(token: str) -> int:
 
 def _bad_token(token: str) -> InvalidRequest:
     return InvalidRequest(
-        f"{token[:100]!r} is no page token of this service; pass on the one from the page before", field="page_token"
+        f"{token[:100]!r} is no page token of this service; pass on the one from the page before",
+        field="page_token",
     )

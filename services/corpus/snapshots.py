@@ -65,7 +65,8 @@ def snapshots(catalogue: Catalogue, corpus: str, before: int, limit: int) -> lis
     with catalogue.database.reading() as connection:
         find_corpus(connection, corpus)
         rows = connection.execute(
-            "SELECT * FROM snapshots WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?", (corpus, before, limit)
+            "SELECT * FROM snapshots WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?",
+            (corpus, before, limit),
         )
         return [_snapshot(row) for row in rows]
 
@@ -112,7 +113,8 @@ def roll_back(catalogue: Catalogue, corpus: str, digest: str) -> None:
         snapshot = _need(connection, corpus, digest)
         connection.execute("DELETE FROM posts WHERE corpus = ?", (corpus,))
         connection.execute(
-            f"INSERT INTO posts SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ?", (corpus, snapshot["id"])
+            f"INSERT INTO posts SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ?",
+            (corpus, snapshot["id"]),
         )
         connection.execute("UPDATE corpora SET rules = ? WHERE name = ?", (snapshot["rules"], corpus))
         touch(connection, corpus)
@@ -141,7 +143,9 @@ def _need(connection: sqlite3.Connection, corpus: str, digest: str) -> sqlite3.R
     find_corpus(connection, corpus)
     found = _find(connection, corpus, digest)
     if found is None:
-        raise NotFound(f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest})
+        raise NotFound(
+            f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest}
+        )
     return found
 
 

@@ -26,7 +26,9 @@ class _File:
 
     def __init__(self, announced: pb.UploadFile, max_bytes: int) -> None:
         self.path = announced.path
-        self.modified_at = announced.modified_at.ToMicroseconds() / 1e6 if announced.HasField("modified_at") else None
+        self.modified_at = (
+            announced.modified_at.ToMicroseconds() / 1e6 if announced.HasField("modified_at") else None
+        )
         self._max_bytes = max_bytes
         self._content = bytearray()
         self._num_bytes = 0
@@ -48,7 +50,10 @@ class _File:
 
 
 def receive(
-    requests: Iterable[pb.UploadPostsRequest], catalogue: Catalogue, cleaners: Cleaners, settings: CorpusSettings
+    requests: Iterable[pb.UploadPostsRequest],
+    catalogue: Catalogue,
+    cleaners: Cleaners,
+    settings: CorpusSettings,
 ) -> Report:
     """Import what a client sends; nothing happened if this raises.
 
@@ -74,7 +79,9 @@ def receive(
         return running.commit()
 
 
-def _receive_posts(arriving: Iterator[pb.UploadPostsRequest], running: Import, settings: CorpusSettings) -> None:
+def _receive_posts(
+    arriving: Iterator[pb.UploadPostsRequest], running: Import, settings: CorpusSettings
+) -> None:
     file: _File | None = None
     num_posts = num_bytes = 0
     for request in arriving:
@@ -98,7 +105,8 @@ def _receive_posts(arriving: Iterator[pb.UploadPostsRequest], running: Import, s
                 running.skip(request.skipped.path, messages.read_reason(request.skipped.reason))
         else:
             raise InvalidRequest(
-                "the header comes once, as the first message; then files, chunks and skipped files", field="part"
+                "the header comes once, as the first message; then files, chunks and skipped files",
+                field="part",
             )
         if num_posts > settings.max_upload_posts or num_bytes > settings.max_upload_bytes:
             raise Busy(

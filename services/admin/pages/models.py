@@ -1,0 +1,81 @@
+"""Models: what can write, in which version, and how to add one or go back."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos import generator_pb2, trainer_pb2
+from services.admin.context import current
+from services.admin.peers import PUBLISH_S, QUICK_S
+from services.admin.problems import attempt
+from services.client.connection import pages
+from services.common.errors import InvalidRequest
+
+blueprint = Blueprint("models", __name__, url_prefix="/models")
+
+
+@blueprint.get("")
+def index() -> str:
+    """All models with their versions, and what the generator makes of each."""
+    services = current().services
+    listed = list(pages(services.trainer.ListModels, trainer_pb2.ListModelsRequest(), "models"))
+    served, problem = attempt(
+        lambda: list(pages(services.generator.ListModels, generator_pb2.ListModelsRequest(), "models"))
+    )
+    runs, _ = attempt(
+        lambda: services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S).runs
+    )
+    bases, _ = attempt(
+        lambda: list(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
+    )
+    return render_template(
+        "models.html",
+        models=listed,
+        served={(model.name, model.version): model for model in served or ()},
+        problem=problem,
+        runs=[run for run in runs or () if run.checkpoint_step],
+        bases=[base for base in bases or () if not base.fresh],
+    )
+
+
+@blueprint.post("/publish")
+def publish() -> Response:
+    """Publish the newest checkpoint of a run, or a base model as it is."""
+    kind, _, name = request.form.get("source", "").partition(":")
+    wanted = trainer_pb2.PublishModelRequest(model=request.form.get("model", "").strip())
+    if kind == "run" and name:
+        wanted.checkpoint.run = name
+    elif kind == "base" and name:
+        wanted.base = name
+    else:
+        raise InvalidRequest("choose a run or a base model to publish", field="source")
+    version = current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S).version
+    flash(
+        f"Version {version.version} of {version.model} is published. It can write within a few seconds.",
+        "done",
+    )
+    return redirect(url_for("models.index"))
+
+
+@blueprint.post("/<model>/rollback")
+def rollback(model: str) -> Response:
+    """Delete the newest version, so that the one before writes again."""
+    wanted = trainer_pb2.RollbackModelRequest(model=model)
+    version = current().services.trainer.RollbackModel(wanted, timeout_s=QUICK_S).version
+    flash(f"{model} is back at version {version.version}.", "done")
+    return redirect(url_for("models.index"))
+
+
+@blueprint.post("/<model>/delete")
+def delete(model: str) -> Response:
+    """Delete a model with all its versions, or one version."""
+    wanted = trainer_pb2.DeleteModelRequest(model=model)
+    version = request.form.get("version", type=int)
+    if version is not None:
+        wanted.version = version
+    current().services.trainer.DeleteModel(wanted, timeout_s=QUICK_S)
+    flash(
+        f"{model} was deleted." if version is None else f"Version {version} of {model} was deleted.", "done"
+    )
+    return redirect(url_for("models.index"))

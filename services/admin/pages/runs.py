@@ -1,0 +1,118 @@
+"""Runs: the list, one run while it trains, and what can be done with it. Starting one is in starting.py."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos import trainer_pb2
+from services.admin import run_events, streams, words
+from services.admin.context import current
+from services.admin.pages.starting import empty_form, offers
+from services.admin.paging import place
+from services.admin.peers import PUBLISH_S, QUICK_S
+from services.admin.problems import attempt
+from services.client.connection import pages
+
+blueprint = Blueprint("runs", __name__, url_prefix="/runs")
+
+PER_PAGE = 30
+
+
+@blueprint.get("")
+def index() -> str:
+    """All runs, and the form that starts one."""
+    services, here = current().services, place()
+    wanted = trainer_pb2.ListRunsRequest(page_size=PER_PAGE, page_token=here.token)
+    listed = services.trainer.ListRuns(wanted, timeout_s=QUICK_S)
+    choices, problem = attempt(lambda: offers(services))
+    return render_template(
+        "runs.html",
+        runs=listed.runs,
+        here=here,
+        next_token=listed.next_page_token,
+        form=empty_form([run.name for run in listed.runs], choices),
+        offers=choices,
+        problem=problem,
+        jobs=current().jobs.underway(),
+    )
+
+
+@blueprint.get("/<run>")
+def show(run: str) -> str:
+    """One run: its curve, its samples, its checkpoints."""
+    services = current().services
+    found = services.trainer.GetRun(trainer_pb2.GetRunRequest(run=run), timeout_s=QUICK_S).run
+    wanted = trainer_pb2.ListCheckpointsRequest(run=run)
+    checkpoints, _ = attempt(lambda: list(pages(services.trainer.ListCheckpoints, wanted, "checkpoints")))
+    return render_template(
+        "run.html",
+        run=found,
+        state=run_events.run_json(found),
+        checkpoints=list(reversed(checkpoints or [])),
+        settings=run_events.settings_in_words(found.settings),
+    )
+
+
+@blueprint.get("/<run>/events")
+def events(run: str) -> Response:
+    """The run's progress as server-sent events, from where the browser was cut off."""
+    last = request.headers.get("Last-Event-ID", "")
+    cursor = int(last) if last.isdigit() else 0
+    context = current()
+    return streams.respond(run_events.lines(context.services, run, cursor, context.stopping))
+
+
+@blueprint.post("/<run>/stop")
+def stop(run: str) -> Response:
+    """Ask it to finish its step, save and stop."""
+    current().services.trainer.StopRun(trainer_pb2.StopRunRequest(run=run), timeout_s=QUICK_S)
+    flash(f"{run} finishes its step, saves and stops. You can go on with it later.", "done")
+    return redirect(url_for("runs.show", run=run))
+
+
+@blueprint.post("/<run>/resume")
+def resume(run: str) -> Response:
+    """Let it go on from its newest checkpoint."""
+    resumed = (
+        current().services.trainer.ResumeRun(trainer_pb2.ResumeRunRequest(run=run), timeout_s=QUICK_S).run
+    )
+    waits = resumed.state == trainer_pb2.RUN_STATE_PENDING and resumed.queue_position > 1
+    flash(
+        f"{run} waits for its turn." if waits else f"{run} goes on from step {resumed.checkpoint_step:,}.",
+        "done",
+    )
+    return redirect(url_for("runs.show", run=run))
+
+
+@blueprint.post("/<run>/publish")
+def publish(run: str) -> Response:
+    """Make a checkpoint a model version."""
+    source = trainer_pb2.CheckpointSource(run=run)
+    step = request.form.get("step", "")
+    if step.isdigit():
+        source.step = int(step)
+    wanted = trainer_pb2.PublishModelRequest(checkpoint=source, model=request.form.get("model", "").strip())
+    version = current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S).version
+    flash(
+        f"Version {version.version} of {version.model} is published. It can write within a few seconds.",
+        "done",
+    )
+    return redirect(url_for("models.index"))
+
+
+@blueprint.post("/<run>/delete")
+def delete(run: str) -> Response:
+    """Delete it with its checkpoints and samples."""
+    current().services.trainer.DeleteRun(trainer_pb2.DeleteRunRequest(run=run), timeout_s=QUICK_S)
+    flash(f"{run} was deleted with its checkpoints and samples. Models published from it stay.", "done")
+    return redirect(url_for("runs.index"))
+
+
+@blueprint.post("/<run>/checkpoints/<int:step>/delete")
+def delete_checkpoint(run: str, step: int) -> Response:
+    """Delete one checkpoint."""
+    wanted = trainer_pb2.DeleteCheckpointRequest(run=run, step=step)
+    current().services.trainer.DeleteCheckpoint(wanted, timeout_s=QUICK_S)
+    flash(f"The checkpoint of {run} at step {words.number(step)} was deleted.", "done")
+    return redirect(url_for("runs.show", run=run))

@@ -1,0 +1,83 @@
+"""Samples: what the runs wrote on their way, newest first, to read and to take away."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos import trainer_pb2
+from services.admin.context import current
+from services.admin.downloads import attachment, file_stem
+from services.admin.peers import QUICK_S
+from services.client.connection import pages
+from services.client.post import as_markdown, parse
+
+blueprint = Blueprint("samples", __name__, url_prefix="/samples")
+
+STEPS_PER_PAGE = 10
+
+
+def _samples(run: str) -> list[trainer_pb2.Sample]:
+    wanted = trainer_pb2.ListSamplesRequest(run=run)
+    return list(pages(current().services.trainer.ListSamples, wanted, "samples"))
+
+
+@blueprint.get("")
+def index() -> str:
+    """The samples of one run: the one asked for, or the newest that wrote any."""
+    listed = (
+        current()
+        .services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S)
+        .runs
+    )
+    chosen = request.args.get("run", "")
+    found = _samples(chosen) if chosen else []
+    if not chosen:
+        for run in listed[:5]:
+            found = _samples(run.name)
+            if found:
+                chosen = run.name
+                break
+    by_step = [(step, list(group)) for step, group in groupby(found, key=lambda sample: sample.step)]
+    by_step.reverse()
+    page = max(1, request.args.get("number", 1, type=int))
+    start = (page - 1) * STEPS_PER_PAGE
+    shown = by_step[start : start + STEPS_PER_PAGE]
+    return render_template(
+        "samples.html",
+        runs=listed,
+        chosen=chosen,
+        steps=[(step, [(sample, parse(sample.text)) for sample in group]) for step, group in shown],
+        page=page,
+        has_next=len(by_step) > start + STEPS_PER_PAGE,
+        total=len(found),
+    )
+
+
+@blueprint.get("/download")
+def download() -> Response:
+    """One sample, or all of a run, as a file."""
+    run, form = request.args.get("run", ""), request.args.get("form", "md")
+    step, index = request.args.get("step", type=int), request.args.get("index", type=int)
+    found = _samples(run)
+    if step is None:
+        whole = "".join(f"======== SAMPLE {s.index} (step {s.step}) ========\n{s.text}\n" for s in found)
+        return attachment(whole, f"{run}-samples", "txt")
+    for sample in found:
+        if (sample.step, sample.index) == (step, index or 1):
+            stem = file_stem(sample.text, f"{run}-step-{step}-sample-{sample.index}")
+            text = as_markdown(parse(sample.text)) if form == "md" else sample.text
+            return attachment(text, stem, "md" if form == "md" else "txt")
+    abort(404, f"{run} has no such sample.")
+
+
+@blueprint.post("/delete")
+def delete() -> Response:
+    """Delete a run's samples of one step."""
+    run, step = request.form.get("run", ""), request.form.get("step", 0, type=int)
+    wanted = trainer_pb2.DeleteSamplesRequest(run=run, step=step)
+    current().services.trainer.DeleteSamples(wanted, timeout_s=QUICK_S)
+    flash(f"The samples of {run} at step {step:,} were deleted.", "done")
+    return redirect(url_for("samples.index", run=run))

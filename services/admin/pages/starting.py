@@ -1,0 +1,156 @@
+"""Starting a run: the form, and the page that shows how far the preparation is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos import corpus_pb2, trainer_pb2
+from services.admin import streams
+from services.admin.context import Context, current
+from services.admin.forms import TrainForm
+from services.admin.jobs import PREPARING, Job, Progress
+from services.admin.peers import QUICK_S
+from services.client.connection import Connection, pages
+from services.client.preparing import start_run
+from services.common.errors import NotFound
+
+blueprint = Blueprint("starting", __name__, url_prefix="/start")
+
+# What the fresh bases mean to someone who waits for them.
+IN_WORDS = {
+    "nano": (
+        "Small and quick",
+        "Learns the sound of your writing in minutes. The best way to see how this works.",
+    ),
+    "micro": ("In between", "Takes several times longer, and keeps to the point a little better."),
+    "mini": ("Larger and slower", "Takes an hour or more without a graphics card; the best of the three."),
+}
+STAGES = {
+    "freezing the corpus": "Taking stock of your posts",
+    "building the dataset": "Preparing your posts for training",
+    "starting the run": "Starting the training",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What a run can start from and learn from."""
+
+    bases: tuple[trainer_pb2.Base, ...]
+    corpora: tuple[corpus_pb2.Corpus, ...]
+
+
+def offers(services: Connection) -> Offers:
+    """Ask trainer and corpus what there is."""
+    bases = tuple(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
+    corpora = tuple(pages(services.corpus.ListCorpora, corpus_pb2.ListCorporaRequest(), "corpora"))
+    return Offers(bases, tuple(corpus for corpus in corpora if corpus.num_documents))
+
+
+def empty_form(taken: Sequence[str], choices: Offers | None) -> TrainForm:
+    """The form with a name that is free and the first base chosen."""
+    form = TrainForm(formdata=None)
+    form.run.data = next(name for number in range(1, 10_000) if (name := f"run{number}") not in taken)
+    _offer(form, choices)
+    if choices and choices.bases:
+        form.base.data = choices.bases[0].name
+    return form
+
+
+def _offer(form: TrainForm, choices: Offers | None) -> None:
+    form.corpus.choices = [corpus.name for corpus in choices.corpora] if choices else []
+
+
+@blueprint.post("")
+def index() -> Response | tuple[str, int]:
+    """Check the form, begin to prepare, and show that page."""
+    services, form = current().services, TrainForm()
+    choices = offers(services)
+    _offer(form, choices)
+    if not form.validate():
+        return render_template("start.html", form=form, offers=choices), 400
+    name, base = form.run.data, form.base.data
+    if not choices.corpora:
+        flash("There are no posts to learn from yet. Add some first.", "problem")
+        return redirect(url_for("posts.index"))
+    corpus = form.corpus.data or choices.corpora[0].name
+    try:
+        services.trainer.GetRun(trainer_pb2.GetRunRequest(run=name), timeout_s=QUICK_S)
+    except NotFound:
+        pass
+    else:
+        form.run.errors = [f"There is a run called {name} already. Give this one another name."]
+        return render_template("start.html", form=form, offers=choices), 400
+    settings = form.settings()
+
+    def work(progress: Progress) -> None:
+        def tell(stage: str, done: int, total: int) -> None:
+            progress(STAGES.get(stage, stage[:1].upper() + stage[1:]), done, total)
+
+        start_run(
+            services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell
+        )
+
+    job = current().jobs.start(name, work)
+    return redirect(url_for("starting.show", job=job.id))
+
+
+@blueprint.get("")
+def form() -> str:
+    """The form on a page of its own: where a form that was sent with a mistake lands after a reload."""
+    services = current().services
+    runs = services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=1000), timeout_s=QUICK_S).runs
+    choices = offers(services)
+    return render_template("start.html", form=empty_form([run.name for run in runs], choices), offers=choices)
+
+
+@blueprint.get("/<job>")
+def show(job: str) -> str | Response:
+    """How far the preparation is."""
+    found = current().jobs.get(job)
+    if found is None:
+        abort(404, "This page no longer knows of that start. See the list of runs for what became of it.")
+    if found.state != PREPARING and found.problem is None:
+        return redirect(url_for("runs.show", run=found.run))
+    return render_template("starting.html", job=found)
+
+
+@blueprint.get("/<job>/events")
+def events(job: str) -> Response:
+    """The preparation's progress as server-sent events."""
+    found = current().jobs.get(job)
+    if found is None:
+        abort(404)
+    return streams.respond(_lines(current(), found))
+
+
+def _lines(context: Context, job: Job) -> Iterator[str]:
+    yield streams.event("job", job.as_json())
+    waited_s = 0.0
+    seen: Job | None = job
+    while seen is not None and seen.state == PREPARING and not context.stopping.is_set():
+        changed = context.jobs.after(seen, streams.POLL_S)
+        if changed is not None and changed != seen:
+            yield streams.event("job", changed.as_json())
+        waited_s += streams.POLL_S
+        if waited_s >= streams.HEARTBEAT_S:
+            waited_s = 0.0
+            yield streams.HEARTBEAT
+        seen = changed
+
+
+@blueprint.app_template_filter()
+def base_in_words(base: trainer_pb2.Base) -> tuple[str, str]:
+    """Title and explanation of a base model."""
+    if base.fresh:
+        return IN_WORDS.get(base.name, ("From scratch", "Begins knowing nothing."))
+    return ("Already knows a language", f"Imported. Sees {base.context:,} tokens at a time.")
+
+
+@blueprint.app_context_processor
+def _where() -> dict[str, object]:
+    return {"endpoint": request.endpoint or ""}

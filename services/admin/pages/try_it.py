@@ -1,0 +1,65 @@
+"""Try it: ask a model for a text and read along while it writes."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+from werkzeug.wrappers import Response
+
+from protos import generator_pb2
+from services.admin import streams, text_events
+from services.admin.context import current
+from services.admin.downloads import attachment, file_stem
+from services.admin.forms import TryForm, complaints
+from services.admin.problems import attempt
+from services.client.connection import pages
+from services.client.post import as_markdown, parse
+
+blueprint = Blueprint("try_it", __name__, url_prefix="/try")
+
+MAX_DOWNLOAD_CHARACTERS = 500_000
+
+
+@blueprint.get("")
+def index() -> str:
+    """The form, and a sheet of paper to write on."""
+    services = current().services
+    served, problem = attempt(
+        lambda: list(pages(services.generator.ListModels, generator_pb2.ListModelsRequest(), "models"))
+    )
+    form = TryForm(formdata=None)
+    usable = [model for model in served or () if model.state != generator_pb2.MODEL_STATE_FAILED]
+    form.model.choices = _choices(usable)
+    form.model.data = request.args.get("model", "")
+    return render_template("try.html", form=form, models=usable, problem=problem)
+
+
+def _choices(models: list[generator_pb2.ServedModel]) -> list[tuple[str, str]]:
+    """The newest version of each model under its name, then every version."""
+    names = list(dict.fromkeys(model.name for model in models))
+    choices = [("", "the one published last")] if len(names) > 1 else []
+    choices += [(name, name) for name in names]
+    for name in names:
+        versions = [model.version for model in models if model.name == name]
+        if len(versions) > 1:
+            choices += [(f"{name}@{version}", f"{name}, version {version}") for version in versions]
+    return choices
+
+
+@blueprint.post("/stream")
+def stream() -> Response | tuple[dict[str, object], int]:
+    """Write a text, sending it piece by piece. The call to the generator ends when the browser goes away."""
+    form = TryForm()
+    if not form.validate():
+        return {"problems": complaints(form)}, 400
+    context = current()
+    return streams.respond(text_events.lines(context.services, form.generation(), context.stopping))
+
+
+@blueprint.post("/download")
+def download() -> Response:
+    """Give a text back as a file: the page's script holds it, the rules for Markdown are here."""
+    text = request.form.get("text", "").replace("\r\n", "\n")[:MAX_DOWNLOAD_CHARACTERS]
+    stem = file_stem(text, "a-post-that-does-not-exist")
+    if request.form.get("form") == "txt":
+        return attachment(text, stem, "txt")
+    return attachment(as_markdown(parse(text)), stem, "md")

@@ -1,0 +1,167 @@
+"""A run's progress as the page's script reads it.
+
+In: the updates of WatchRun. Out: server-sent events: `updates` with everything that has come, its id the
+cursor to go on from; `end` when the run has ended; `problem` when the trainer is away, after which the
+browser calls again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from protos import trainer_pb2
+from services.admin import streams, words
+from services.admin.problems import explain
+from services.client import statuses
+from services.client.connection import Connection
+from services.client.post import parse
+from services.client.watching import RUN_ENDS
+from services.common.errors import NonesuchError, Unavailable
+
+# The trainer keeps a thread for each watcher; one whose browser has left is let go of after this long.
+WATCH_S = 15.0
+
+_SETTING_WORDS = {
+    "steps": "Steps",
+    "batch_size": "Passages at once",
+    "accumulation": "Rounds per step",
+    "context": "Length of a passage (tokens)",
+    "learning_rate": "Learning rate",
+    "warmup_steps": "Gentle start (steps)",
+    "floor": "Lowest learning rate (share)",
+    "weight_decay": "Weight decay",
+    "beta1": "Adam's beta 1",
+    "beta2": "Adam's beta 2",
+    "clip_norm": "Largest change",
+    "dropout": "Dropout",
+    "seed": "Seed",
+    "save_every": "Saves every (steps)",
+    "keep": "Checkpoints kept",
+    "validate_every": "Checks every (steps)",
+    "sample_every": "Samples every (steps)",
+    "sample_num": "Samples each time",
+    "sample_length": "Length of a sample (tokens)",
+}
+
+
+def lines(services: Connection, run: str, cursor: int, stopping: threading.Event) -> Iterator[str]:
+    """The events of one watching browser, from `cursor` on."""
+    yield "retry: 2000\n\n"
+    try:
+        for batch in streams.batches(_watch(services, run, cursor), stopping):
+            if not batch:
+                yield streams.HEARTBEAT
+                continue
+            cursor = max(cursor, *(update.cursor for update in batch))
+            yield streams.event("updates", as_json(batch), cursor)
+        if not stopping.is_set():
+            yield streams.event("end", {})
+    except NonesuchError as error:
+        yield streams.event("problem", explain(error).as_json())
+
+
+def _watch(services: Connection, run: str, cursor: int) -> Iterator[trainer_pb2.RunUpdate]:
+    """All updates until the run has ended, over any number of calls."""
+    while True:
+        request = trainer_pb2.WatchRunRequest(run=run, cursor=cursor)
+        try:
+            for update in services.trainer.WatchRun(request, timeout_s=WATCH_S):
+                cursor = max(cursor, update.cursor)
+                yield update
+        except Unavailable as error:
+            if error.reason != statuses.DEADLINE:
+                raise
+        else:
+            return
+
+
+def as_json(updates: list[trainer_pb2.RunUpdate]) -> dict[str, Any]:
+    """What the script draws: lists by kind, each in order, and the newest state of the run."""
+    drawn: dict[str, Any] = {"metrics": [], "validations": [], "samples": [], "checkpoints": [], "notes": []}
+    for update in updates:
+        match update.WhichOneof("update"):
+            case "metrics":
+                drawn["metrics"].append(metrics_json(update.metrics))
+            case "validation":
+                drawn["validations"].append(validation_json(update.validation))
+            case "sample":
+                drawn["samples"].append(sample_json(update.sample))
+            case "checkpoint":
+                saved = update.checkpoint
+                drawn["checkpoints"].append({"step": saved.step, "size": words.size(saved.size_bytes)})
+            case "event":
+                drawn["notes"].append({"step": update.event.step, "message": update.event.message})
+            case "run":
+                drawn["run"] = run_json(update.run)
+            case _:
+                pass  # a newer trainer tells more than this page knows
+    return drawn
+
+
+def run_json(run: trainer_pb2.Run) -> dict[str, Any]:
+    """A run's state and newest numbers."""
+    word, tone = words.run_state(run.state)
+    return {
+        "name": run.name,
+        "state": word,
+        "tone": tone,
+        "ended": run.state in RUN_ENDS,
+        "error": run.error,
+        "queue": run.queue_position,
+        "step": run.step,
+        "steps": run.settings.steps,
+        "checkpoint": run.checkpoint_step,
+        "metrics": metrics_json(run.metrics) if run.HasField("metrics") else None,
+        "validation": validation_json(run.validation) if run.HasField("validation") else None,
+    }
+
+
+def metrics_json(metrics: trainer_pb2.Metrics) -> dict[str, Any]:
+    """The numbers of a step, and the line that the 2019 script printed for it."""
+    return {
+        "step": metrics.step,
+        "seconds": round(metrics.seconds, 2),
+        "loss": _finite(metrics.loss),
+        "average": _finite(metrics.average_loss),
+        "speed": round(metrics.tokens_per_second),
+        "line": f"[{metrics.step} | {metrics.seconds:.2f}] "
+        f"loss={metrics.loss:.2f} avg={metrics.average_loss:.2f}",
+    }
+
+
+def validation_json(validation: trainer_pb2.Validation) -> dict[str, Any]:
+    """What was measured on held-out posts."""
+    return {
+        "step": validation.step,
+        "loss": _finite(validation.loss),
+        "bits": _finite(validation.bits_per_byte),
+    }
+
+
+def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
+    """A sample, its header apart."""
+    post = parse(sample.text)
+    return {
+        "step": sample.step,
+        "index": sample.index,
+        "title": post.title,
+        "tags": list(post.tags),
+        "date": post.date,
+        "body": post.body,
+    }
+
+
+def settings_in_words(settings: trainer_pb2.RunSettings) -> list[tuple[str, str]]:
+    """A run's settings for people, in the order of the form."""
+    return [
+        (word, f"{getattr(settings, name):,g}")
+        for name, word in _SETTING_WORDS.items()
+        if settings.HasField(name)
+    ]
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity; the chart shows a gap."""
+    return round(value, 5) if abs(value) < 1e30 else None

@@ -1,0 +1,131 @@
+"""Numbers, sizes, times and states as a person reads them: the filters of the templates."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Flask
+
+from protos import corpus_pb2, generator_pb2, trainer_pb2
+
+_RUN_STATES: dict[int, tuple[str, str]] = {
+    trainer_pb2.RUN_STATE_PENDING: ("waiting", "wait"),
+    trainer_pb2.RUN_STATE_RUNNING: ("training", "live"),
+    trainer_pb2.RUN_STATE_SUCCEEDED: ("finished", "good"),
+    trainer_pb2.RUN_STATE_FAILED: ("failed", "bad"),
+    trainer_pb2.RUN_STATE_CANCELLED: ("stopped", "wait"),
+}
+_MODEL_STATES: dict[int, tuple[str, str]] = {
+    generator_pb2.MODEL_STATE_AVAILABLE: ("ready when asked for", "wait"),
+    generator_pb2.MODEL_STATE_LOADING: ("loading", "live"),
+    generator_pb2.MODEL_STATE_SERVING: ("ready to write", "good"),
+    generator_pb2.MODEL_STATE_DRAINING: ("making way for a newer version", "wait"),
+    generator_pb2.MODEL_STATE_FAILED: ("could not be loaded", "bad"),
+}
+_REASONS: dict[int, str] = {
+    corpus_pb2.REASON_CODE_EMPTY: "empty",
+    corpus_pb2.REASON_CODE_NOT_TEXT: "not text",
+    corpus_pb2.REASON_CODE_UNKNOWN_KIND: "not a post",
+    corpus_pb2.REASON_CODE_TOO_LARGE: "too large",
+    corpus_pb2.REASON_CODE_LINK_OUTSIDE: "link to elsewhere",
+    corpus_pb2.REASON_CODE_DRAFT: "draft",
+    corpus_pb2.REASON_CODE_DUPLICATE: "duplicate",
+    corpus_pb2.REASON_CODE_CLEANING_FAILED: "could not be cleaned",
+    corpus_pb2.REASON_CODE_UNREADABLE: "unreadable",
+    corpus_pb2.REASON_CODE_BROKEN_FRONT_MATTER: "broken front matter",
+    corpus_pb2.REASON_CODE_LEGACY_ENCODING: "old encoding",
+    corpus_pb2.REASON_CODE_MENDED_TEXT: "mended",
+}
+_FINISH: dict[int, str] = {
+    generator_pb2.FINISH_REASON_END_OF_TEXT: "The model ended the text itself.",
+    generator_pb2.FINISH_REASON_STOP: "It came to your stop text.",
+    generator_pb2.FINISH_REASON_LENGTH: "It reached the length you asked for.",
+    generator_pb2.FINISH_REASON_CONTEXT: "It reached the most that the model can keep in view.",
+    generator_pb2.FINISH_REASON_CANCELLED: "It was stopped.",
+}
+
+
+def run_state(state: int) -> tuple[str, str]:
+    """The word for a run's state, and the tone it is shown in: wait, live, good or bad."""
+    return _RUN_STATES.get(state, ("unknown", "wait"))
+
+
+def model_state(state: int) -> tuple[str, str]:
+    """The words for a model's state in the generator, and their tone."""
+    return _MODEL_STATES.get(state, ("unknown", "wait"))
+
+
+def reason(code: int) -> str:
+    """One or two words for why a post was left out or what was mended."""
+    return _REASONS.get(code, "other")
+
+
+def finish(code: int) -> str:
+    """Why a text ended, as a sentence."""
+    return _FINISH.get(code, "")
+
+
+def number(value: float) -> str:
+    """12345 as `12,345`."""
+    return f"{value:,.0f}"
+
+
+def short_number(value: float) -> str:
+    """12345678 as `12.3 million`."""
+    for size, word in ((1e9, " billion"), (1e6, " million")):
+        if value >= size:
+            return f"{value / size:.3g}{word}"
+    return number(value)
+
+
+def size(num_bytes: float) -> str:
+    """1234567 as `1.2 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if num_bytes < 1000 or unit == "GB":
+            break
+        num_bytes /= 1000
+    return f"{num_bytes:.0f} {unit}" if unit == "bytes" or num_bytes >= 10 else f"{num_bytes:.1f} {unit}"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 post`, `1,234 posts`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """83 as `1 min 23 s`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def ago(timestamp: Any) -> str:
+    """How long ago a protobuf Timestamp was."""
+    if not timestamp.seconds:
+        return "never"
+    passed = max(0.0, time.time() - timestamp.seconds)
+    for length, word in (
+        (86400 * 365, "year"),
+        (86400 * 30, "month"),
+        (86400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ):
+        if passed >= length:
+            return f"{plural(int(passed // length), word)} ago"
+    return "just now"
+
+
+def exact(timestamp: Any) -> str:
+    """A protobuf Timestamp as `2024-03-01 12:00 UTC`."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(timestamp.seconds)) if timestamp.seconds else ""
+
+
+def install(app: Flask) -> None:
+    """Make these the app's filters."""
+    for filter_ in (run_state, model_state, reason, number, short_number, size, plural, duration, ago, exact):
+        app.add_template_filter(filter_)
