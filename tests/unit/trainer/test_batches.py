@@ -13,8 +13,7 @@ END = 999
 def batches_of(lengths: list[int], *, context: int, seed: int = 0) -> tuple[Batches, np.ndarray]:
     """Documents of distinct tokens, with a held-out document of sevens between the first two."""
     documents = [
-        np.arange(start, start + n) + 1000
-        for start, n in zip(np.cumsum([0, *lengths]), lengths, strict=False)
+        np.arange(start, start + n) + 1000 for start, n in zip(np.cumsum([0, *lengths]), lengths, strict=False)
     ]
     parts = [documents[0], np.full(5, 7), *documents[1:]]
     tokens = np.concatenate(parts).astype(np.uint16)
@@ -37,9 +36,7 @@ def test_every_token_is_an_input_exactly_once_an_epoch(lengths: list[int], conte
     seen, counts = np.unique(rows[:, :-1], return_counts=True)
     assert np.array_equal(seen, np.sort(everything)) and (counts == context).all()
     seen, counts = np.unique(rows[:, 1:], return_counts=True)
-    assert (
-        abs(counts - context).max() <= 1
-    )  # targets lie one further: a document's first may fall over the edge
+    assert abs(counts - context).max() <= 1  # targets lie one further: a document's first may fall over the edge
 
 
 def test_target_is_the_token_after_its_input() -> None:

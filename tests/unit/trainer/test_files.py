@@ -32,9 +32,7 @@ def test_metrics_keep_full_precision_and_lose_what_came_after_the_checkpoint(tmp
         file.write('{"step": 6, "lo')  # cut short by a kill
     with MetricsLog(path, after_step=3) as log:
         log.append({"step": 4, "loss": 0.5})
-    assert list(read_metrics(path)) == [{"step": n, "loss": 1 / 3 + n} for n in (1, 2, 3)] + [
-        {"step": 4, "loss": 0.5}
-    ]
+    assert list(read_metrics(path)) == [{"step": n, "loss": 1 / 3 + n} for n in (1, 2, 3)] + [{"step": 4, "loss": 0.5}]
 
 
 def test_newest_lines_are_found_from_the_end(tmp_path: Path) -> None:
@@ -70,11 +68,7 @@ def test_samples_come_back_as_written_whatever_they_hold(tmp_path: Path) -> None
     texts = ["one", "", "with\n\nlines\n", "======== SAMPLE 3 ========\nnot a header", "日本", "\n"]
     write_samples(tmp_path / "run", 10, texts)
     assert [sample.text for sample in read_samples(tmp_path / "run", 10)] == texts
-    assert (
-        (tmp_path / "run" / "samples-10")
-        .read_text()
-        .startswith("======== SAMPLE 1 ========\none\n\n========")
-    )
+    assert (tmp_path / "run" / "samples-10").read_text().startswith("======== SAMPLE 1 ========\none\n\n========")
     write_samples(tmp_path / "run", 9, ["x"])
     assert steps_with_samples(tmp_path / "run") == [9, 10]
     assert read_samples(tmp_path / "run", 11) == [] and steps_with_samples(tmp_path / "none") == []

@@ -84,9 +84,7 @@ def test_resuming_with_another_wish_is_refused_by_name_and_with_the_same_is_not(
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_learning_rate_rises_to_its_peak_and_falls_to_its_floor(schedule: str) -> None:
-    settings = resolved(
-        {"steps": 100, "warmup_steps": 10, "schedule": schedule, "learning_rate": 1.0, "floor": 0.2}
-    )
+    settings = resolved({"steps": 100, "warmup_steps": 10, "schedule": schedule, "learning_rate": 1.0, "floor": 0.2})
     rates = [learning_rate(step, settings) for step in range(1, 101)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == 1.0
     assert rates[9:] == sorted(rates[9:], reverse=True)
