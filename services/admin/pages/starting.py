@@ -11,9 +11,9 @@ from werkzeug.wrappers import Response
 from protos import corpus_pb2, trainer_pb2
 from services.admin import streams
 from services.admin.context import Context, current
-from services.admin.forms import TrainForm
 from services.admin.jobs import PREPARING, Job, Progress
 from services.admin.peers import QUICK_S
+from services.admin.train_form import TrainForm
 from services.client.connection import Connection, pages
 from services.client.preparing import start_run
 from services.common.errors import NotFound

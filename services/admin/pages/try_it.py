@@ -9,8 +9,9 @@ from protos import generator_pb2
 from services.admin import streams, text_events
 from services.admin.context import current
 from services.admin.downloads import attachment, file_stem
-from services.admin.forms import TryForm, complaints
+from services.admin.fields import complaints
 from services.admin.problems import attempt
+from services.admin.try_form import TryForm
 from services.client.connection import pages
 from services.client.post import as_markdown, parse
 
