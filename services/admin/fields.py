@@ -52,7 +52,10 @@ class PlainForm(FlaskForm):
     """A form with CSRF protection that complains in plain words."""
 
     class Meta(FlaskForm.Meta):
+        """What WTForms asks a form about itself."""
+
         def get_translations(self, form: FlaskForm) -> _Words:
+            """The words for complaints."""
             return _Words()
 
 

@@ -42,7 +42,8 @@ def listen(address: str) -> socket.socket:
         return socket.create_server((host or "0.0.0.0", port), backlog=BACKLOG)
     except OSError as error:
         raise OSError(
-            f"cannot listen on {address} ({os.strerror(error.errno or 0)}): stop what uses it, or set NONESUCH_ADMIN_LISTEN"
+            f"cannot listen on {address} ({os.strerror(error.errno or 0)}): "
+            "stop what uses it, or set NONESUCH_ADMIN_LISTEN"
         ) from None
 
 

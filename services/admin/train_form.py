@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wtforms import BooleanField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Regexp
 
 from protos import trainer_pb2
@@ -63,11 +64,12 @@ class TrainForm(PlainForm):
     schedule = SelectField(
         "Learning rate over time",
         choices=[
-            ("", "automatic"),
-            ("COSINE", "falls gently"),
-            ("LINEAR", "falls evenly"),
-            ("CONSTANT", "stays"),
+            SelectChoice("", "automatic"),
+            SelectChoice("COSINE", "falls gently"),
+            SelectChoice("LINEAR", "falls evenly"),
+            SelectChoice("CONSTANT", "stays"),
         ],
+        default="",
         description="Small changes at the end let the model settle.",
     )
     floor = real_number("Lowest learning rate", "As a share of the highest.", "0.1", 0, 1)
@@ -86,7 +88,12 @@ class TrainForm(PlainForm):
     )
     precision = SelectField(
         "Arithmetic",
-        choices=[("", "automatic"), ("FLOAT32", "exact (32 bit)"), ("BFLOAT16", "fast (16 bit)")],
+        choices=[
+            SelectChoice("", "automatic"),
+            SelectChoice("FLOAT32", "exact (32 bit)"),
+            SelectChoice("BFLOAT16", "fast (16 bit)"),
+        ],
+        default="",
         description="Fast arithmetic helps where the processor has it.",
     )
     seed = whole_number("Seed", "The same seed and settings give the same run.", "0", 0)

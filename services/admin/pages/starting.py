@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
+from wtforms.fields.choices import SelectChoice
 
 from protos import corpus_pb2, trainer_pb2
 from services.admin import streams
@@ -62,7 +63,7 @@ def empty_form(taken: Sequence[str], choices: Offers | None) -> TrainForm:
 
 
 def _offer(form: TrainForm, choices: Offers | None) -> None:
-    form.corpus.choices = [corpus.name for corpus in choices.corpora] if choices else []
+    form.corpus.choices = [SelectChoice(corpus.name) for corpus in choices.corpora] if choices else []
 
 
 @blueprint.post("")
