@@ -36,6 +36,10 @@ class Service:
     """One service: its rpcs are attributes, called as `service.Rpc(request, timeout_s=…, wait_for_ready=…)`."""
 
     def __init__(self, name: str, address: str) -> None:
+        try:
+            rpc.split_address(address)
+        except ValueError as error:
+            raise ValueError(f"{error}; mend NONESUCH_{name.upper()}_ADDRESS") from None
         self.name = name
         self.address = address
         self._lock = threading.Lock()
@@ -82,7 +86,11 @@ class Service:
 
 
 class Connection:
-    """The four services at the addresses of `settings`. A context manager; close it when done."""
+    """The four services at the addresses of `settings`. A context manager; close it when done.
+
+    Raises:
+        ValueError: an address is not `host:port`.
+    """
 
     def __init__(self, settings: CommonSettings) -> None:
         self.corpus = Service("corpus", settings.corpus_address)

@@ -60,7 +60,7 @@ class Codec:
             wrong = next(i for i in plain if not 0 <= i < self.vocabulary.size)
             raise InvalidRequest(
                 f"token id {wrong} is not in the vocabulary: ids are 0 to {self.vocabulary.size - 1}",
-                field="token_ids",
+                field="ids",
             )
         return self._encoding.decode_bytes(plain)
 

@@ -52,6 +52,7 @@ class DatasetSource:
     vocabulary: str  # a vocabulary's id, or a base model's name
     validation_fraction: float
     header_format: str = HEADER_V1
+    created_at: str = ""  # ISO 8601 with time zone; empty: when the folder is written
 
 
 def write_dataset(
@@ -130,6 +131,6 @@ def _manifest(
         "num_validation_tokens": num_validation_tokens,
         "num_validation_bytes": int(held_out["num_bytes"].sum()),
         "dtype": str(token_type(vocabulary.size)),
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created_at": source.created_at or datetime.now(UTC).isoformat(timespec="milliseconds"),
         "files": sha256_files(partial),
     }

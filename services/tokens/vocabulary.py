@@ -73,7 +73,7 @@ class Vocabulary:
         """Read a folder's `encoder.json` and `vocab.bpe`.
 
         Raises:
-            Corrupt: a file is missing, is not of this format, or the two do not belong together; names the file.
+            Corrupt: a file is missing or unusable, or the two do not belong together; names the file.
         """
         return cls.parse(_read(folder / ENCODER_FILE), _read(folder / MERGES_FILE), where=folder)
 

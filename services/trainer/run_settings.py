@@ -1,7 +1,7 @@
 """What a run was asked to do: every choice resolved to a value, checked, and never changed afterwards.
 
-In: the choices of a request and the base's name. Out: a frozen RunSettings, or InvalidRequest naming the field.
-Knows neither files nor the model.
+In: the choices of a request and the base's name. Out: a frozen RunSettings, or InvalidRequest naming the
+field. Knows neither files nor the model.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class RunSettings:
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "nano": {"steps": 400, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.1},
+    "nano": {"steps": 400, "batch_size": 8, "learning_rate": 3e-3, "weight_decay": 0.1},
     "micro": {"steps": 1000, "batch_size": 8, "learning_rate": 2e-3, "weight_decay": 0.1},
     "mini": {"steps": 1500, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
 }
@@ -119,7 +119,7 @@ def fit_context(context: int, num_train_tokens: int) -> int:
     """
     if num_train_tokens <= MIN_CONTEXT:
         raise FailedPrecondition(
-            f"the dataset holds {num_train_tokens} training tokens and at least {MIN_CONTEXT + 1} are needed; "
+            f"the dataset holds {num_train_tokens} training tokens and {MIN_CONTEXT + 1} are the least; "
             "add posts and build the dataset again",
             reason="DATASET_TOO_SMALL",
         )
@@ -163,7 +163,8 @@ def check_same(recorded: RunSettings, asked: dict[str, Any], choices: dict[str, 
 
     Args:
         recorded: what the run began with.
-        asked: what its first request named; a value that was fitted to the corpus since is still the same wish.
+        asked: what its first request named; a value that was fitted to the corpus since is still the same
+        wish.
         choices: what this request names; a setting that it leaves out is not compared.
 
     Raises:

@@ -86,7 +86,7 @@ def root(context: click.Context) -> None:
     if not isinstance(context.obj, Nonesuch):
         try:
             context.obj = Nonesuch(settings.from_environment())
-        except SettingsError as error:
+        except (SettingsError, ValueError) as error:
             raise click.UsageError(str(error)) from None
     context.call_on_close(context.obj.close)
 

@@ -26,7 +26,9 @@ class Bench:
 
     def __init__(self, next_id: Callable[[list[int]], int], **engine: Any) -> None:
         self.engine = SpellingEngine(next_id, **engine)
-        self.loop = Loop("test", self.engine, Scheduler(self.engine.num_slots, queue_limit=4, prefill_tokens=4))
+        self.loop = Loop(
+            "test", self.engine, Scheduler(self.engine.num_slots, queue_limit=4, prefill_tokens=4)
+        )
 
     def submit(self, wanted: SampleRequest, timeout_s: float | None = None) -> Generation:
         generation = Generation(wanted, CODEC, self.engine.context, timeout_s)
@@ -44,8 +46,8 @@ class Bench:
 def bench() -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
-    def make(next_id: Callable[[list[int]], int] = spell(STORY), **engine: Any) -> Bench:
-        benches.append(Bench(next_id, **engine))
+    def make(next_id: Callable[[list[int]], int] | None = None, **engine: Any) -> Bench:
+        benches.append(Bench(next_id or spell(STORY), **engine))
         return benches[-1]
 
     yield make
@@ -75,7 +77,7 @@ def test_a_sample_ends_when_the_context_is_full(bench: Callable[..., Bench]) -> 
 
 
 def test_a_sliding_sample_goes_on_past_the_context(bench: Callable[..., Bench]) -> None:
-    """The next letter follows from the last one alone, so the text shows whether a slide lost or doubled one."""
+    """The next letter follows from the last one, so the text shows whether a slide lost or doubled one."""
     made = bench(lambda ids: (ids[-1] - 96) % 26 + 97 if ids[-1] != END else 97, context=16)
 
     text, end = made.write(request(max_new_tokens=60, slide=True, slide_keep=1))
@@ -114,7 +116,11 @@ def test_a_character_cut_in_half_becomes_a_replacement(bench: Callable[..., Benc
 
 
 def test_deltas_hold_whole_characters_only(bench: Callable[..., Bench]) -> None:
-    texts = [event.text for event in bench().submit(request(max_new_tokens=100)).events() if isinstance(event, Text)]
+    texts = [
+        event.text
+        for event in bench().submit(request(max_new_tokens=100)).events()
+        if isinstance(event, Text)
+    ]
     assert not any("\N{REPLACEMENT CHARACTER}" in text for text in texts)
 
 
@@ -192,7 +198,9 @@ def test_a_failing_step_ends_its_requests_and_nothing_else(bench: Callable[..., 
 def test_exclusions_that_leave_no_token_end_the_request(bench: Callable[..., Bench]) -> None:
     made = bench(lambda ids: 1, context=300)
     with pytest.raises(InvalidRequest, match="no token is left"):
-        list(made.submit(request(sampling=SamplingParameters(no_repeat_ngram=1), max_new_tokens=290)).events())
+        list(
+            made.submit(request(sampling=SamplingParameters(no_repeat_ngram=1), max_new_tokens=290)).events()
+        )
 
 
 def test_best_of_returns_the_likeliest(bench: Callable[..., Bench]) -> None:
@@ -236,3 +244,34 @@ def test_a_stopped_loop_cancels_and_takes_nothing_more(bench: Callable[..., Benc
     assert isinstance(end, End) and end.finish in (Finish.CANCELLED, Finish.LENGTH, Finish.CONTEXT)
     with pytest.raises(Unavailable):
         made.submit(request())
+
+
+@pytest.mark.parametrize("prefill_tokens", [1, 3, 64])
+@pytest.mark.parametrize("num_slots", [1, 4])
+def test_the_text_does_not_depend_on_how_the_work_is_cut(prefill_tokens: int, num_slots: int) -> None:
+    engine = SpellingEngine(lambda ids: (sum(ids) * 7 + len(ids)) % 256, num_slots=num_slots)
+    loop = Loop("test", engine, Scheduler(num_slots, queue_limit=4, prefill_tokens=prefill_tokens))
+    prompts = [b"a", b"two words", b"a prompt that is cut into several pieces"]
+    generations = [
+        Generation(request(prompt, max_new_tokens=90, slide=True, seed=i), CODEC, engine.context)
+        for i, prompt in enumerate(prompts)
+    ]
+
+    for generation in generations:
+        loop.submit(generation)
+    written = [[i for e in g.events() if isinstance(e, Text) for i in e.ids] for g in generations]
+    loop.stop()
+
+    for prompt, ids in zip(prompts, written, strict=True):
+        assert ids == _alone(engine, list(prompt))
+
+
+def _alone(engine: SpellingEngine, context: list[int]) -> list[int]:
+    """What the engine's rule gives without cache, slots and pieces; sliding drops the older half."""
+    written = []
+    while len(written) < 90:
+        written.append(engine.next_id(context))
+        context = [*context, written[-1]]
+        if len(context) == engine.context:
+            context = context[len(context) - len(context) // 2 :]
+    return written

@@ -109,7 +109,12 @@ def test_a_full_queue_takes_nothing_of_a_request() -> None:
 
 def test_cancelled_and_late_sequences_leave_before_the_next_step() -> None:
     scheduler = Scheduler(num_slots=2, queue_limit=5, prefill_tokens=4)
-    cancelled, late, waiting, stays = _sequence(), _sequence(deadline=5.0), _sequence(deadline=5.0), _sequence()
+    cancelled, late, waiting, stays = (
+        _sequence(),
+        _sequence(deadline=5.0),
+        _sequence(deadline=5.0),
+        _sequence(),
+    )
     scheduler.submit([cancelled, late, waiting, stays])
     _run(scheduler.plan())
     cancelled.cancelled = True

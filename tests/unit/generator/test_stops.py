@@ -21,7 +21,13 @@ def _cut(text: str, stops: list[str], sizes: list[int]) -> tuple[str, str]:
 def test_text_before_a_stop_comes_out_and_the_stop_does_not() -> None:
     matcher = StopMatcher(["END"])
 
-    assert [matcher.push(piece) for piece in ("the E", "ag", "le E", "N", "D of")] == ["the ", "Eag", "le ", "", ""]
+    assert [matcher.push(piece) for piece in ("the E", "ag", "le E", "N", "D of")] == [
+        "the ",
+        "Eag",
+        "le ",
+        "",
+        "",
+    ]
     assert matcher.found == "END"
     assert matcher.push("more") == ""
 

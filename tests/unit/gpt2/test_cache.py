@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf
+import tensorflow as tf  # noqa: TID253
 
 from services.gpt2.cache import CachedModel, round_up
 from services.gpt2.config import GPT2Config

@@ -1,0 +1,1 @@
+"""The tokenizer service: encodes and decodes, trains vocabularies, builds datasets."""

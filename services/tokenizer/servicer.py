@@ -1,0 +1,244 @@
+"""The tokenizer service's rpcs: from the wire, one call into the pure modules, back to the wire."""
+
+# ruff: noqa: D102 (protos/tokenizer.proto says what each rpc does)
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from protos import tokenizer_pb2 as pb
+from protos import tokenizer_pb2_grpc
+from services.common.errors import Cancelled, FailedPrecondition, InvalidRequest
+from services.common.files import check_name
+from services.tokenizer import building, messages
+from services.tokenizer.building import Order, Progress
+from services.tokenizer.builds import Builds
+from services.tokenizer.datasets import Datasets, no_dataset
+from services.tokenizer.peers import CorpusPeer
+from services.tokenizer.training import check_size
+from services.tokenizer.vocabularies import Vocabularies
+from services.tokens.header import HEADER_NONE, HEADER_V1
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TokenizerService"].full_name
+DEFAULT_CORPUS = "default"
+MOST_TEXT_BYTES = 4 << 20
+
+
+class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
+    """Answers from the volume and the corpus service; its errors become statuses in services.common.rpc."""
+
+    def __init__(self, vocabularies: Vocabularies, datasets: Datasets, corpus: CorpusPeer) -> None:
+        self._vocabularies = vocabularies
+        self._datasets = datasets
+        self._corpus = corpus
+        self._builds = Builds(datasets.folder, self._build)
+        self._working = threading.Lock()  # one training or build at a time: each uses all cores
+
+    def start(self) -> None:
+        """Take up builds that were interrupted."""
+        self._builds.start()
+
+    def drain(self) -> None:
+        """End the streams."""
+        self._builds.drain()
+
+    def stop(self) -> None:
+        """Put off what is being built until the next start."""
+        self._builds.stop()
+        self._corpus.close()
+
+    def Encode(self, request: pb.EncodeRequest, context: grpc.ServicerContext) -> pb.EncodeResponse:
+        codec = self._vocabularies.codec(request.vocabulary)
+        ids = codec.encode(_text(request.text))
+        if request.append_end_of_text:
+            ids.append(codec.vocabulary.end_of_text_id)
+        return pb.EncodeResponse(ids=ids)
+
+    def Decode(self, request: pb.DecodeRequest, context: grpc.ServicerContext) -> pb.DecodeResponse:
+        return pb.DecodeResponse(text=self._vocabularies.codec(request.vocabulary).decode(request.ids))
+
+    def CountTokens(
+        self, request: pb.CountTokensRequest, context: grpc.ServicerContext
+    ) -> pb.CountTokensResponse:
+        codec = self._vocabularies.codec(request.vocabulary)
+        ids = codec.encode(_text(request.text))
+        return pb.CountTokensResponse(num_tokens=len(ids), num_bytes=len(request.text.encode()))
+
+    def TrainVocabulary(
+        self, request: pb.TrainVocabularyRequest, context: grpc.ServicerContext
+    ) -> pb.TrainVocabularyResponse:
+        check_size(request.size, field="size")
+        snapshot = self._corpus.snapshot(_corpus(request.corpus), request.snapshot)
+
+        def progress(done: int) -> None:
+            if not context.is_active():
+                raise Cancelled("the caller left while the vocabulary was being trained")
+
+        with self._work(progress):
+            facts = building.train_on(
+                snapshot,
+                self._corpus.documents(snapshot),
+                request.size,
+                self._vocabularies,
+                progress=progress,
+            )
+        return pb.TrainVocabularyResponse(vocabulary=messages.vocabulary_message(facts))
+
+    def ListVocabularies(
+        self, request: pb.ListVocabulariesRequest, context: grpc.ServicerContext
+    ) -> pb.ListVocabulariesResponse:
+        found, token = messages.page(
+            self._vocabularies.all(),
+            lambda facts: facts.id,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListVocabulariesResponse(
+            vocabularies=[messages.vocabulary_message(facts) for facts in found], next_page_token=token
+        )
+
+    def DeleteVocabulary(
+        self, request: pb.DeleteVocabularyRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteVocabularyResponse:
+        self._vocabularies.delete(request.vocabulary)
+        return pb.DeleteVocabularyResponse()
+
+    def BuildDataset(
+        self, request: pb.BuildDatasetRequest, context: grpc.ServicerContext
+    ) -> pb.BuildDatasetResponse:
+        order = self._order(request)
+        known = self._builds.get(order.dataset_id)
+        if known is None or not known.is_active:
+            dataset = self._datasets.find_whole(order.dataset_id)
+            if dataset is not None:
+                return pb.BuildDatasetResponse(dataset=messages.dataset_message(dataset.manifest))
+            known = self._builds.submit(order)
+        return pb.BuildDatasetResponse(dataset=messages.build_message(known))
+
+    def WatchDataset(
+        self, request: pb.WatchDatasetRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.Dataset]:
+        last = None
+        for _ in self._builds.changes(context.is_active):
+            dataset = self._dataset(request.dataset)
+            if dataset != last:
+                yield dataset
+            last = dataset
+            if dataset.state in messages.FINISHED:
+                return
+
+    def CancelDataset(
+        self, request: pb.CancelDatasetRequest, context: grpc.ServicerContext
+    ) -> pb.CancelDatasetResponse:
+        if self._dataset(request.dataset).state == pb.DATASET_STATE_SUCCEEDED:
+            raise FailedPrecondition(f"dataset {request.dataset!r} is complete; there is nothing to cancel")
+        self._builds.cancel(request.dataset)
+        return pb.CancelDatasetResponse()
+
+    def ListDatasets(
+        self, request: pb.ListDatasetsRequest, context: grpc.ServicerContext
+    ) -> pb.ListDatasetsResponse:
+        datasets = {
+            manifest["id"]: messages.dataset_message(manifest) for manifest in self._datasets.manifests()
+        }
+        datasets |= {build.order.dataset_id: messages.build_message(build) for build in self._builds.all()}
+        found, token = messages.page(
+            list(datasets.values()),
+            lambda dataset: f"{dataset.created_at.ToMilliseconds():015d}-{dataset.id}",
+            page_size=request.page_size,
+            page_token=request.page_token,
+            newest_first=True,
+        )
+        return pb.ListDatasetsResponse(datasets=found, next_page_token=token)
+
+    def GetDataset(
+        self, request: pb.GetDatasetRequest, context: grpc.ServicerContext
+    ) -> pb.GetDatasetResponse:
+        return pb.GetDatasetResponse(dataset=self._dataset(request.dataset))
+
+    def DeleteDataset(
+        self, request: pb.DeleteDatasetRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteDatasetResponse:
+        check_name(request.dataset, field="dataset", kind="dataset")
+        had_record = self._builds.forget(request.dataset)
+        if not had_record or (self._datasets.folder / request.dataset).exists():
+            self._datasets.delete(request.dataset)
+        return pb.DeleteDatasetResponse()
+
+    def _dataset(self, dataset_id: str) -> pb.Dataset:
+        check_name(dataset_id, field="dataset", kind="dataset")
+        build = self._builds.get(dataset_id)
+        if build is not None:
+            return messages.build_message(build)
+        manifest = self._datasets.manifest(dataset_id)
+        if manifest is None:
+            raise no_dataset(dataset_id)
+        return messages.dataset_message(manifest)
+
+    def _order(self, request: pb.BuildDatasetRequest) -> Order:
+        """What a request asks for, checked, its snapshot and vocabulary resolved."""
+        fraction = building.DEFAULT_VALIDATION_FRACTION
+        if request.HasField("validation_fraction"):
+            fraction = request.validation_fraction
+        if not 0 < fraction < 1:
+            raise InvalidRequest(
+                f"validation_fraction is {fraction:g}: give a share above 0 and below 1",
+                field="validation_fraction",
+            )
+        source = request.WhichOneof("vocabulary_source")
+        if source is None:
+            raise InvalidRequest(
+                "say what to encode with: a vocabulary by name, or the size of one to train",
+                field="vocabulary",
+            )
+        name, digest, size = "", "", 0
+        if source == "vocabulary":
+            name, digest = request.vocabulary, self._vocabularies.facts(request.vocabulary).digest
+        else:
+            size = check_size(request.own_vocabulary_size, field="own_vocabulary_size")
+        return Order(
+            snapshot=self._corpus.snapshot(_corpus(request.corpus), request.snapshot),
+            vocabulary=name,
+            vocabulary_digest=digest,
+            own_vocabulary_size=size,
+            validation_fraction=fraction,
+            header_format=HEADER_NONE if request.HasField("header") and not request.header else HEADER_V1,
+        )
+
+    def _build(self, order: Order, created_at: str, progress: Progress) -> None:
+        with self._work(progress):
+            building.build_dataset(
+                order,
+                self._corpus.documents(order.snapshot),
+                self._vocabularies,
+                self._datasets,
+                created_at=created_at,
+                progress=progress,
+            )
+
+    @contextmanager
+    def _work(self, check: Callable[[int], None]) -> Iterator[None]:
+        """Hold the right to use all cores; `check` may raise while waiting for it."""
+        while not self._working.acquire(timeout=0.5):
+            check(0)
+        try:
+            yield
+        finally:
+            self._working.release()
+
+
+def _corpus(name: str) -> str:
+    return check_name(name or DEFAULT_CORPUS, field="corpus", kind="corpus")
+
+
+def _text(text: str) -> str:
+    num_bytes = len(text.encode())
+    if num_bytes > MOST_TEXT_BYTES:
+        raise InvalidRequest(
+            f"the text has {num_bytes} bytes, more than {MOST_TEXT_BYTES}; send it in parts", field="text"
+        )
+    return text

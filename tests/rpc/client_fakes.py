@@ -1,0 +1,456 @@
+"""Small stand-ins for the four services: just enough memory to answer what the client asks."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+
+from protos import (
+    corpus_pb2,
+    corpus_pb2_grpc,
+    generator_pb2,
+    generator_pb2_grpc,
+    tokenizer_pb2,
+    tokenizer_pb2_grpc,
+    trainer_pb2,
+    trainer_pb2_grpc,
+)
+from services.common import rpc
+from services.common.errors import (
+    AlreadyExists,
+    Busy,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+
+POST_TEXT = "title: The heron\ntags: birds, water\ndate: 2019-09-01\n\nIt stood there all day.\n\nNobody asked it why."
+WAIT_S = 10.0
+
+
+def _page(items, request, response_type, field):
+    """Two entries a page whatever is asked, so that clients must turn pages."""
+    start = int(request.page_token or 0)
+    response = response_type(**{field: items[start : start + 2]})
+    if start + 2 < len(items):
+        response.next_page_token = str(start + 2)
+    return response
+
+
+class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
+    def __init__(self):
+        self.posts: dict[str, dict[str, bytes]] = {}
+        self.skipped: list[corpus_pb2.SkippedFile] = []
+        self.received: list[str] = []
+
+    def _corpus(self, name):
+        if name not in self.posts:
+            raise NotFound(f"no corpus {name!r}; add posts to it first")
+        return self.posts[name]
+
+    def CheckPosts(self, request, context):
+        held = self.posts.get(request.corpus, {})
+        return corpus_pb2.CheckPostsResponse(
+            needed_paths=[
+                post.path
+                for post in request.posts
+                if post.path not in held or hashlib.sha256(held[post.path]).digest() != post.sha256
+            ]
+        )
+
+    def UploadPosts(self, requests, context):
+        header = next(requests).header
+        held = self.posts.setdefault(header.corpus, {})
+        report = corpus_pb2.ImportReport(corpus=header.corpus)
+        sent: dict[str, bytes] = {}
+        path = ""
+        for request in requests:
+            part = request.WhichOneof("part")
+            if part == "file":
+                path = request.file.path
+                sent[path] = b""
+            elif part == "chunk":
+                assert len(request.chunk) <= 1 << 20
+                sent[path] += request.chunk
+            elif part == "skipped":
+                report.skipped.add(path=request.skipped.path, reason=request.skipped.reason)
+        self.received = list(sent)
+        for path, content in sent.items():
+            if path in held:
+                report.num_changed += 1
+            else:
+                report.num_added += 1
+            held[path] = content
+        report.num_unchanged = len(header.unchanged_paths)
+        if header.prune:
+            for path in set(held) - set(sent) - set(header.unchanged_paths):
+                del held[path]
+                report.num_removed += 1
+        report.num_documents = len(held)
+        report.num_words = sum(len(content.split()) for content in held.values())
+        return corpus_pb2.UploadPostsResponse(report=report)
+
+    def _post(self, corpus, path):
+        return corpus_pb2.Post(
+            id=f"{corpus}/{path}", path=path, title=f"Title of {path}", num_words=3, included=True, date="2019-09-01"
+        )
+
+    def ListPosts(self, request, context):
+        posts = [self._post(request.corpus, path) for path in sorted(self._corpus(request.corpus))]
+        return _page(posts, request, corpus_pb2.ListPostsResponse, "posts")
+
+    def GetPost(self, request, context):
+        held = self._corpus(request.corpus)
+        if request.path not in held:
+            raise NotFound(f"no post {request.path!r} in corpus {request.corpus!r}")
+        response = corpus_pb2.GetPostResponse(post=self._post(request.corpus, request.path))
+        response.document.text = held[request.path].decode(errors="replace")
+        if request.include_source:
+            response.source = held[request.path]
+        return response
+
+    def DeletePosts(self, request, context):
+        held = self._corpus(request.corpus)
+        for path in request.paths:
+            if path not in held:
+                raise NotFound(f"no post {path!r}")
+        for path in request.paths:
+            del held[path]
+        return corpus_pb2.DeletePostsResponse(num_removed=len(request.paths))
+
+    def CreateSnapshot(self, request, context):
+        held = self._corpus(request.corpus)
+        if not held:
+            raise FailedPrecondition(f"corpus {request.corpus!r} holds no document; add posts first")
+        digest = hashlib.sha256(repr(sorted(held.items())).encode()).hexdigest()
+        return corpus_pb2.CreateSnapshotResponse(snapshot=corpus_pb2.Snapshot(corpus=request.corpus, digest=digest))
+
+
+class FakeTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
+    def __init__(self):
+        self.datasets: dict[str, tokenizer_pb2.Dataset] = {}
+        self.vocabularies = ["default-2048-aa"]
+        self.build_error = ""
+        self.breaks = 0  # WatchDataset ends this many times with UNAVAILABLE first
+
+    def BuildDataset(self, request, context):
+        name = request.vocabulary or f"own-{request.own_vocabulary_size}"
+        key = f"{request.corpus}-{hashlib.sha256((request.snapshot + name).encode()).hexdigest()[:12]}"
+        if key not in self.datasets:
+            self.datasets[key] = tokenizer_pb2.Dataset(
+                id=key,
+                state=tokenizer_pb2.DATASET_STATE_RUNNING,
+                corpus=request.corpus,
+                snapshot=request.snapshot,
+                vocabulary=name,
+                vocabulary_size=request.own_vocabulary_size,
+                num_documents=2,
+            )
+        return tokenizer_pb2.BuildDatasetResponse(dataset=self.datasets[key])
+
+    def WatchDataset(self, request, context):
+        dataset = self.datasets[request.dataset]
+        yield dataset
+        if self.breaks:
+            self.breaks -= 1
+            raise Unavailable("draining")
+        dataset.num_documents_done = 2
+        dataset.num_tokens = 100
+        dataset.error = self.build_error
+        failed = tokenizer_pb2.DATASET_STATE_FAILED
+        dataset.state = failed if self.build_error else tokenizer_pb2.DATASET_STATE_SUCCEEDED
+        yield dataset
+
+    def ListDatasets(self, request, context):
+        return _page(list(self.datasets.values()), request, tokenizer_pb2.ListDatasetsResponse, "datasets")
+
+    def GetDataset(self, request, context):
+        if request.dataset not in self.datasets:
+            raise NotFound(f"no dataset {request.dataset!r}")
+        return tokenizer_pb2.GetDatasetResponse(dataset=self.datasets[request.dataset])
+
+    def DeleteDataset(self, request, context):
+        self.GetDataset(request, context)
+        del self.datasets[request.dataset]
+        return tokenizer_pb2.DeleteDatasetResponse()
+
+    def ListVocabularies(self, request, context):
+        entries = [
+            tokenizer_pb2.Vocabulary(id=name, size=2048, created_at={"seconds": number})
+            for number, name in enumerate(self.vocabularies)
+        ]
+        return _page(entries, request, tokenizer_pb2.ListVocabulariesResponse, "vocabularies")
+
+    def Encode(self, request, context):
+        if request.vocabulary not in self.vocabularies:
+            raise NotFound(f"no vocabulary {request.vocabulary!r}")
+        return tokenizer_pb2.EncodeResponse(ids=list(request.text.encode()))
+
+    def Decode(self, request, context):
+        return tokenizer_pb2.DecodeResponse(text=bytes(request.ids).decode(errors="replace"))
+
+    def CountTokens(self, request, context):
+        size = len(request.text.encode())
+        return tokenizer_pb2.CountTokensResponse(num_tokens=size, num_bytes=size)
+
+
+class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
+    """Its runs do nothing until told: `script` is what WatchRun tells, `hold` keeps the run open after it."""
+
+    def __init__(self):
+        self.bases = [
+            trainer_pb2.Base(name="nano", fresh=True, vocabulary_size=2048, num_layers=4, width=128, context=256),
+            trainer_pb2.Base(name="micro", fresh=True, vocabulary_size=4096),
+            trainer_pb2.Base(name="124M", vocabulary_size=50257),
+        ]
+        self.runs: dict[str, trainer_pb2.Run] = {}
+        self.started: list[trainer_pb2.StartRunRequest] = []
+        self.script: list[trainer_pb2.RunUpdate] = []
+        self.end_state = trainer_pb2.RUN_STATE_SUCCEEDED
+        self.hold = False
+        self.watched_from: list[int] = []
+        self.break_after = 0  # the first stream breaks after so many updates of the script
+        self.stopped = threading.Event()
+        self.ignores_stop: threading.Event | None = None  # set instead of stopping
+        self.watching = threading.Event()
+        self.models: dict[str, list[trainer_pb2.ModelVersion]] = {}
+        self.imported: dict[str, bytes] = {}
+        self.checkpoints = [10, 20]
+        self.samples = [(10, 1), (10, 2), (20, 1)]
+
+    def ListBases(self, request, context):
+        return _page(self.bases, request, trainer_pb2.ListBasesResponse, "bases")
+
+    def ImportBase(self, requests, context):
+        name, file = next(requests).name, ""
+        if any(base.name == name for base in self.bases):
+            raise AlreadyExists(f"base {name!r} exists; give another --name")
+        for request in requests:
+            if request.WhichOneof("part") == "file":
+                file = request.file
+                self.imported[file] = b""
+            else:
+                self.imported[file] += request.chunk
+        self.bases.append(trainer_pb2.Base(name=name, num_parameters=1000))
+        return trainer_pb2.ImportBaseResponse(base=self.bases[-1])
+
+    def DeleteBase(self, request, context):
+        kept = [base for base in self.bases if base.name != request.base]
+        if len(kept) == len(self.bases):
+            raise NotFound(f"no base {request.base!r}")
+        self.bases = kept
+        return trainer_pb2.DeleteBaseResponse()
+
+    def _run(self, name):
+        if name not in self.runs:
+            raise NotFound(f"no run {name!r}; `nonesuch runs list` names them", metadata={"run": name})
+        return self.runs[name]
+
+    def StartRun(self, request, context):
+        self.started.append(request)
+        known = self.runs.get(request.run)
+        if known is not None and request.fresh:
+            raise AlreadyExists(f"run {request.run!r} exists; give another --run")
+        if known is not None:
+            if request.settings.HasField("steps") and request.settings.steps != known.settings.steps:
+                raise FailedPrecondition(f"run {request.run!r} has steps={known.settings.steps}")
+            known.state = trainer_pb2.RUN_STATE_RUNNING
+            return trainer_pb2.StartRunResponse(run=known, resumed=True)
+        run = trainer_pb2.Run(
+            name=request.run,
+            state=trainer_pb2.RUN_STATE_RUNNING,
+            dataset=request.dataset,
+            base=request.base or "nano",
+            settings=request.settings,
+        )
+        if not run.settings.HasField("steps"):
+            run.settings.steps = 3
+        self.runs[request.run] = run
+        return trainer_pb2.StartRunResponse(run=run)
+
+    def ListRuns(self, request, context):
+        return _page(list(self.runs.values()), request, trainer_pb2.ListRunsResponse, "runs")
+
+    def GetRun(self, request, context):
+        return trainer_pb2.GetRunResponse(run=self._run(request.run))
+
+    def WatchRun(self, request, context):
+        run = self._run(request.run)
+        self.watched_from.append(request.cursor)
+        yield trainer_pb2.RunUpdate(cursor=request.cursor, run=run)
+        for number, update in enumerate(self.script, 1):
+            if number > request.cursor:
+                update.cursor = number
+                if update.WhichOneof("update") == "metrics":
+                    run.step = update.metrics.step
+                yield update
+                if self.break_after == number:
+                    self.break_after = 0
+                    raise Unavailable("draining; try again")
+        self.watching.set()
+        deadline = time.monotonic() + WAIT_S
+        while self.hold and not self.stopped.is_set() and context.is_active() and time.monotonic() < deadline:
+            self.stopped.wait(0.01)
+        run.state = trainer_pb2.RUN_STATE_CANCELLED if self.stopped.is_set() else self.end_state
+        run.checkpoint_step = run.step
+        yield trainer_pb2.RunUpdate(cursor=len(self.script) + 1, run=run)
+
+    def StopRun(self, request, context):
+        run = self._run(request.run)
+        if run.state != trainer_pb2.RUN_STATE_RUNNING:
+            raise FailedPrecondition(f"run {request.run!r} is not training")
+        if self.ignores_stop is not None:
+            self.ignores_stop.set()
+            return trainer_pb2.StopRunResponse(run=run)
+        self.stopped.set()
+        if not self.hold:
+            run.state = trainer_pb2.RUN_STATE_CANCELLED
+        return trainer_pb2.StopRunResponse(run=run)
+
+    def ResumeRun(self, request, context):
+        run = self._run(request.run)
+        run.state = trainer_pb2.RUN_STATE_RUNNING
+        return trainer_pb2.ResumeRunResponse(run=run)
+
+    def DeleteRun(self, request, context):
+        self._run(request.run)
+        del self.runs[request.run]
+        return trainer_pb2.DeleteRunResponse()
+
+    def ListCheckpoints(self, request, context):
+        entries = [trainer_pb2.Checkpoint(run=request.run, step=step, size_bytes=2048) for step in self.checkpoints]
+        self._run(request.run)
+        return _page(entries, request, trainer_pb2.ListCheckpointsResponse, "checkpoints")
+
+    def DeleteCheckpoint(self, request, context):
+        if request.step not in self.checkpoints:
+            raise NotFound(f"run {request.run!r} has no checkpoint at step {request.step}")
+        self.checkpoints.remove(request.step)
+        return trainer_pb2.DeleteCheckpointResponse()
+
+    def ListSamples(self, request, context):
+        self._run(request.run)
+        entries = [
+            trainer_pb2.Sample(run=request.run, step=step, index=index, text=f"{POST_TEXT} {step}.{index}")
+            for step, index in self.samples
+        ]
+        return _page(entries, request, trainer_pb2.ListSamplesResponse, "samples")
+
+    def PublishModel(self, request, context):
+        if request.WhichOneof("source") == "base":
+            name = request.model or request.base
+            version = trainer_pb2.ModelVersion(model=name)
+        else:
+            self._run(request.checkpoint.run)
+            step = request.checkpoint.step if request.checkpoint.HasField("step") else self.checkpoints[-1]
+            name = request.model or request.checkpoint.run
+            version = trainer_pb2.ModelVersion(model=name, run=request.checkpoint.run, step=step)
+        versions = self.models.setdefault(name, [])
+        version.version = len(versions) + 1
+        versions.insert(0, version)
+        return trainer_pb2.PublishModelResponse(version=version)
+
+    def ListModels(self, request, context):
+        entries = [trainer_pb2.Model(name=name, versions=versions) for name, versions in sorted(self.models.items())]
+        return _page(entries, request, trainer_pb2.ListModelsResponse, "models")
+
+    def RollbackModel(self, request, context):
+        versions = self.models[request.model]
+        if len(versions) == 1:
+            raise FailedPrecondition(f"model {request.model!r} has one version only; delete the model instead")
+        versions.pop(0)
+        return trainer_pb2.RollbackModelResponse(version=versions[0])
+
+    def DeleteModel(self, request, context):
+        if request.model not in self.models:
+            raise NotFound(f"no model {request.model!r}")
+        if request.HasField("version"):
+            self.models[request.model] = [v for v in self.models[request.model] if v.version != request.version]
+        else:
+            del self.models[request.model]
+        return trainer_pb2.DeleteModelResponse()
+
+
+class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
+    def __init__(self):
+        self.requests: list[generator_pb2.GenerateRequest] = []
+        self.busy = 0  # refuse so many requests first
+        self.unpublished = 0  # so many requests find no model
+        self.hold = False  # keep streams open until the caller leaves
+        self.answered = threading.Event()
+
+    def _start(self, request):
+        if self.unpublished:
+            self.unpublished -= 1
+            raise NotFound(f"no model {request.model!r}; publish one first")
+        if self.busy:
+            self.busy -= 1
+            raise Busy("the queue is full; try again", retry_after_s=0.02)
+        if request.sampling.HasField("top_p") and not 0 < request.sampling.top_p <= 1:
+            raise InvalidRequest("must be above 0 and at most 1", field="sampling.top_p")
+        self.requests.append(request)
+        return generator_pb2.StreamStart(
+            model=generator_pb2.ModelReference(name=request.model or "run1", version=request.version or 1),
+            effective=generator_pb2.EffectiveParameters(max_new_tokens=10, n=request.n, seed=request.seed),
+        )
+
+    def _texts(self, request):
+        return [f"{POST_TEXT} ({index})" for index in range(max(1, request.n))]
+
+    def Generate(self, request, context):
+        start = self._start(request)
+        response = generator_pb2.GenerateResponse(model=start.model, effective=start.effective)
+        for index, text in enumerate(self._texts(request)):
+            ended = generator_pb2.FINISH_REASON_END_OF_TEXT
+            response.samples.add(index=index, text=text, finish_reason=ended)
+        response.usage.generated_tokens = 10
+        if len(self.requests) >= 3:
+            self.answered.set()
+        return response
+
+    def GenerateStream(self, request, context):
+        yield generator_pb2.GenerateDelta(start=self._start(request))
+        texts = self._texts(request)
+        for place in range(max(map(len, texts))):
+            for index, text in enumerate(texts):
+                if place < len(text):
+                    delta = generator_pb2.TextDelta(index=index, text=text[place], ids=[place])
+                    yield generator_pb2.GenerateDelta(text=delta)
+        self.answered.set()
+        deadline = time.monotonic() + WAIT_S
+        while self.hold and context.is_active() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for index in range(len(texts)):
+            ended = generator_pb2.FINISH_REASON_END_OF_TEXT
+            yield generator_pb2.GenerateDelta(end=generator_pb2.SampleEnd(index=index, finish_reason=ended))
+        yield generator_pb2.GenerateDelta(done=generator_pb2.StreamEnd(usage={"generated_tokens": 10}))
+
+    def GetServerInfo(self, request, context):
+        served = generator_pb2.ServedModel(name="run1", version=2, state=generator_pb2.MODEL_STATE_SERVING)
+        return generator_pb2.GetServerInfoResponse(models=[served], num_running=1, num_queued=2)
+
+
+class Fakes:
+    """The four on one port, and the environment that points to it."""
+
+    def __init__(self):
+        self.corpus = FakeCorpus()
+        self.tokenizer = FakeTokenizer()
+        self.trainer = FakeTrainer()
+        self.generator = FakeGenerator()
+        self.server = rpc.start("127.0.0.1:0", self._register, services=())
+        address = f"127.0.0.1:{self.server.port}"
+        names = ("CORPUS", "TOKENIZER", "TRAINER", "GENERATOR")
+        self.environment = {f"NONESUCH_{name}_ADDRESS": address for name in names}
+
+    def _register(self, server):
+        corpus_pb2_grpc.add_CorpusServiceServicer_to_server(self.corpus, server)
+        tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self.tokenizer, server)
+        trainer_pb2_grpc.add_TrainerServiceServicer_to_server(self.trainer, server)
+        generator_pb2_grpc.add_GeneratorServiceServicer_to_server(self.generator, server)
+
+    def stop(self):
+        self.trainer.stopped.set()
+        self.server.stop(0)

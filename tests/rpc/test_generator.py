@@ -1,0 +1,524 @@
+"""The generator through its stub: a real server, a real (tiny) model on a real folder."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from prometheus_client import REGISTRY
+
+from protos import generator_pb2 as pb
+from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
+from services.common import rpc
+from services.common.files import new_folder, sha256_files, write_json
+from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+from services.generator.serving import make_models
+from services.generator.settings import GeneratorSettings
+from services.gpt2.checkpoint import write_weights
+from services.gpt2.config import GPT2Config
+from services.gpt2.model import init_params
+from services.tokens.vocabulary import digest_of
+from tests.unit.generator.fakes import END, vocabulary_files
+
+CONFIG = GPT2Config(n_vocab=257, n_ctx=64, n_embd=8, n_head=2, n_layer=2)
+CREATIVE = pb.SamplingParameters(temperature=1.5, top_k=0)
+
+
+def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFIG) -> Path:
+    """Write a model version with random weights, as the trainer does."""
+    with new_folder(folder / name / str(version)) as partial:
+        files = vocabulary_files()
+        for file, content in files.items():
+            (partial / file).write_bytes(content)
+        params = {k: np.asarray(v) * 5 for k, v in init_params(config, version).items()}  # far from uniform
+        write_weights(partial, 10 * version, params, config)
+        write_json(
+            partial / "manifest.json",
+            {
+                "kind": "model",
+                "name": name,
+                "version": version,
+                "run": "run1",
+                "step": 10 * version,
+                "created_at": f"2024-01-0{version}T00:00:00Z",
+                "vocabulary_digest": digest_of(files["encoder.json"], files["vocab.bpe"]),
+                "num_parameters": config.num_parameters,
+                "files": sha256_files(partial),
+            },
+        )
+    return folder / name / str(version)
+
+
+class Service:
+    """A running generator and a stub to it."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        values = GeneratorSettings(**({"poll_s": 0.02, "slots": 4} | settings))
+        self.models = make_models(folder, values)
+        servicer = GeneratorServicer(self.models, values)
+        self.server = rpc.start(
+            "127.0.0.1:0",
+            lambda server: add_GeneratorServiceServicer_to_server(servicer, server),
+            services=[SERVICE_NAME],
+        )
+        self.models.start(lambda name, serving: self.server.set_serving(f"models/{name}", serving=serving))
+        self.channel = rpc.channel(f"127.0.0.1:{self.server.port}")
+        self.stub = GeneratorServiceStub(self.channel)
+
+    def generate(self, **fields: Any) -> pb.GenerateResponse:
+        return self.stub.Generate(pb.GenerateRequest(**fields), timeout=60)
+
+    def stream(self, **fields: Any) -> Any:
+        return self.stub.GenerateStream(pb.GenerateRequest(**fields), timeout=60)
+
+    def info(self) -> pb.GetServerInfoResponse:
+        return self.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=10)
+
+    def states(self) -> dict[int, str]:
+        listed = self.stub.ListModels(pb.ListModelsRequest(), timeout=10).models
+        return {
+            model.version: pb.ModelState.Name(model.state).removeprefix("MODEL_STATE_") for model in listed
+        }
+
+    def stop(self) -> None:
+        self.channel.close()
+        self.server.stop(0.1)
+        self.models.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A generator with one model that no test changes."""
+    folder = tmp_path_factory.mktemp("generator") / "models"
+    publish(folder, "owl", 1)
+    made = Service(folder, max_new_tokens=500)
+    made.generate(max_new_tokens=1)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def own_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Generators on an empty folder of the test's own."""
+    services: list[Service] = []
+
+    def make(**settings: Any) -> Service:
+        services.append(Service(tmp_path / "models", **settings))
+        return services[-1]
+
+    yield make
+    for made in services:
+        made.stop()
+
+
+def refused(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str, list[Any]]:
+    """Code, message and unpacked details of a call that must fail."""
+    with pytest.raises(grpc.RpcError) as failure:
+        call()
+    status = rpc_status.from_call(failure.value)
+    details = []
+    for packed in status.details if status else ():
+        for kind in (error_details_pb2.BadRequest, error_details_pb2.RetryInfo, error_details_pb2.ErrorInfo):
+            if packed.Is(kind.DESCRIPTOR):
+                details.append(kind.FromString(packed.value))
+    return failure.value.code(), failure.value.details(), details
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up_at, "waited 20 s in vain"
+        time.sleep(0.01)
+
+
+def text_of(deltas: Any) -> str:
+    return "".join(delta.text.text for delta in deltas if delta.HasField("text"))
+
+
+def test_generate_says_everything_about_the_sample(service: Service) -> None:
+    answer = service.generate(prompt="Owls", sampling=CREATIVE, max_new_tokens=20, ignore_end_of_text=True)
+
+    (sample,) = answer.samples
+    assert len(sample.ids) == 20
+    assert bytes(sample.ids).decode("utf-8", "replace") == sample.text
+    assert sample.finish_reason == pb.FINISH_REASON_LENGTH
+    assert (answer.model.name, answer.model.version, answer.model.engine) == ("owl", 1, "tensorflow")
+    assert (answer.usage.prompt_tokens, answer.usage.generated_tokens) == (4, 20)
+    assert answer.effective.sampling.temperature == 1.5
+    assert answer.effective.sampling.HasField("top_p") and answer.effective.sampling.top_p == 1
+    assert answer.effective.max_new_tokens == 20
+    assert answer.timings.decode.ToNanoseconds() > 0
+
+
+def test_unset_parameters_take_the_documented_defaults(service: Service) -> None:
+    effective = service.generate().effective
+
+    assert (effective.sampling.temperature, effective.sampling.top_k) == (1.0, 40)
+    assert (effective.n, effective.best_of, effective.max_new_tokens) == (1, 1, 63)
+
+
+def test_an_empty_prompt_begins_with_end_of_text(service: Service) -> None:
+    empty = service.generate(seed=4, max_new_tokens=9)
+    marked = service.generate(prompt_ids=[END], seed=4, max_new_tokens=9)
+
+    assert empty.samples == marked.samples
+    assert empty.usage.prompt_tokens == 1
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(service: Service) -> None:
+    first = service.generate(prompt="a", sampling=CREATIVE, ignore_end_of_text=True)
+    again = service.generate(
+        prompt="a", sampling=CREATIVE, ignore_end_of_text=True, seed=first.effective.seed
+    )
+    other = service.generate(
+        prompt="a", sampling=CREATIVE, ignore_end_of_text=True, seed=first.effective.seed + 1
+    )
+
+    assert first.samples[0].text == again.samples[0].text != other.samples[0].text
+
+
+def test_a_stream_is_the_whole_sample_in_pieces(service: Service) -> None:
+    fields = {"prompt": "b", "sampling": CREATIVE, "seed": 11, "n": 2, "logprobs": 1}
+
+    whole = service.generate(**fields)
+    deltas = list(service.stream(**fields))
+
+    assert deltas[0].start.effective == whole.effective
+    assert deltas[-1].done.usage == whole.usage
+    for sample in whole.samples:
+        texts = [
+            delta.text for delta in deltas if delta.HasField("text") and delta.text.index == sample.index
+        ]
+        assert "".join(text.text for text in texts) == sample.text
+        assert [i for text in texts for i in text.ids] == list(sample.ids)
+        assert [item.id for text in texts for item in text.logprobs] == list(sample.ids)
+        (end,) = [delta.end for delta in deltas if delta.HasField("end") and delta.end.index == sample.index]
+        assert end.finish_reason == sample.finish_reason
+
+
+def test_echo_begins_with_the_prompt(service: Service) -> None:
+    fields = {"prompt": "Owls wrote", "echo": True, "max_new_tokens": 5, "seed": 3}
+
+    text = service.generate(**fields).samples[0].text
+
+    assert text.startswith("Owls wrote")
+    assert text_of(service.stream(**fields)) == text
+
+
+def test_a_sample_slides_past_the_context(service: Service) -> None:
+    fields = {"sampling": CREATIVE, "ignore_end_of_text": True, "max_new_tokens": 150}
+
+    assert service.generate(**fields).samples[0].finish_reason == pb.FINISH_REASON_CONTEXT
+    slid = service.generate(**fields, slide=True).samples[0]
+    assert (len(slid.ids), slid.finish_reason) == (150, pb.FINISH_REASON_LENGTH)
+
+
+def test_best_of_returns_the_likeliest_of_those_written(service: Service) -> None:
+    fields = {
+        "sampling": CREATIVE,
+        "seed": 5,
+        "max_new_tokens": 10,
+        "ignore_end_of_text": True,
+        "logprobs": 0,
+    }
+
+    def likelihood(sample: pb.GeneratedSample) -> float:
+        return sum(item.logprob for item in sample.logprobs)
+
+    every = service.generate(**fields, n=4).samples
+    best = service.generate(**fields, n=2, best_of=4).samples
+
+    assert list(best) == sorted(every, key=likelihood, reverse=True)[:2]
+
+
+def test_streams_run_at_once_and_each_is_what_it_is_alone(service: Service) -> None:
+    requests = [
+        {"prompt": "x" * i, "sampling": CREATIVE, "seed": i, "max_new_tokens": 30, "ignore_end_of_text": True}
+        for i in range(1, 7)
+    ]
+    alone = [service.generate(**fields).samples[0].text for fields in requests]
+    together: dict[int, str] = {}
+
+    def write(index: int) -> None:
+        together[index] = text_of(service.stream(**requests[index]))
+
+    threads = [threading.Thread(target=write, args=(index,)) for index in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert [together[index] for index in range(6)] == alone
+
+
+def test_a_cancelled_stream_frees_its_slot(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=1, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    endless = made.stream(slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000)
+    for _ in range(5):
+        next(endless)
+    assert made.info().num_running == 1
+
+    endless.cancel()
+
+    assert made.generate(max_new_tokens=3, ignore_end_of_text=True).usage.generated_tokens == 3
+    assert made.info().num_running == 0
+
+
+def test_a_request_past_its_deadline_frees_its_slot(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=1, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    made.generate(max_new_tokens=1)
+    endless = pb.GenerateRequest(slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000)
+
+    code, _, _ = refused(lambda: made.stub.Generate(endless, timeout=0.3))
+
+    assert code == grpc.StatusCode.DEADLINE_EXCEEDED
+    eventually(lambda: made.info().num_running == 0)
+
+
+def test_a_full_queue_says_when_to_try_again(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=1, queue_limit=1, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    endless = {"slide": True, "ignore_end_of_text": True, "max_new_tokens": 1_000_000}
+    running, waiting = made.stream(**endless), made.stream(**endless)
+    next(running), next(waiting)
+    eventually(lambda: (made.info().num_running, made.info().num_queued) == (1, 1))
+
+    code, message, details = refused(lambda: made.generate())
+
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "queue is full" in message
+    assert any(isinstance(detail, error_details_pb2.RetryInfo) for detail in details)
+    running.cancel(), waiting.cancel()
+
+
+def test_a_new_version_is_picked_up_and_running_requests_finish_on_the_old(
+    own_service: Callable[..., Service],
+) -> None:
+    made = own_service(max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    old = made.stream(slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000)
+    assert next(old).start.model.version == 1
+
+    publish(made.folder, "owl", 2)
+    eventually(lambda: made.generate(max_new_tokens=1).model.version == 2)
+
+    assert made.states() == {2: "SERVING", 1: "DRAINING"}
+    assert next(old).WhichOneof("delta") == "text"
+    old.cancel()
+    eventually(lambda: made.states() == {2: "SERVING", 1: "AVAILABLE"})
+    assert made.generate(version=1, max_new_tokens=1).model.version == 1
+    assert made.generate(alias="latest", max_new_tokens=1).model.version == 2
+
+
+def test_a_corrupt_version_changes_nothing_and_is_reported(own_service: Callable[..., Service]) -> None:
+    made = own_service()
+    publish(made.folder, "owl", 1)
+    made.generate(max_new_tokens=1)
+
+    sound = publish(made.folder.parent / "elsewhere", "owl", 2)
+    data = next(sound.glob("*.data-*"))
+    data.write_bytes(data.read_bytes()[:-100])
+    shutil.copytree(sound, made.folder / "owl" / ".partial-2")
+    (made.folder / "owl" / ".partial-2").rename(made.folder / "owl" / "2")
+    eventually(lambda: made.states().get(2) == "FAILED")
+
+    assert made.generate(max_new_tokens=1).model.version == 1
+    code, message, _ = refused(lambda: made.generate(version=2))
+    assert code == grpc.StatusCode.DATA_LOSS
+    assert data.name in message
+    newest = made.stub.ListModels(pb.ListModelsRequest(page_size=1), timeout=10)
+    assert data.name in newest.models[0].error
+    assert newest.next_page_token
+
+
+def test_a_vocabulary_that_is_not_the_models_is_refused(own_service: Callable[..., Service]) -> None:
+    made = own_service()
+    publish(made.folder, "owl", 1, config=GPT2Config(n_vocab=300, n_ctx=64, n_embd=8, n_head=2, n_layer=2))
+
+    code, message, _ = refused(lambda: made.generate())
+
+    assert code == grpc.StatusCode.DATA_LOSS
+    assert "300" in message and "257" in message
+
+
+def test_without_a_model_the_server_serves_and_says_what_to_do(own_service: Callable[..., Service]) -> None:
+    made = own_service()
+    health = health_pb2_grpc.HealthStub(made.channel)
+
+    assert (
+        health.Check(health_pb2.HealthCheckRequest(), timeout=5).status
+        == health_pb2.HealthCheckResponse.SERVING
+    )
+    code, message, details = refused(lambda: made.generate())
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "publish" in message
+    assert any(isinstance(detail, error_details_pb2.RetryInfo) for detail in details)
+
+    publish(made.folder, "owl", 1)
+    assert made.generate(max_new_tokens=1).model.name == "owl"
+    answer = health.Check(health_pb2.HealthCheckRequest(service="models/owl"), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize(
+    ("field", "request_fields"),
+    [
+        ("prompt", {"prompt": "x" * 64}),
+        ("prompt", {"prompt": "x" * 100_000}),
+        ("prompt", {"prompt_ids": [1] * 64}),
+        ("prompt_ids", {"prompt": "x", "prompt_ids": [1]}),
+        ("prompt_ids", {"prompt_ids": [257]}),
+        ("sampling.temperature", {"sampling": pb.SamplingParameters(temperature=-1)}),
+        ("sampling.top_p", {"sampling": pb.SamplingParameters(top_p=2)}),
+        ("sampling.top_p", {"sampling": pb.SamplingParameters(top_p=0)}),
+        ("sampling.logit_bias", {"sampling": pb.SamplingParameters(logit_bias={300: 1})}),
+        ("max_new_tokens", {"max_new_tokens": 0}),
+        ("max_new_tokens", {"max_new_tokens": 501}),
+        ("n", {"n": 17}),
+        ("best_of", {"n": 2, "best_of": 1}),
+        ("stop", {"stop": [""]}),
+        ("alias", {"alias": "newest"}),
+        ("logprobs", {"logprobs": 21}),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_field(
+    service: Service, field: str, request_fields: dict[str, Any]
+) -> None:
+    for call in (lambda: service.generate(**request_fields), lambda: list(service.stream(**request_fields))):
+        code, _, details = refused(call)
+
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        (bad,) = [detail for detail in details if isinstance(detail, error_details_pb2.BadRequest)]
+        assert [violation.field for violation in bad.field_violations] == [field]
+
+
+@pytest.mark.parametrize("unbuilt", [{"max_verbatim_tokens": 5}, {"originality": True}], ids=str)
+def test_what_is_not_built_is_refused_by_name(service: Service, unbuilt: dict[str, Any]) -> None:
+    code, message, _ = refused(lambda: service.generate(**unbuilt))
+
+    assert code == grpc.StatusCode.UNIMPLEMENTED
+    assert next(iter(unbuilt)) in message
+
+
+def test_generate_post_is_not_built(service: Service) -> None:
+    code, _, _ = refused(lambda: service.stub.GeneratePost(pb.GeneratePostRequest(), timeout=10))
+    assert code == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_best_of_does_not_stream(service: Service) -> None:
+    code, _, details = refused(lambda: list(service.stream(n=1, best_of=2)))
+
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert any(
+        getattr(d, "field_violations", None) and d.field_violations[0].field == "best_of" for d in details
+    )
+
+
+def test_an_unknown_model_is_named(service: Service) -> None:
+    code, message, _ = refused(lambda: service.generate(model="emu"))
+    assert code == grpc.StatusCode.NOT_FOUND and "'emu'" in message
+
+    code, message, _ = refused(lambda: service.generate(model="owl", version=7))
+    assert code == grpc.StatusCode.NOT_FOUND and "version 7" in message
+
+
+def test_a_score_is_the_sum_of_what_generate_says_of_its_tokens(service: Service) -> None:
+    ascii_only = pb.SamplingParameters(logit_bias={byte: -100 for byte in range(128, 256)})
+    written = service.generate(
+        seed=2, max_new_tokens=12, logprobs=0, ignore_end_of_text=True, sampling=ascii_only
+    )
+    (sample,) = written.samples
+
+    score = service.stub.Score(pb.ScoreRequest(text=sample.text, per_token=True), timeout=30)
+
+    assert [token.id for token in score.tokens] == list(sample.ids)
+    expected = [item.logprob for item in sample.logprobs]
+    assert [token.logprob for token in score.tokens] == pytest.approx(expected, abs=1e-4)
+    assert score.log_likelihood == pytest.approx(sum(expected), abs=1e-3)
+    assert score.perplexity == pytest.approx(np.exp(-score.log_likelihood / score.num_tokens))
+    assert score.bits_per_byte == pytest.approx(-score.log_likelihood / np.log(2) / len(sample.text.encode()))
+
+
+def test_a_text_that_cannot_be_scored_is_refused(service: Service) -> None:
+    for text in ("", "x" * 65):
+        code, _, details = refused(
+            lambda text=text: service.stub.Score(pb.ScoreRequest(text=text), timeout=10)
+        )
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert any(
+            getattr(d, "field_violations", None) and d.field_violations[0].field == "text" for d in details
+        )
+    assert service.stub.Score(pb.ScoreRequest(text="x" * 64), timeout=30).num_tokens == 64
+
+
+def test_models_are_listed_in_pages(own_service: Callable[..., Service]) -> None:
+    made = own_service()
+    for name, version in (("emu", 1), ("owl", 1), ("owl", 2)):
+        publish(made.folder, name, version)
+    eventually(lambda: len(made.stub.ListModels(pb.ListModelsRequest(), timeout=10).models) == 3)
+
+    found, token = [], ""
+    while True:
+        page = made.stub.ListModels(pb.ListModelsRequest(page_size=2, page_token=token), timeout=10)
+        found += [(model.name, model.version, model.run, model.step) for model in page.models]
+        token = page.next_page_token
+        if not token:
+            break
+
+    assert found == [("emu", 1, "run1", 10), ("owl", 2, "run1", 20), ("owl", 1, "run1", 10)]
+    for bad in ({"page_size": -1}, {"page_token": "x"}):
+        code, _, _ = refused(lambda bad=bad: made.stub.ListModels(pb.ListModelsRequest(**bad), timeout=10))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_server_info_shows_limits_and_what_is_loaded(service: Service) -> None:
+    info = service.info()
+
+    assert (info.num_slots, info.queue_limit, info.max_samples, info.max_new_tokens) == (4, 32, 16, 500)
+    (model,) = info.models
+    assert (model.name, model.engine, model.context, model.vocabulary_size) == ("owl", "tensorflow", 64, 257)
+    assert model.num_parameters == CONFIG.num_parameters
+    assert info.server_version
+
+
+def test_tokens_and_the_time_to_the_first_are_counted(service: Service) -> None:
+    def value(name: str) -> float:
+        return REGISTRY.get_sample_value(f"nonesuch_generator_{name}", {"model": "owl"}) or 0.0
+
+    names = ("tokens_total", "prompt_tokens_total", "first_token_seconds_count")
+    before = [value(name) for name in names]
+
+    service.generate(prompt="Owl", max_new_tokens=7, ignore_end_of_text=True)
+
+    assert [value(name) - was for name, was in zip(names, before, strict=True)] == [7, 3, 1]
+    assert (value("running"), value("queue")) == (0, 0)
+
+
+def test_health_answers_while_every_slot_writes(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=4, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    endless = [made.stream(slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000) for _ in range(4)]
+    for stream in endless:
+        next(stream)
+
+    started = time.monotonic()
+    health = health_pb2_grpc.HealthStub(made.channel)
+    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert time.monotonic() - started < 1
+    for stream in endless:
+        stream.cancel()

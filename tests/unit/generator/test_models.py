@@ -1,0 +1,276 @@
+"""Which version is served, and when it is switched, with a loader that loads nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.errors import Corrupt, FailedPrecondition, NotFound, Unavailable
+from services.common.files import remove_folder, write_json
+from services.generator.choice import State
+from services.generator.models import Models
+from services.generator.published import Key, Published, scan
+
+
+class Loaded:
+    """What the loader makes: knows its version and whether it was closed."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Shelf:
+    """A folder of models, the Models on it, and a loader that can be held back."""
+
+    def __init__(self, folder: Path, *, max_models: int = 4) -> None:
+        self.folder = folder
+        self.loads: list[Key] = []
+        self.loaded: list[Loaded] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.health: dict[str, bool] = {}
+        self.models = Models(folder, self._load, max_models=max_models, poll_s=0.01)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        self.models.start(self.health.__setitem__)
+
+    def publish(self, name: str, version: int, *, when: int = 0, **changes: Any) -> None:
+        manifest = {
+            "kind": "model",
+            "name": name,
+            "version": version,
+            "created_at": f"2024-01-01T00:00:{when:02d}Z",
+            "vocabulary_digest": "",
+            "files": {},
+        }
+        write_json(self.folder / name / str(version) / "manifest.json", manifest | changes)
+
+    def ask(self, name: str = "", version: int | None = None, patience_s: float = 5.0) -> Key:
+        with self.models.use(name, version, patience_s=patience_s) as loaded:
+            return loaded.key
+
+    def states(self) -> dict[str, State]:
+        return {str(status.published.key): status.state for status in self.models.statuses()}
+
+    def _load(self, published: Published) -> Loaded:
+        self.loads.append(published.key)
+        self.gate.wait(5)
+        if published.error:
+            raise Corrupt(published.error)
+        if published.run == "damaged":
+            raise Corrupt(f"{published.folder}/model.data is damaged")
+        self.loaded.append(Loaded(published.key))
+        return self.loaded[-1]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Callable[..., Shelf]]:
+    shelves: list[Shelf] = []
+
+    def make(**options: Any) -> Shelf:
+        shelves.append(Shelf(tmp_path / "models", **options))
+        return shelves[-1]
+
+    yield make
+    for made in shelves:
+        made.gate.set()
+        if made.models._thread.is_alive():
+            made.models.close()
+
+
+def _eventually(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < give_up_at, "waited 5 s in vain"
+        time.sleep(0.002)
+
+
+def test_without_models_a_request_is_told_what_to_do(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.start()
+
+    with pytest.raises(FailedPrecondition, match="publish") as refusal:
+        made.ask()
+    assert refusal.value.retry_after_s
+    with pytest.raises(NotFound, match="'owl'"):
+        made.ask("owl")
+
+
+def test_a_model_published_a_moment_ago_is_found(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.start()
+    made.publish("owl", 1)
+
+    assert made.ask("owl") == Key("owl", 1)
+
+
+def test_a_new_version_takes_over_once_it_is_loaded(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.start()
+    assert made.ask("owl") == Key("owl", 1)
+
+    made.gate.clear()
+    made.publish("owl", 2)
+    _eventually(lambda: made.states().get("owl/2") is State.LOADING)
+    assert made.ask("owl") == Key("owl", 1)
+    made.gate.set()
+
+    _eventually(lambda: made.ask("owl") == Key("owl", 2))
+    _eventually(lambda: made.loaded[0].closed)
+    assert made.states() == {"owl/2": State.SERVING, "owl/1": State.AVAILABLE}
+
+
+def test_a_request_keeps_its_version_until_it_is_done(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.start()
+
+    with made.models.use("owl", None, patience_s=5) as old:
+        made.publish("owl", 2)
+        _eventually(lambda: made.states() == {"owl/2": State.SERVING, "owl/1": State.DRAINING})
+        assert not old.closed  # type: ignore[attr-defined]
+
+    _eventually(lambda: made.loaded[0].closed)
+
+
+def test_a_damaged_version_changes_nothing_and_is_reported(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.start()
+    made.ask("owl")
+
+    made.publish("owl", 2, run="damaged")
+    _eventually(lambda: made.states().get("owl/2") is State.FAILED)
+
+    assert made.ask("owl") == Key("owl", 1)
+    with pytest.raises(Corrupt, match=r"model\.data is damaged"):
+        made.ask("owl", 2)
+    assert made.loads.count(Key("owl", 2)) == 1
+
+
+def test_at_start_the_newest_sound_version_serves(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.publish("owl", 2, run="damaged")
+    made.publish("owl", 3, kind="dataset")
+    made.start()
+
+    assert made.ask("owl", patience_s=5) == Key("owl", 1)
+
+
+def test_a_damaged_version_is_tried_again_when_its_files_change(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1, run="damaged")
+    made.start()
+    _eventually(lambda: made.states() == {"owl/1": State.FAILED})
+
+    made.publish("owl", 1, run="mended")
+
+    _eventually(lambda: made.states() == {"owl/1": State.SERVING})
+
+
+def test_an_older_version_is_loaded_when_asked_for(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    for version in (1, 2, 3):
+        made.publish("owl", version)
+    made.start()
+
+    assert made.ask("owl") == Key("owl", 3)
+    assert made.ask("owl", 1) == Key("owl", 1)
+    assert made.ask("owl") == Key("owl", 3)
+    assert Key("owl", 2) not in made.loads
+    with pytest.raises(NotFound, match="no version 9"):
+        made.ask("owl", 9)
+
+
+def test_no_name_means_the_model_published_last(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1, when=5)
+    made.publish("emu", 4, when=1)
+    made.start()
+
+    assert made.ask() == Key("owl", 1)
+    made.publish("emu", 5, when=9)
+    _eventually(lambda: made.ask() == Key("emu", 5))
+
+
+def test_no_more_models_than_allowed_stay_in_memory(shelf: Callable[..., Shelf]) -> None:
+    made = shelf(max_models=2)
+    for number, name in enumerate(("owl", "emu", "auk")):
+        made.publish(name, 1, when=number)
+    made.start()
+
+    for name in ("owl", "emu", "auk", "owl"):
+        assert made.ask(name) == Key(name, 1)
+
+    _eventually(lambda: list(made.states().values()).count(State.SERVING) == 2)
+    assert made.states()["owl/1"] is State.SERVING
+
+
+def test_after_a_rollback_the_older_version_serves_again(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.publish("owl", 2)
+    made.start()
+    assert made.ask("owl") == Key("owl", 2)
+
+    with made.models.use("owl", 2, patience_s=5) as running:
+        remove_folder(made.folder / "owl" / "2")
+        _eventually(lambda: made.ask("owl") == Key("owl", 1))
+        assert not running.closed  # type: ignore[attr-defined]
+
+    _eventually(lambda: running.closed)  # type: ignore[attr-defined]
+    assert made.states() == {"owl/1": State.SERVING}
+
+
+def test_a_request_does_not_wait_for_ever(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.gate.clear()
+    made.start()
+
+    with pytest.raises(Unavailable) as refusal:
+        made.ask("owl", patience_s=0.02)
+    assert refusal.value.retry_after_s
+
+
+def test_health_is_told_by_name(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.start()
+
+    _eventually(lambda: made.health == {"owl": True})
+    remove_folder(made.folder / "owl" / "1")
+    _eventually(lambda: made.health == {"owl": False})
+
+
+def test_what_has_no_manifest_does_not_exist(tmp_path: Path) -> None:
+    (tmp_path / "owl" / "1").mkdir(parents=True)
+    (tmp_path / ".partial-emu" / "1").mkdir(parents=True)
+    write_json(tmp_path / ".partial-emu" / "1" / "manifest.json", {})
+    write_json(tmp_path / "owl" / ".partial-2" / "manifest.json", {})
+    write_json(tmp_path / "owl" / "notes" / "manifest.json", {})
+
+    assert scan(tmp_path) == {}
+    assert scan(tmp_path / "absent") == {}
+
+
+def test_a_manifest_of_something_else_is_an_error_of_that_version(tmp_path: Path) -> None:
+    write_json(tmp_path / "owl" / "1" / "manifest.json", [])
+    (tmp_path / "owl" / "2").mkdir()
+    (tmp_path / "owl" / "2" / "manifest.json").write_text("{")
+
+    found = scan(tmp_path)
+
+    assert "not a model's manifest" in found[Key("owl", 1)].error
+    assert "not valid JSON" in found[Key("owl", 2)].error
