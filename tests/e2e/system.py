@@ -1,6 +1,7 @@
 """What the end-to-end tests drive: the `nonesuch` command and the compose stack."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
