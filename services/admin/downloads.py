@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Response
 
+from services.client.post import parse
+
 KINDS = {"md": "text/markdown", "txt": "text/plain"}
+
+
+def file_stem(text: str, otherwise: str) -> str:
+    """A file name without suffix, made of the text's title; `otherwise` when it has none."""
+    words = re.sub(r"[^a-z0-9]+", "-", parse(text).title.lower()).strip("-")
+    return words[:60].strip("-") or otherwise
 
 
 def attachment(text: str, stem: str, suffix: str) -> Response:

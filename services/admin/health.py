@@ -1,4 +1,4 @@
-"""`python -m services.admin.health HOST:PORT`: exit 0 if the page there answers. For HEALTHCHECK and scripts."""
+"""`python -m services.admin.health HOST:PORT`: exit 0 if the page there answers. For HEALTHCHECK."""
 
 from __future__ import annotations
 

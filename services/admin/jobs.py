@@ -1,7 +1,7 @@
 """Starting a run from posts: what is missing is built first, in a thread, while a page shows how far it is.
 
-A job lives in memory. A restart of the page loses the display, not the work: the dataset goes on being built, and
-starting again finds it.
+A job lives in memory. A restart of the page loses the display, not the work: the dataset goes on being built,
+and starting again finds it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ class Jobs:
             self._replace(identifier, state=FAILED, problem=explain(error))
         except Exception as error:  # a thread's last line of defence: the page must not wait for ever
             log.exception("job %s failed", identifier)
-            problem = Problem(f"Nonesuch made a mistake ({type(error).__name__}).", "The log of the page says more.")
+            problem = Problem(
+                f"Nonesuch made a mistake ({type(error).__name__}).", "The log of the page says more."
+            )
             self._replace(identifier, state=FAILED, problem=problem)
         else:
             self._replace(identifier, state=STARTED, message="Training has been asked for")

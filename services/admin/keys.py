@@ -1,6 +1,7 @@
 """The login token and the session key: made once, kept in files that only their owner can read.
 
-They survive a restart, so that a bookmark and a signed-in browser go on working. Deleting the files makes new ones.
+They survive a restart, so that a bookmark and a signed-in browser go on working. Deleting the files makes new
+ones.
 """
 
 from __future__ import annotations

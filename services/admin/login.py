@@ -1,7 +1,7 @@
 """Signing in with the token that was printed at start, as in Jupyter.
 
-Every page but the login page, its style and the health check asks for it. `?token=` in any address signs in and is
-then taken out of the address, so that it does not stay in the history of the next page.
+Every page but the login page, its style and the health check asks for it. `?token=` in any address signs in
+and is then taken out of the address, so that it does not stay in the history of the next page.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def _require_login() -> Response | None:
             rest = [(key, value) for key, value in request.args.items(multi=True) if key != "token"]
             path = request.path if request.endpoint not in ("login.show", None) else url_for("overview.index")
             return redirect(f"{path}?{urlencode(rest)}" if rest else path)
-        flash("That token is not the one this page was started with. Copy it again from the terminal.", "problem")
+        flash(
+            "That token is not the one this page was started with. Copy it again from the terminal.",
+            "problem",
+        )
         return redirect(url_for("login.show"))
     if request.endpoint in OPEN_ENDPOINTS or session.get("signed_in") == keys.fingerprint:
         return None
@@ -62,7 +65,10 @@ def sign_in() -> Response:
         given = given.rpartition("token=")[2]
     keys = current().keys
     if not keys.opens(given):
-        flash("That token is not the one this page was started with. Copy it again from the terminal.", "problem")
+        flash(
+            "That token is not the one this page was started with. Copy it again from the terminal.",
+            "problem",
+        )
         return redirect(url_for("login.show", next=request.form.get("next", "")))
     _remember(keys.fingerprint)
     return redirect(_inside(request.form.get("next", "")))

@@ -14,7 +14,7 @@ HEALTH_S = 1.5
 
 
 def health_of(services: Connection) -> dict[str, bool]:
-    """Ask all services at once whether they serve; the answers by name, in the order in which a post meets them."""
+    """Ask all services at once whether they serve; the answers by name, in the order a post meets them."""
     asked = services.services
     with ThreadPoolExecutor(max_workers=len(asked)) as pool:
         answers = list(pool.map(lambda service: is_serving(service.address, timeout_s=HEALTH_S), asked))

@@ -1,20 +1,22 @@
 """A run's progress as the page's script reads it.
 
-In: the updates of WatchRun. Out: server-sent events: `updates` with everything that has come, its id the cursor to go
-on from; `end` when the run has ended; `problem` when the trainer is away, after which the browser calls again.
+In: the updates of WatchRun. Out: server-sent events: `updates` with everything that has come, its id the
+cursor to go on from; `end` when the run has ended; `problem` when the trainer is away, after which the
+browser calls again.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from protos import trainer_pb2
-from services.admin import post_text, streams, words
-from services.admin.problems import explain
+from services.admin import streams, words
+from services.admin.problems import explain, sentence
 from services.client import statuses
 from services.client.connection import Connection
+from services.client.post import parse
 from services.client.watching import RUN_ENDS
 from services.common.errors import NonesuchError, Unavailable
 
@@ -22,14 +24,26 @@ from services.common.errors import NonesuchError, Unavailable
 WATCH_S = 15.0
 
 _SETTING_WORDS = {
-    "steps": "Steps", "batch_size": "Passages at once", "accumulation": "Rounds per step",
-    "context": "Length of a passage (tokens)", "learning_rate": "Learning rate", "warmup_steps": "Gentle start (steps)",
-    "floor": "Lowest learning rate (share)", "weight_decay": "Weight decay", "beta1": "Adam's beta 1",
-    "beta2": "Adam's beta 2", "clip_norm": "Largest change", "dropout": "Dropout", "seed": "Seed",
-    "save_every": "Saves every (steps)", "sample_every": "Samples every (steps)", "sample_num": "Samples each time",
-    "sample_length": "Length of a sample (tokens)", "validate_every": "Checks every (steps)",
+    "steps": "Steps",
+    "batch_size": "Passages at once",
+    "accumulation": "Rounds per step",
+    "context": "Length of a passage (tokens)",
+    "learning_rate": "Learning rate",
+    "warmup_steps": "Gentle start (steps)",
+    "floor": "Lowest learning rate (share)",
+    "weight_decay": "Weight decay",
+    "beta1": "Adam's beta 1",
+    "beta2": "Adam's beta 2",
+    "clip_norm": "Largest change",
+    "dropout": "Dropout",
+    "seed": "Seed",
+    "save_every": "Saves every (steps)",
     "keep": "Checkpoints kept",
-}  # fmt: skip
+    "validate_every": "Checks every (steps)",
+    "sample_every": "Samples every (steps)",
+    "sample_num": "Samples each time",
+    "sample_length": "Length of a sample (tokens)",
+}
 
 
 def lines(services: Connection, run: str, cursor: int, stopping: threading.Event) -> Iterator[str]:
@@ -48,7 +62,7 @@ def lines(services: Connection, run: str, cursor: int, stopping: threading.Event
         yield streams.event("problem", explain(error).as_json())
 
 
-def _watch(services: Connection, run: str, cursor: int) -> Generator[trainer_pb2.RunUpdate]:
+def _watch(services: Connection, run: str, cursor: int) -> Iterator[trainer_pb2.RunUpdate]:
     """All updates until the run has ended, over any number of calls."""
     while True:
         request = trainer_pb2.WatchRunRequest(run=run, cursor=cursor)
@@ -94,7 +108,7 @@ def run_json(run: trainer_pb2.Run) -> dict[str, Any]:
         "state": word,
         "tone": tone,
         "ended": run.state in RUN_ENDS,
-        "error": run.error,
+        "error": sentence(run.error),
         "queue": run.queue_position,
         "step": run.step,
         "steps": run.settings.steps,
@@ -112,18 +126,23 @@ def metrics_json(metrics: trainer_pb2.Metrics) -> dict[str, Any]:
         "loss": _finite(metrics.loss),
         "average": _finite(metrics.average_loss),
         "speed": round(metrics.tokens_per_second),
-        "line": f"[{metrics.step} | {metrics.seconds:.2f}] loss={metrics.loss:.2f} avg={metrics.average_loss:.2f}",
+        "line": f"[{metrics.step} | {metrics.seconds:.2f}] "
+        f"loss={metrics.loss:.2f} avg={metrics.average_loss:.2f}",
     }
 
 
 def validation_json(validation: trainer_pb2.Validation) -> dict[str, Any]:
     """What was measured on held-out posts."""
-    return {"step": validation.step, "loss": _finite(validation.loss), "bits": _finite(validation.bits_per_byte)}
+    return {
+        "step": validation.step,
+        "loss": _finite(validation.loss),
+        "bits": _finite(validation.bits_per_byte),
+    }
 
 
 def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
     """A sample, its header apart."""
-    post = post_text.split(sample.text)
+    post = parse(sample.text)
     return {
         "step": sample.step,
         "index": sample.index,
@@ -136,7 +155,11 @@ def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
 
 def settings_in_words(settings: trainer_pb2.RunSettings) -> list[tuple[str, str]]:
     """A run's settings for people, in the order of the form."""
-    return [(word, f"{getattr(settings, name):,g}") for name, word in _SETTING_WORDS.items() if settings.HasField(name)]
+    return [
+        (word, f"{getattr(settings, name):,g}")
+        for name, word in _SETTING_WORDS.items()
+        if settings.HasField(name)
+    ]
 
 
 def _finite(value: float) -> float | None:

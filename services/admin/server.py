@@ -1,11 +1,13 @@
-"""gunicorn around the page: one worker with many threads, because the jobs and the streams live in one process.
+"""gunicorn around the page: one worker with many threads, because the jobs and the streams live in one
+process.
 
-The parent process holds the listening socket and restarts the worker if it dies. Connections to the services are
-made in the worker, after the fork. On SIGTERM the streams end at once, and what else runs gets GRACE_S.
+The parent process holds the listening socket and restarts the worker if it dies. Connections to the services
+are made in the worker, after the fork. On SIGTERM the streams end at once, and what else runs gets GRACE_S.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -40,7 +42,8 @@ def listen(address: str) -> socket.socket:
         return socket.create_server((host or "0.0.0.0", port), backlog=BACKLOG)
     except OSError as error:
         raise OSError(
-            f"cannot listen on {address} ({error.strerror}): stop what uses it, or set NONESUCH_ADMIN_LISTEN"
+            f"cannot listen on {address} ({os.strerror(error.errno or 0)}): "
+            "stop what uses it, or set NONESUCH_ADMIN_LISTEN"
         ) from None
 
 
@@ -52,7 +55,9 @@ class Server(BaseApplication):
         keys: for the address that is printed.
     """
 
-    def __init__(self, settings: AdminSettings, common: CommonSettings, keys: Keys, listener: socket.socket) -> None:
+    def __init__(
+        self, settings: AdminSettings, common: CommonSettings, keys: Keys, listener: socket.socket
+    ) -> None:
         self._settings = settings
         self._common = common
         self._keys = keys

@@ -1,7 +1,8 @@
 """Server-sent events: from a gRPC stream to lines that a browser's EventSource reads.
 
-A thread reads the gRPC stream, so that a heartbeat goes out while it is silent. A browser that has gone away is
-noticed when something is written to it; the gRPC call is then ended, which frees what the service held for it.
+A thread reads the gRPC stream, so that a heartbeat goes out while it is silent. A browser that has gone away
+is noticed when something is written to it; the gRPC call is then ended, which frees what the service held for
+it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flask import Response
@@ -28,11 +28,11 @@ def event(name: str, data: Any, identifier: int | str | None = None) -> str:
     return f"{head}event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def batches(messages: Generator[Any], stopping: threading.Event) -> Iterator[list[Any]]:
+def batches(messages: Iterator[Any], stopping: threading.Event) -> Iterator[list[Any]]:
     """Yield what has come from a stream, in order; an empty list means that nothing came for a while.
 
     Args:
-        messages: a generator. It is closed at the message after this one was.
+        messages: a generator, or another iterator. It is closed at the message after this one was.
         stopping: when set, this generator ends.
 
     Raises:
@@ -50,14 +50,17 @@ def batches(messages: Generator[Any], stopping: threading.Event) -> Iterator[lis
 
     def read() -> None:
         try:
-            with closing(messages):
-                for message in messages:
-                    put("message", message)
-                    if abandoned.is_set():
-                        return
+            for message in messages:
+                put("message", message)
+                if abandoned.is_set():
+                    break
             put("end", None)
         except Exception as error:  # noqa: BLE001 - raised again in the thread that serves the browser
             put("error", error)
+        finally:
+            close = getattr(messages, "close", None)
+            if close is not None:
+                close()
 
     threading.Thread(target=read, name="watch", daemon=True).start()
     silent_s = 0.0

@@ -1,22 +1,29 @@
 """A text while it is written, as the page's script reads it.
 
-In: the deltas of GenerateStream. Out: server-sent events: `start` (model and seed), `text` (characters that follow),
-`header` (the title and so on, once they are whole), `end` (why it ended, how fast it was), `problem`.
+In: the deltas of GenerateStream. Out: server-sent events: `start` (model and seed), `text` (characters that
+follow), `header` (the title and so on, once they are whole), `end` (why it ended, how fast it was),
+`problem`.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 from protos import generator_pb2
-from services.admin import post_text, streams, words
+from services.admin import streams, words
 from services.admin.problems import explain
 from services.client.connection import Connection
+from services.client.post import parse
+from services.client.writing import stream
 from services.common.errors import NonesuchError
 
-LONGEST_S = 900.0  # a whole context on a slow machine
+# A header is three short lines; what goes on longer without a blank line is text that only looks like one.
+MAX_HEADER_CHARACTERS = 1000
+_HEADER_LINE = re.compile(r"(title|tags|date): ?.*")
+_HEADER_BEGINNINGS = ("title: ", "tags: ", "date: ")
 
 
 class HeaderWatch:
@@ -27,7 +34,7 @@ class HeaderWatch:
         self._pending = True
 
     def push(self, text: str, *, is_last: bool = False) -> dict[str, Any] | None:
-        """Add text. Returns the header once, when it is certain; `skip` is its length in the script's characters.
+        """Add text. Returns the header once, when it is certain; `skip` is its length as scripts count.
 
         Args:
             is_last: nothing more will come, so what is there is all.
@@ -35,26 +42,39 @@ class HeaderWatch:
         if not self._pending:
             return None
         self._text += text
-        if post_text.may_be_header(self._text) and not is_last:
+        if may_be_header(self._text) and not is_last:
             return None
         self._pending = False
-        post = post_text.split(self._text)
+        head, end, _ = self._text.partition("\n\n")
+        post = parse(head + end)
         if not post.has_header:
             return None
         return {
             "title": post.title,
             "tags": list(post.tags),
             "date": post.date,
-            "skip": _script_length(self._text[: post.body_start]),
+            "skip": _script_length(head + end),
         }
 
 
-def lines(services: Connection, request: generator_pb2.GenerateRequest, stopping: threading.Event) -> Iterator[str]:
+def may_be_header(text: str) -> bool:
+    """Whether a text that is still being written may be inside its header."""
+    if len(text) > MAX_HEADER_CHARACTERS or "\n\n" in text:
+        return False
+    *whole, last = text.split("\n")
+    return all(_HEADER_LINE.fullmatch(line) for line in whole) and (
+        _HEADER_LINE.fullmatch(last) is not None or any(name.startswith(last) for name in _HEADER_BEGINNINGS)
+    )
+
+
+def lines(
+    services: Connection, request: generator_pb2.GenerateRequest, stopping: threading.Event
+) -> Iterator[str]:
     """The events of one text."""
     watch = HeaderWatch(request.prompt)
     reason = generator_pb2.FINISH_REASON_UNSPECIFIED
     try:
-        deltas = services.generator.GenerateStream(request, timeout_s=LONGEST_S)
+        deltas = stream(services, request)
         for batch in streams.batches(deltas, stopping):
             if not batch:
                 yield streams.HEARTBEAT

@@ -1,7 +1,7 @@
 """An upload from a browser as the messages of UploadPosts.
 
-In: the files of a multipart form, whose names are paths, and what the page's script left out. Out: header, files in
-chunks, skipped files. What is a post is the corpus service's business.
+In: the files of a multipart form, whose names are paths, and what the page's script left out. Out: header,
+files in chunks, skipped files. What is a post is the corpus service's business.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ def read_skipped(text: str) -> list[corpus_pb2.SkippedFile]:
             reason = corpus_pb2.Reason(code=f"REASON_CODE_{code}", message=message)
             skipped.append(corpus_pb2.SkippedFile(path=path, reason=reason))
     except (ValueError, TypeError) as error:
-        raise InvalidRequest(f"the list of files left out cannot be read ({error}); reload the page") from None
+        raise InvalidRequest(
+            f"the list of files left out cannot be read ({error}); reload the page"
+        ) from None
     return skipped
 
 
 def relative_paths(names: Sequence[str]) -> list[str]:
-    """Paths relative to the folder that was dropped: its own name is taken off when every path begins with it."""
+    """Paths relative to the dropped folder: its own name is taken off when every path begins with it."""
     paths = [name.replace("\\", "/").removeprefix("./") for name in names]
     heads = {path.partition("/")[0] for path in paths}
     if len(heads) == 1 and all("/" in path for path in paths):

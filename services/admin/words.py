@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 
 from protos import corpus_pb2, generator_pb2, trainer_pb2
+from services.admin.problems import sentence
 
 _RUN_STATES: dict[int, tuple[str, str]] = {
     trainer_pb2.RUN_STATE_PENDING: ("waiting", "wait"),
@@ -108,7 +109,13 @@ def ago(timestamp: Any) -> str:
     if not timestamp.seconds:
         return "never"
     passed = max(0.0, time.time() - timestamp.seconds)
-    for length, word in ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute")):
+    for length, word in (
+        (86400 * 365, "year"),
+        (86400 * 30, "month"),
+        (86400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ):
         if passed >= length:
             return f"{plural(int(passed // length), word)} ago"
     return "just now"
@@ -121,5 +128,17 @@ def exact(timestamp: Any) -> str:
 
 def install(app: Flask) -> None:
     """Make these the app's filters."""
-    for filter_ in (run_state, model_state, reason, number, short_number, size, plural, duration, ago, exact):
+    for filter_ in (
+        run_state,
+        model_state,
+        reason,
+        number,
+        short_number,
+        size,
+        plural,
+        duration,
+        ago,
+        exact,
+        sentence,
+    ):
         app.add_template_filter(filter_)

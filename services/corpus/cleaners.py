@@ -1,7 +1,7 @@
 """Cleaners: a few child processes that clean posts, so that no post can hang or end the service.
 
-Each post has a limit of processor time; one that uses it up, or breaks its process, is left out with a reason,
-and a new process takes over. See cleaning_process.py for the other side.
+Each post has a limit of processor time; one that uses it up, or breaks its process, is left out with a
+reason, and a new process takes over. See cleaning_process.py for the other side.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class Cleaners:
             self._idle.put(process)
         if status in (-signal.SIGPROF, -signal.SIGKILL):
             return Reason(
-                Code.CLEANING_FAILED, f"its cleaning took more than {self._processor_seconds:g} s of processor time"
+                Code.CLEANING_FAILED,
+                f"its cleaning took more than {self._processor_seconds:g} s of processor time",
             )
         return Reason(Code.CLEANING_FAILED, f"its cleaning broke the process that did it (status {status})")
 

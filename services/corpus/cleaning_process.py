@@ -32,7 +32,10 @@ def answer(path: str, content: bytes, rules: Rules) -> dict[str, Any]:
     except RecursionError:
         return {"code": Code.CLEANING_FAILED, "message": "its markup is nested too deeply"}
     except MemoryError:
-        return {"code": Code.CLEANING_FAILED, "message": "its cleaning takes more memory than a post may have"}
+        return {
+            "code": Code.CLEANING_FAILED,
+            "message": "its cleaning takes more memory than a post may have",
+        }
     return {
         "title": document.title,
         "tags": document.tags,

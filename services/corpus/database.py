@@ -129,8 +129,8 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
                 raise Corrupt(
-                    f"{self.path} has version {version}, this service reads {SCHEMA_VERSION}; start the Nonesuch that "
-                    "wrote it, or move the file away and import the posts again",
+                    f"{self.path} has version {version}, this service reads {SCHEMA_VERSION}; start the "
+                    "Nonesuch that wrote it, or move the file away and import the posts again",
                     metadata={"file": str(self.path)},
                 )
 

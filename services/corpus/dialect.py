@@ -28,8 +28,8 @@ _TABLE_RULE = re.compile(r"^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*
 # Paragraphs that belong to a footnote or a definition are indented by four, as code is.
 _OWNS_INDENTED = re.compile(r"^ {0,3}(?:\[\^[^\]]+\]:|: )")
 _HTML_BLOCK = re.compile(
-    r"^ *</?(?:address|article|aside|base|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|div|dl|"
-    r"dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe|legend|li|link|main|"
+    r"^ *</?(?:address|article|aside|base|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|"
+    r"div|dl|dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe|legend|li|link|main|"
     r"menu|nav|noframes|object|ol|optgroup|option|p|param|picture|search|section|source|summary|svg|table|tbody|td|"
     r"tfoot|th|thead|title|tr|track|ul|video)(?=[\s/>]|$)",
     re.IGNORECASE,
@@ -221,7 +221,10 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
         num_blank += 1
     marker = item["marker"].replace(")", ".")
     if depth >= MAX_DEPTH:
-        out += [f"{marker} {inner[0]}", *(f"{marker} {re.sub('^[ >*+-]+', '', line)}" for line in inner[1:] if line)]
+        out += [
+            f"{marker} {inner[0]}",
+            *(f"{marker} {re.sub('^[ >*+-]+', '', line)}" for line in inner[1:] if line),
+        ]
     else:
         laid_out = _blocks(inner, source, depth + 1, in_item=True)
         while laid_out and not laid_out[-1].strip():

@@ -72,7 +72,8 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     """Clean a post.
 
     Args:
-        path: relative to the imported folder, `/` between parts; its suffix tells the kind, its name may hold a date.
+        path: relative to the imported folder, `/` between parts; its suffix tells the kind, its
+            name may hold a date.
         content: the file's bytes.
 
     Raises:
@@ -88,12 +89,13 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     if not rules.include_drafts:
         _refuse_draft(pure, front.fields)
     page = _text(front.body, suffix, rules)
-    if not page.text:
+    if not page.text.strip():
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
     title = _one_line(front.fields.get("title"))[:_MAX_TITLE]
     text = page.text
-    if page.heading and title and _letters(page.heading) != _letters(title):
-        text = f"{page.heading}\n\n{text}"
+    leads = text.startswith(f"{page.heading}\n\n") if page.heading else False
+    if leads and (not title or _letters(page.heading) == _letters(title)):
+        text = text[len(page.heading) :].lstrip("\n")  # the header says it already
     notes = list(reading.notes)
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
@@ -105,7 +107,8 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
 def unknown_kind(path: str) -> str:
     """Say that a file's suffix is none that posts have."""
     suffix = PurePosixPath(path).suffix
-    return f"{'its suffix ' + suffix if suffix else 'a file without suffix'} is none of {', '.join(sorted(SUFFIXES))}"
+    known = ", ".join(sorted(SUFFIXES))
+    return f"its suffix {suffix} is none of {known}" if suffix else f"it has no suffix; posts have one of {known}"
 
 
 def _text(body: str, suffix: str, rules: Rules) -> PageText:

@@ -26,12 +26,21 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# What posts were written in before UTF-8. Detection among all of Python's encodings finds exotic ones in short posts.
+# What posts were written in before UTF-8. Among all of Python's encodings, short posts look like exotic ones.
 _LEGACY = [
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "mac_roman"),
     *("shift_jis", "euc_jp", "cp949", "gb18030", "big5"),
 ]
-_SIGNATURES = (b"%PDF-", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF", b"RIFF")
+_SIGNATURES = (
+    b"%PDF-",
+    b"\x89PNG",
+    b"GIF8",
+    b"\xff\xd8\xff",
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+    b"\x7fELF",
+    b"RIFF",
+)
 # Controls other than tab and newline, invisible spaces, soft hyphens, and code points that are no characters.
 # The joiners U+200C and U+200D stay: Persian and emoji need them.
 _CLUTTER = re.compile(
@@ -99,8 +108,10 @@ def _decode(content: bytes) -> tuple[str, str]:
     best = matches.best()
     if best is None:
         raise LeftOut(Code.NOT_TEXT, "the bytes are not text in any known encoding")
-    # Bytes that mean the same in several encodings are most often Western European.
-    encoding = "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding
+    # Where several encodings are as likely, Western European is what most posts were written in.
+    equals = [match for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)]
+    is_western = any("cp1252" in (match.encoding, *match.could_be_from_charset) for match in equals)
+    encoding = "cp1252" if is_western else best.encoding
     return content.decode(encoding, errors="replace").replace("\ufffd", ""), encoding
 
 

@@ -10,7 +10,7 @@ import grpc
 from protos import corpus_pb2 as pb
 from protos import corpus_pb2_grpc
 from services.common.errors import InvalidRequest
-from services.corpus import imports, messages, snapshots, upload
+from services.corpus import messages, reports, snapshots, upload
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
 from services.corpus.imports import check_path
@@ -34,7 +34,9 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         self, request_iterator: Iterator[pb.UploadPostsRequest], context: grpc.ServicerContext
     ) -> pb.UploadPostsResponse:
         """Import what a client sends, all or nothing."""
-        report = upload.receive(request_iterator, self._catalogue, self._cleaners, self._settings)
+        report = upload.receive(
+            map(messages.read_upload_part, request_iterator), self._catalogue, self._cleaners, self._settings
+        )
         return pb.UploadPostsResponse(report=messages.report_message(report))
 
     def CheckPosts(self, request: pb.CheckPostsRequest, context: grpc.ServicerContext) -> pb.CheckPostsResponse:
@@ -156,7 +158,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         """A page of reports."""
         size = messages.page_size(request.page_size, default=20, most=100)
         before = messages.read_number_token(request.page_token)
-        found = imports.reports(self._catalogue, _corpus(request), before, size + 1)
+        found = reports.past(self._catalogue, _corpus(request), before, size + 1)
         return pb.ListImportsResponse(
             imports=[messages.report_message(report) for report in found[:size]],
             next_page_token=messages.page_token(found[size - 1].import_id) if len(found) > size else "",

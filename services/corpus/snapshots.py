@@ -18,7 +18,13 @@ _DOCUMENTS_PER_READ = 100
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A frozen corpus. `digest` is 64 hex digits, `created_at` in seconds since 1970; `number` orders them by age."""
+    """A frozen corpus.
+
+    Args:
+        number: grows from snapshot to snapshot.
+        digest: 64 hex digits.
+        created_at: seconds since 1970.
+    """
 
     number: int
     corpus: str
@@ -61,11 +67,12 @@ def create(catalogue: Catalogue, corpus: str) -> Snapshot:
 
 
 def snapshots(catalogue: Catalogue, corpus: str, before: int, limit: int) -> list[Snapshot]:
-    """Up to `limit` snapshots, newest first, from the first number below `before`; NotFound: no such corpus."""
+    """Up to `limit` snapshots, newest first, with numbers below `before`; NotFound: no such corpus."""
     with catalogue.database.reading() as connection:
         find_corpus(connection, corpus)
         rows = connection.execute(
-            "SELECT * FROM snapshots WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?", (corpus, before, limit)
+            "SELECT * FROM snapshots WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?",
+            (corpus, before, limit),
         )
         return [_snapshot(row) for row in rows]
 
@@ -112,7 +119,8 @@ def roll_back(catalogue: Catalogue, corpus: str, digest: str) -> None:
         snapshot = _need(connection, corpus, digest)
         connection.execute("DELETE FROM posts WHERE corpus = ?", (corpus,))
         connection.execute(
-            f"INSERT INTO posts SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ?", (corpus, snapshot["id"])
+            f"INSERT INTO posts SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ?",
+            (corpus, snapshot["id"]),
         )
         connection.execute("UPDATE corpora SET rules = ? WHERE name = ?", (snapshot["rules"], corpus))
         touch(connection, corpus)

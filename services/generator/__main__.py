@@ -31,6 +31,7 @@ def main() -> int:
         metrics_listen=settings.metrics_listen,
         services=[SERVICE_NAME],
         register=lambda server: add_GeneratorServiceServicer_to_server(servicer, server),
+        # Health: the process serves without a model; each model has a name of its own, `models/<name>`.
         started=lambda server: models.start(
             lambda name, serving: server.set_serving(f"models/{name}", serving=serving)
         ),

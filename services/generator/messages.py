@@ -9,10 +9,10 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from protos import generator_pb2 as pb
 from services.common.errors import InvalidRequest, Unimplemented
+from services.generator.choice import ModelStatus, State
 from services.generator.events import End, Finish, Logprob, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
-from services.generator.models import ModelStatus, State
 from services.generator.request import Limits, SampleRequest
 from services.sampling.draw import new_seed
 from services.sampling.parameters import SamplingParameters

@@ -12,52 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-from services.common.errors import Corrupt, FailedPrecondition, NonesuchError, NotFound, Unavailable
+from services.common.errors import FailedPrecondition, NonesuchError, NotFound, Unavailable
 from services.generator import metrics
+from services.generator.choice import KEEP_ASKED_S, RETRY_AFTER_S, Entry, ModelStatus, State, choose, wanted
 from services.generator.loaded import LoadedModel
 from services.generator.published import Key, Published, scan
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 2.0
-KEEP_ASKED_S = 600.0  # what was asked for stays in memory so long, if there is room
+CLOSE_S = 5.0  # at the end a load is not waited for any longer
 TRY_AGAIN_S = 30.0  # after a failure that the files do not explain, such as too little memory
-
-
-class State(Enum):
-    """Of a version; names as ModelState of protos/generator.proto."""
-
-    AVAILABLE = "available"
-    LOADING = "loading"
-    SERVING = "serving"
-    DRAINING = "draining"
-    FAILED = "failed"
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """What is known of a version."""
-
-    published: Published
-    state: State = State.AVAILABLE
-    error: str = ""
-    try_again_at: float = float("inf")  # monotonic seconds, for FAILED
-    loaded: LoadedModel | None = None
-    users: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """A version and its state, for lists. `loaded` is None unless it is in memory."""
-
-    published: Published
-    state: State
-    error: str
-    loaded: LoadedModel | None
 
 
 class Models:
@@ -66,6 +32,7 @@ class Models:
     Args:
         folder: `NONESUCH_DATA/models`, read only; need not exist yet.
         load: turns a published version into a loaded one, or raises Corrupt.
+        prepare: called once by the thread before its first look: what takes long whatever the model.
         max_models: versions in memory at once; one more while a version is replaced.
         poll_s: seconds between looks.
     """
@@ -75,16 +42,18 @@ class Models:
         folder: Path,
         load: Callable[[Published], LoadedModel],
         *,
+        prepare: Callable[[], None] = lambda: None,
         max_models: int,
         poll_s: float,
     ) -> None:
         self._folder = folder
         self._load = load
+        self._prepare = prepare
         self._max_models = max_models
         self._poll_s = poll_s
         self._on_serving: Callable[[str, bool], None] = lambda name, serving: None
-        self._entries: dict[Key, _Entry] = {}
-        self._gone: list[_Entry] = []  # deleted from the volume, still in memory
+        self._entries: dict[Key, Entry] = {}
+        self._gone: list[Entry] = []  # deleted from the volume, still in memory
         self._asked: dict[tuple[str, int | None], float] = {}  # monotonic time of the last request
         self._names: set[str] = set()  # names that can be asked
         self._changed = threading.Condition()  # guards all of the above
@@ -106,7 +75,7 @@ class Models:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
         for entry in (*self._entries.values(), *self._gone):
             if entry.loaded:
                 entry.loaded.close()
@@ -145,15 +114,15 @@ class Models:
 
     # The caller's side.
 
-    def _take(self, name: str, version: int | None, give_up_at: float) -> _Entry:
+    def _take(self, name: str, version: int | None, give_up_at: float) -> Entry:
         try:
             with self._changed:
-                self._choose(name, version)
+                choose(self._entries, name, version)
         except (NotFound, FailedPrecondition):
             self._look()  # it may have been published a moment ago
         with self._changed:
             while True:
-                entry = self._choose(name, version)
+                entry = choose(self._entries, name, version)
                 key = entry.published.key
                 self._asked[key.name, version] = time.monotonic()
                 if entry.loaded is not None:
@@ -168,50 +137,13 @@ class Models:
                 self._changed.notify_all()
                 self._changed.wait(remaining)
 
-    def _choose(self, name: str, version: int | None) -> _Entry:
-        """The entry that a request means, loaded or not."""
-        if not name:
-            usable = [e for e in self._entries.values() if e.state is not State.FAILED]
-            if not self._entries:
-                raise FailedPrecondition(
-                    "no model is published yet: train one and publish it (`nonesuch train`, then "
-                    "`nonesuch models publish RUN`, or the Runs page)",
-                    reason="NO_MODEL",
-                    retry_after_s=RETRY_AFTER_S,
-                )
-            name = max(
-                usable or self._entries.values(), key=lambda e: e.published.created_at
-            ).published.key.name
-        of_name = [entry for key, entry in sorted(self._entries.items()) if key.name == name]
-        if not of_name:
-            known = ", ".join(sorted({key.name for key in self._entries})) or "none yet"
-            raise NotFound(f"no model {name!r}; published are: {known}", metadata={"model": name})
-        if version is not None:
-            if Key(name, version) not in self._entries:
-                known = ", ".join(str(e.published.key.version) for e in of_name)
-                raise NotFound(
-                    f"model {name!r} has no version {version}; it has {known}",
-                    metadata={"model": name, "version": str(version)},
-                )
-            entry = self._entries[Key(name, version)]
-        else:
-            entry = self._newest(of_name)
-        if entry.state is State.FAILED:
-            raise Corrupt(f"model {entry.published.key} cannot be served: {entry.error}")
-        return entry
-
-    @staticmethod
-    def _newest(of_name: list[_Entry]) -> _Entry:
-        """Newest version that serves; while none does, the newest that is not damaged."""
-        for state in (State.SERVING, State.LOADING, State.AVAILABLE, State.DRAINING):
-            for entry in reversed(of_name):
-                if entry.state is state:
-                    return entry
-        return of_name[-1]
-
     # The thread that looks and loads.
 
     def _watch(self) -> None:
+        try:
+            self._prepare()
+        except Exception:  # loading will fail in the same way, and say so in each version's state
+            log.exception("cannot prepare for models")
         while True:
             with self._changed:
                 if self._stopping:
@@ -245,40 +177,24 @@ class Models:
                     known.state is State.FAILED
                     and (known.published.signature != published.signature or now >= known.try_again_at)
                 ):
-                    self._entries[key] = _Entry(published)
+                    self._entries[key] = Entry(published)
 
     def _load_and_unload(self) -> None:
         """Load what should be in memory, one by one, then let go of what should not."""
         while True:
             with self._changed:
-                wanted = self._wanted()
-                entry = next((e for e in wanted if e.loaded is None), None)
+                now = time.monotonic()
+                self._asked = {what: at for what, at in self._asked.items() if now - at < KEEP_ASKED_S}
+                keep = wanted(self._entries, self._asked, self._max_models, now)
+                entry = next((e for e in keep if e.loaded is None), None)
                 if entry is None or self._stopping:
                     break
                 entry.state = State.LOADING
             self._load_one(entry)
-        self._unload(wanted)
+        self._unload(keep)
         self._tell_names()
 
-    def _wanted(self) -> list[_Entry]:
-        """What should be in memory, most important first: the newest of each name, and what was asked for."""
-        newest: dict[str, _Entry] = {}
-        for key, entry in sorted(self._entries.items()):
-            if entry.state is not State.FAILED:
-                newest[key.name] = entry
-        now = time.monotonic()
-        self._asked = {what: at for what, at in self._asked.items() if now - at < KEEP_ASKED_S}
-        asked: list[_Entry | None] = []
-        for name, version in sorted(self._asked, key=lambda what: -self._asked[what]):
-            asked.append(newest.get(name) if version is None else self._entries.get(Key(name, version)))
-        latest = sorted(newest.values(), key=lambda e: e.published.created_at, reverse=True)
-        wanted: list[_Entry] = []
-        for candidate in (*asked, *latest):
-            if candidate is not None and candidate.state is not State.FAILED and candidate not in wanted:
-                wanted.append(candidate)
-        return wanted[: self._max_models]
-
-    def _load_one(self, entry: _Entry) -> None:
+    def _load_one(self, entry: Entry) -> None:
         key = entry.published.key
         started = time.monotonic()
         log.info("loading model %s", key)
@@ -309,12 +225,12 @@ class Models:
         metrics.VERSION.labels(key.name).set(key.version)
         log.info("model %s serves after %.1f s", key, time.monotonic() - started)
 
-    def _unload(self, wanted: list[_Entry]) -> None:
+    def _unload(self, keep: list[Entry]) -> None:
         """Mark what is not wanted as draining, and close what drained."""
         with self._changed:
-            closing: list[_Entry] = []
+            closing: list[Entry] = []
             for entry in (*self._entries.values(), *self._gone):
-                if entry.loaded is None or entry in wanted:
+                if entry.loaded is None or entry in keep:
                     continue
                 entry.state = State.DRAINING
                 if entry.users == 0:

@@ -14,15 +14,17 @@ from protos import generator_pb2 as pb
 from protos import generator_pb2_grpc
 from services.common.errors import Cancelled, InvalidRequest, Unimplemented
 from services.generator import messages, metrics
+from services.generator.choice import State
 from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
-from services.generator.models import Models, State
+from services.generator.models import Models
 from services.generator.request import Limits
 from services.generator.settings import GeneratorSettings
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
 LOAD_PATIENCE_S = 60.0  # a request waits so long for its model to be loaded
+LATE_S = 1.0  # gRPC ends a late call itself, with the right status; after this much the scheduler does
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 
 
@@ -181,7 +183,9 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 max_samples=self._settings.max_samples,
             )
             wanted = messages.sample_request(request, model, limits)
-            generation = Generation(wanted, model.codec, limits.context, context.time_remaining())
+            remaining = context.time_remaining()
+            timeout_s = None if remaining is None else remaining + LATE_S
+            generation = Generation(wanted, model.codec, limits.context, timeout_s)
             if not context.add_callback(generation.cancel):
                 raise Cancelled("the caller gave up before its request was queued")
             model.loop.submit(generation)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 from services.generator.engine import Engine
-from services.generator.loaded import LoadedModel, load
+from services.generator.loaded import load
 from services.generator.models import Models
-from services.generator.published import Published
 from services.generator.settings import GeneratorSettings
 from services.sampling import rules
 
@@ -15,11 +15,19 @@ from services.sampling import rules
 def make_models(folder: Path, settings: GeneratorSettings) -> Models:
     """The models below `folder`, not started."""
 
-    def load_model(published: Published) -> LoadedModel:
-        rules.warm()
-        return load(published, settings, _make_engine)
+    return Models(
+        folder,
+        lambda published: load(published, settings, _make_engine),
+        prepare=_prepare,
+        max_models=settings.max_models,
+        poll_s=settings.poll_s,
+    )
 
-    return Models(folder, load_model, max_models=settings.max_models, poll_s=settings.poll_s)
+
+def _prepare() -> None:
+    """Import TensorFlow and compile the sampling rules: seconds that the first request need not wait."""
+    rules.warm()
+    importlib.import_module("services.generator.tensorflow_engine")
 
 
 def _make_engine(folder: Path, num_slots: int, precision: str) -> Engine:

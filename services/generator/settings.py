@@ -16,7 +16,7 @@ class GeneratorSettings:
     listen: str = setting("127.0.0.1:50054", "Where the service listens; port 0 takes any free one.")
     metrics_listen: str = setting("127.0.0.1:9104", "Where Prometheus metrics are shown.")
     slots: int = setting(8, "Samples that one model writes at once; each holds cache memory.", minimum=1)
-    queue_limit: int = setting(64, "Samples that may wait for a slot, per model.", minimum=0)
+    queue_limit: int = setting(32, "Samples that may wait for a slot, per model.", minimum=0)
     max_samples: int = setting(16, "Most samples of one request, best_of included.", minimum=1)
     max_new_tokens: int = setting(4096, "Most tokens of one sample.", minimum=1)
     prefill_tokens: int = setting(

@@ -2,6 +2,7 @@
 
     config.py      the five numbers that make a GPT-2, and every array's shape
     model.py       forward pass, loss, fresh weights
+    layers.py      LN, GELU, attention, cross entropy, with their gradients
     cache.py       the same forward pass over a key-value cache: what generation runs
     checkpoint.py  OpenAI's folder layout in and out
 

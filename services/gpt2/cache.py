@@ -21,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from services.gpt2.config import GPT2Config
-from services.gpt2.model import MASKED, Params, block, forward, output
+from services.gpt2.layers import MASKED, keep
+from services.gpt2.model import Params, block, forward, output
 
 BLOCK_POSITIONS = 64  # 16 KiB per head at D 64: large enough to copy at memory speed
 
@@ -72,7 +73,7 @@ def forward_cached(
     seen = tf.range(S) <= positions[:, None, :, None]  # [N, 1, T, S]
 
     def attend(layer: int, qkv: tf.Tensor) -> tf.Tensor:
-        qkv = tf.reshape(tf.cast(qkv, compute_dtype), [N, T, 3, H, D])
+        qkv = tf.reshape(qkv, [N, T, 3, H, D])
         q, new_k, new_v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # 3 x [N, T, H, D]
         keys, values = cache[layer]
         keys.scatter_nd_update(write_at, new_k)
@@ -87,9 +88,9 @@ def forward_cached(
     x = tf.gather(params["model/wte"], ids) + tf.gather(params["model/wpe"], positions)  # [N, T, C]
     x = tf.reshape(x, [N * T, C])
     for layer in range(config.n_layer):
-        x = block(params, f"model/h{layer}", x, partial(attend, layer), compute_dtype)
+        x = block(params, f"model/h{layer}", x, partial(attend, layer), compute_dtype, [keep, keep])
     last = tf.gather(x, tf.range(N) * T + lengths - 1)  # [N, C]
-    return output(params, last, compute_dtype)
+    return tf.cast(output(params, last, compute_dtype), tf.float32)
 
 
 class CachedModel:

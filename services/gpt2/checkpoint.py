@@ -73,8 +73,8 @@ def read_config(folder: Path) -> GPT2Config:
 def find_prefix(folder: Path) -> Path:
     """Return the path, without suffix, of the folder's weights.
 
-    The file `checkpoint` decides. Where it names a path of another machine, the file of that name in the
-    folder is taken. A folder with exactly one `*.index` needs no `checkpoint`.
+    The file `checkpoint` decides. Where it names a path outside of the folder, as copies of the 2019 scripts'
+    folders do, the file of that name in the folder is taken. A folder with exactly one `*.index` needs none.
 
     Raises:
         Corrupt: no weights, or several and nothing says which.
@@ -85,10 +85,14 @@ def find_prefix(folder: Path) -> Path:
         if found is None:
             raise _corrupt(pointer, "does not say model_checkpoint_path")
         named = found[1]
-        for prefix in (folder / named, folder / re.split(r"[/\\]", named)[-1]):
+        candidates = [folder / named, folder / re.split(r"[/\\]", named)[-1]]
+        inside = [prefix for prefix in candidates if prefix.resolve().is_relative_to(folder.resolve())]
+        for prefix in inside:
             if Path(f"{prefix}.index").is_file():
                 return prefix
-        raise _corrupt(Path(f"{folder / named}.index"), f"is missing, and {pointer} names it")
+        if not inside:
+            raise _corrupt(pointer, f"names {named!r}, which is not a file of its folder")
+        raise _corrupt(Path(f"{inside[0]}.index"), f"is missing, and {pointer} names it")
     indexes = sorted(folder.glob("*.index"))
     if len(indexes) == 1:
         return indexes[0].with_suffix("")

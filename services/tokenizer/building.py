@@ -22,6 +22,7 @@ from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.tokens.dataset_writer import DatasetSource, EncodedDocument, write_dataset
 from services.tokens.header import HEADER_V1
+from services.tokens.split import TRAIN, split_documents
 
 DEFAULT_VALIDATION_FRACTION = 0.1
 # Told how many documents are done; raises to end the work.
@@ -64,10 +65,15 @@ def train_on(
     size: int,
     vocabularies: Vocabularies,
     *,
+    validation_fraction: float = 0.0,
     header_format: str = HEADER_V1,
     progress: Progress = lambda done: None,
 ) -> VocabularyFacts:
     """Train a vocabulary on a snapshot, or return the one that was trained on it before.
+
+    Args:
+        validation_fraction: share of documents that a dataset will hold out, 0 to below 1. They are left out
+            here too: a vocabulary that has seen them would flatter the model that is judged by them.
 
     Raises:
         InvalidRequest: `size` is out of range.
@@ -77,6 +83,7 @@ def train_on(
         "corpus": snapshot.corpus,
         "snapshot": snapshot.digest,
         "requested_size": size,
+        "validation_fraction": validation_fraction,
         "header_format": header_format,
     }
     known = vocabularies.find_trained(source)
@@ -85,10 +92,13 @@ def train_on(
     if snapshot.num_documents == 0:
         raise _no_documents(snapshot.corpus)
 
+    sides = split_documents([document.id for document in open_documents()], validation_fraction)
+
     def texts() -> Iterator[str]:
-        for document in open_documents():
+        for document, side in zip(open_documents(), sides, strict=True):
             progress(0)  # documents count as done when they are encoded
-            yield text_for_model(document, header_format)
+            if side == TRAIN:
+                yield text_for_model(document, header_format)
 
     trained = train_vocabulary(texts(), size)
     codec = Codec(trained.parse())
@@ -127,6 +137,7 @@ def build_dataset(
             open_documents,
             order.own_vocabulary_size,
             vocabularies,
+            validation_fraction=order.validation_fraction,
             header_format=order.header_format,
             progress=progress,
         )

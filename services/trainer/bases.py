@@ -1,7 +1,7 @@
 """Base models: the sizes that start from fresh weights, and the folders of base/ in OpenAI's layout.
 
-A folder is read whole once, in a process of its own (TensorFlow stays out of the service); what was found, with
-the files' digests, becomes its manifest.json, against which it is checked from then on.
+A folder is read whole once, in a process of its own (TensorFlow stays out of the service); what was found,
+with the files' digests, becomes its manifest.json, against which it is checked from then on.
 """
 
 from __future__ import annotations
@@ -62,12 +62,16 @@ class Bases:
         """The folders of base/, in order."""
         if not self._folder.is_dir():
             return []
-        return sorted(path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(
+            path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
 
     def describe(self, name: str) -> Base:
         """Read what a base is, without its weights; Corrupt names a file that is missing or damaged."""
         folder = self._folder / name
-        config = GPT2Config.from_hparams(read_json(folder / "hparams.json"), source=str(folder / "hparams.json"))
+        config = GPT2Config.from_hparams(
+            read_json(folder / "hparams.json"), source=str(folder / "hparams.json")
+        )
         manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
         return Base(name, folder, config, str(manifest.get("prefix", "")), Vocabulary.load(folder).digest)
 
@@ -82,7 +86,7 @@ class Bases:
         if name.startswith(".") or name not in self.names():
             known = ", ".join([*FRESH, *self.names()])
             raise NotFound(
-                f"there is no base {name!r}; known are {known}. Put its folder into {self._folder}, or import it",
+                f"there is no base {name!r}; known are {known}. Put it into {self._folder} or import it",
                 reason="BASE_NOT_FOUND",
                 metadata={"base": name},
             )
@@ -152,7 +156,7 @@ def _inspect(folder: Path, name: str) -> dict[str, Any]:
     config = GPT2Config.from_hparams(found["config"])
     if vocabulary.size != config.n_vocab:
         raise Corrupt(
-            f"{folder / 'encoder.json'} has {vocabulary.size} entries and hparams.json asks for {config.n_vocab}",
+            f"{folder / 'encoder.json'} has {vocabulary.size} entries; hparams.json says {config.n_vocab}",
             metadata={"file": str(folder / "encoder.json")},
         )
     return {

@@ -1,7 +1,7 @@
 """A run's checkpoints on the volume: found, checked, chosen, deleted.
 
-A checkpoint is the folder `step-<N>` with weights, optimizer state, state.json and a manifest; without a valid
-manifest it does not exist. Writing and loading the arrays is training/saving.py. Knows no TensorFlow.
+A checkpoint is the folder `step-<N>` with weights, optimizer state, state.json and a manifest; without a
+valid manifest it does not exist. Writing and loading the arrays is training/saving.py. Knows no TensorFlow.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def write_pointer(folder: Path, prefix: str) -> None:
 
 
 def delete_checkpoint(checkpoint: Checkpoint) -> None:
-    """Remove a checkpoint from the volume, and point the run's `checkpoint` file at the newest that is left."""
+    """Remove a checkpoint, and point the run's `checkpoint` file at the newest that is left."""
     run_folder = checkpoint.folder.parent
     remove_folder(checkpoint.folder)
     left = list_checkpoints(run_folder)
@@ -131,4 +131,6 @@ def delete_checkpoint(checkpoint: Checkpoint) -> None:
 
 def _steps(run_folder: Path) -> list[int]:
     """The steps of all checkpoint folders, sound or not, ascending."""
-    return sorted(int(named[1]) for folder in run_folder.glob("step-*") if (named := _FOLDER.fullmatch(folder.name)))
+    return sorted(
+        int(named[1]) for folder in run_folder.glob("step-*") if (named := _FOLDER.fullmatch(folder.name))
+    )

@@ -1,6 +1,8 @@
-"""events.jsonl: a run's history, for those who watch it. Only ever appended to; a cursor is a byte offset in it.
+"""events.jsonl: a run's history, for those who watch it. Only ever appended to; a cursor is a byte offset
+in it.
 
-A line is `{"kind": ..., ...}`: `state`, `metrics`, `validation`, `sample`, `checkpoint` or `event` (a sentence).
+A line is `{"kind": ..., ...}`, where kind is `state`, `metrics`, `validation`, `sample`, `checkpoint`, or
+`event` for a sentence.
 One process writes at a time: the service before the training process starts and after it has ended, that one
 in between. A line that a killed writer left unfinished is dropped before the next is written.
 """

@@ -1,4 +1,4 @@
-"""Between the messages of protos/trainer.proto and the values of the pure modules. Nothing else knows both."""
+"""Between the messages of protos/trainer.proto and the values of the pure modules."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ T = TypeVar("T")
 MAX_PAGE, DEFAULT_PAGE = 1000, 100
 
 _SCALARS = (
-    "steps", "batch_size", "accumulation", "context", "learning_rate", "warmup_steps", "floor", "weight_decay",
-    "beta1", "beta2", "clip_norm", "dropout", "seed", "save_every", "sample_every", "sample_num", "sample_length",
-    "validate_every", "keep",
+    "steps", "batch_size", "accumulation", "context", "learning_rate", "warmup_steps", "floor",
+    "weight_decay",
+    "beta1", "beta2", "clip_norm", "dropout", "seed", "save_every", "sample_every", "sample_num",
+    "sample_length", "validate_every", "keep",
 )  # fmt: skip
 _ENUMS = {"schedule": pb.Schedule, "precision": pb.Precision, "publish": pb.PublishRule}
 _PREFIXES = {"schedule": "SCHEDULE_", "precision": "PRECISION_", "publish": "PUBLISH_RULE_"}
@@ -61,7 +62,7 @@ def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = 
     queue = [pending.name for pending in runs.queue()]
     run = pb.Run(
         name=record.name,
-        state=pb.RunState.Value(f"RUN_STATE_{state or record.state}"),
+        state=f"RUN_STATE_{state or record.state}",
         error=error if state else record.error,
         queue_position=queue.index(record.name) + 1 if record.name in queue else 0,
         dataset=record.settings.dataset,
@@ -152,7 +153,9 @@ def version_message(version: ModelVersion) -> pb.ModelVersion:
     )
     if manifest["validation_loss"] is not None:
         message.validation.CopyFrom(
-            validation_message(manifest["validation_step"], manifest["validation_loss"], manifest["bits_per_byte"])
+            validation_message(
+                manifest["validation_step"], manifest["validation_loss"], manifest["bits_per_byte"]
+            )
         )
     return message
 
@@ -177,5 +180,3 @@ def page(items: list[T], page_size: int, page_token: str) -> tuple[list[T], str]
     start = int(page_token or 0)
     end = start + min(page_size or DEFAULT_PAGE, MAX_PAGE)
     return items[start:end], str(end) if end < len(items) else ""
-
-

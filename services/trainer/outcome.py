@@ -1,4 +1,4 @@
-"""What the service and its training process tell each other: exit statuses, file names, and how an end is explained."""
+"""What the service and its training process tell each other: exit statuses, file names, reasons."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def explain(exit_status: int, run_folder: Path, *, out_of_memory: bool) -> str:
         if out_of_memory:
             return f"the training process was killed by {name}: out of memory; lower batch_size or context"
         if name == "SIGKILL":
-            return "the training process was killed by SIGKILL: by hand, or for want of memory; resume the run"
+            return (
+                "the training process was killed by SIGKILL: by hand, or for want of memory; resume the run"
+            )
         return f"the training process was killed by {name}; {_last_words(run_folder)}"
     try:
         return str(read_json(run_folder / OUTCOME_FILE)["error"])
@@ -48,5 +50,7 @@ def _last_words(run_folder: Path) -> str:
     path = run_folder / LOG_FILE
     if not path.exists():
         return f"it left no {LOG_FILE}"
-    lines = [line for line in path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").splitlines() if line]
+    lines = [
+        line for line in path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").splitlines() if line
+    ]
     return f"the last line of {path} is: {lines[-1]}" if lines else f"{path} is empty"

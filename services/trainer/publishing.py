@@ -1,8 +1,8 @@
 """Published models: numbered, immutable versions under a name, complete on the volume or absent.
 
 In: a checkpoint of a run, or a base model. Out: `models/<name>/<n>/` in OpenAI's layout, with vocabulary and
-manifest. Numbers are never used again, also after a deletion, so that a name and a number mean one model for ever.
-Copies files; loads no weights.
+manifest. Numbers are never used again, also after a deletion, so that a name and a number mean one model
+for ever. Copies files; loads no weights.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Models:
         for folder in (self._folder, *(path for path in self._folder.iterdir() if path.is_dir())):
             remove_partials(folder)
 
-    def publish_checkpoint(self, name: str, checkpoint: Checkpoint, *, dataset: dict[str, Any]) -> ModelVersion:
+    def publish_checkpoint(
+        self, name: str, checkpoint: Checkpoint, *, dataset: dict[str, Any]
+    ) -> ModelVersion:
         """Publish a run's checkpoint as the next version of `name`.
 
         Args:
@@ -81,7 +83,11 @@ class Models:
         prefix = f"model-{checkpoint.step}"
         verify_files(
             checkpoint.folder,
-            {file: digest for file, digest in checkpoint.manifest["files"].items() if file.startswith(f"{prefix}.")},
+            {
+                file: digest
+                for file, digest in checkpoint.manifest["files"].items()
+                if file.startswith(f"{prefix}.")
+            },
         )
         validation = checkpoint.validation or {}
         return self._publish(
@@ -126,11 +132,13 @@ class Models:
         digest = checkpoint.manifest["files"].get(file)
         return any(version.manifest["files"].get(file) == digest for version in self._versions(name))
 
-    def list(self) -> list[list[ModelVersion]]:
+    def all(self) -> list[list[ModelVersion]]:
         """The versions of each model, newest first, models in order of name."""
         if not self._folder.is_dir():
             return []
-        names = sorted(path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        names = sorted(
+            path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
         return [versions for name in names if (versions := self._versions(name))]
 
     def versions(self, name: str) -> list[ModelVersion]:
@@ -168,8 +176,9 @@ class Models:
                 if found.version == version:
                     remove_folder(found.folder)
                     return
+            present = ", ".join(str(found.version) for found in versions)
             raise NotFound(
-                f"model {name!r} has no version {version}; it has {', '.join(str(v.version) for v in versions)}",
+                f"model {name!r} has no version {version}; it has {present}",
                 reason="VERSION_NOT_FOUND",
                 metadata={"model": name, "version": str(version)},
             )
@@ -196,9 +205,13 @@ class Models:
                     for file in CARRIED:
                         shutil.copyfile(carried / file, partial / file)
                 except FileNotFoundError as error:
-                    raise Corrupt(f"{error.filename} is missing", metadata={"file": str(error.filename)}) from None
+                    raise Corrupt(
+                        f"{error.filename} is missing", metadata={"file": str(error.filename)}
+                    ) from None
                 write_pointer(partial, f"model-{step}")
-                config = GPT2Config.from_hparams(read_json(partial / "hparams.json"), source=str(carried / "hparams.json"))
+                config = GPT2Config.from_hparams(
+                    read_json(partial / "hparams.json"), source=str(carried / "hparams.json")
+                )
                 manifest = {
                     "kind": "model",
                     "name": name,
@@ -223,7 +236,7 @@ class Models:
 
 
 def _copy_weights(source: Path, prefix: str, target: Path, new_prefix: str) -> None:
-    """Copy a checkpoint's index and data under another name; TensorFlow finds the data by the index's name."""
+    """Copy a checkpoint's files under another prefix; TensorFlow finds the data by the index's name."""
     shutil.copyfile(source / f"{prefix}.index", target / f"{new_prefix}.index")
     for data in sorted((source / prefix).parent.glob(f"{Path(prefix).name}.data-*")):
         shutil.copyfile(data, target / f"{new_prefix}{data.name.removeprefix(Path(prefix).name)}")

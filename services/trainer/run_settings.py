@@ -1,7 +1,7 @@
 """What a run was asked to do: every choice resolved to a value, checked, and never changed afterwards.
 
-In: the choices of a request and the base's name. Out: a frozen RunSettings, or InvalidRequest naming the field.
-Knows neither files nor the model.
+In: the choices of a request and the base's name. Out: a frozen RunSettings, or InvalidRequest naming the
+field. Knows neither files nor the model.
 """
 
 from __future__ import annotations
@@ -79,11 +79,13 @@ class RunSettings:
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "nano": {"steps": 400, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.1},
+    "nano": {"steps": 300, "batch_size": 8, "learning_rate": 3e-3, "weight_decay": 0.1},
     "micro": {"steps": 1000, "batch_size": 8, "learning_rate": 2e-3, "weight_decay": 0.1},
     "mini": {"steps": 1500, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
 }
-"""What fresh models take where the request says nothing."""
+"""What fresh models take where the request says nothing; `steps` is the least, a large corpus gets more."""
+FRESH_EPOCHS = 2
+MAX_DEFAULT_STEPS = 3000
 
 
 def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: int) -> RunSettings:
@@ -98,9 +100,10 @@ def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: in
         InvalidRequest: a value is out of its range.
         FailedPrecondition: the dataset is too small to learn from.
     """
-    values = {"base": "nano"} | choices
-    values = DEFAULTS.get(values["base"], {}) | values
-    values.setdefault("context", model_context)
+    named = {"base": "nano"} | choices
+    values = {"context": model_context} | DEFAULTS.get(named["base"], {}) | named
+    if named["base"] in DEFAULTS and "steps" not in named:
+        values["steps"] = max(values["steps"], _steps_for(values, num_train_tokens))
     steps = values.setdefault("steps", RunSettings(dataset="-").steps)
     values.setdefault("warmup_steps", min(max(0, steps) // 20, 2000))
     values.setdefault("sample_length", values["context"])
@@ -111,6 +114,12 @@ def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: in
     return dataclasses.replace(settings, context=fit_context(settings.context, num_train_tokens))
 
 
+def _steps_for(values: dict[str, Any], num_train_tokens: int) -> int:
+    """Steps in which a fresh model sees the corpus FRESH_EPOCHS times, at most MAX_DEFAULT_STEPS."""
+    per_step = values["batch_size"] * values.get("accumulation", 1) * values["context"]
+    return min(math.ceil(FRESH_EPOCHS * num_train_tokens / max(1, per_step)), MAX_DEFAULT_STEPS)
+
+
 def fit_context(context: int, num_train_tokens: int) -> int:
     """Return the longest row that the corpus can fill, at most `context`.
 
@@ -119,7 +128,7 @@ def fit_context(context: int, num_train_tokens: int) -> int:
     """
     if num_train_tokens <= MIN_CONTEXT:
         raise FailedPrecondition(
-            f"the dataset holds {num_train_tokens} training tokens and at least {MIN_CONTEXT + 1} are needed; "
+            f"the dataset holds {num_train_tokens} training tokens and {MIN_CONTEXT + 1} are the least; "
             "add posts and build the dataset again",
             reason="DATASET_TOO_SMALL",
         )
@@ -163,7 +172,8 @@ def check_same(recorded: RunSettings, asked: dict[str, Any], choices: dict[str, 
 
     Args:
         recorded: what the run began with.
-        asked: what its first request named; a value that was fitted to the corpus since is still the same wish.
+        asked: what its first request named; a value that was fitted to the corpus since is still the same
+        wish.
         choices: what this request names; a setting that it leaves out is not compared.
 
     Raises:

@@ -2,8 +2,8 @@
 
     PENDING ──> RUNNING ──> SUCCEEDED
       │ ^         │ ├────> FAILED ────┐
-      │ └─────────┘ └────> CANCELLED ─┤        RUNNING -> PENDING: the service ended, the next start carries on
-      └──> CANCELLED    ^─────────────┴── resume: back to PENDING
+      │ └─────────┘ └────> CANCELLED ─┤        RUNNING -> PENDING: the service ended, the next start carries
+      on └──> CANCELLED    ^─────────────┴── resume: back to PENDING
 
 One service owns the folder; its threads share this object. Starts no process.
 """
@@ -97,7 +97,7 @@ class Runs:
                 self._records[folder.name] = read_record(folder)
             except Corrupt as error:
                 log.error("run %s is left out: %s", folder.name, error.message)
-        for record in list(self._records.values()):
+        for record in tuple(self._records.values()):
             if record.state == RunState.RUNNING:
                 self.move(record.name, RunState.PENDING)
 
@@ -117,7 +117,7 @@ class Runs:
         with self._lock:
             return self._records.get(name)
 
-    def list(self) -> list[RunRecord]:
+    def all(self) -> list[RunRecord]:
         """All runs, newest first."""
         with self._lock:
             return sorted(self._records.values(), key=lambda record: record.created_at, reverse=True)
@@ -183,7 +183,9 @@ class Runs:
                 )
             moment = now()
             # A run that its service left keeps its place in the queue; one that is resumed goes to the end.
-            queued_at = moment if state == RunState.PENDING and record.state in RESUMABLE else record.queued_at
+            queued_at = (
+                moment if state == RunState.PENDING and record.state in RESUMABLE else record.queued_at
+            )
             record = replace(record, state=state, error=error, updated_at=moment, queued_at=queued_at)
             write_json(self.folder(name) / RECORD_FILE, _to_json(record))
             self._records[name] = record
@@ -193,12 +195,14 @@ class Runs:
         return record
 
     def delete(self, name: str) -> None:
-        """Delete a run with its checkpoints and samples; FailedPrecondition while it is in the queue or training."""
+        """Delete a run with its checkpoints and samples, unless it is pending or running."""
         with self._lock:
             record = self.get(name)
             if record.state in ACTIVE:
                 raise FailedPrecondition(
-                    f"run {name!r} is {record.state}: stop it first", reason="WRONG_STATE", metadata={"run": name}
+                    f"run {name!r} is {record.state}: stop it first",
+                    reason="WRONG_STATE",
+                    metadata={"run": name},
                 )
             remove_folder(self.folder(name))
             if (self._volume.samples / name).exists():

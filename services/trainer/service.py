@@ -1,4 +1,4 @@
-"""The trainer put together: volume, runs, models, queue and rpcs, and the order in which they start and stop."""
+"""The trainer put together: volume, runs, models, queue and rpcs, and in what order they start and stop."""
 
 from __future__ import annotations
 

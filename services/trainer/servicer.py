@@ -1,4 +1,4 @@
-"""TrainerService of protos/trainer.proto: takes a message apart, calls one pure module, puts the answer together."""
+"""TrainerService of protos/trainer.proto: message in, one call of a pure module, message out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ DEFAULT_RUN = "run1"
 class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     """The rpcs; each one's contract is its comment in the proto."""
 
-    def __init__(self, volume: Volume, bases: Bases, runs: Runs, models: Models, supervisor: Supervisor) -> None:
+    def __init__(
+        self, volume: Volume, bases: Bases, runs: Runs, models: Models, supervisor: Supervisor
+    ) -> None:
         self._volume, self._bases, self._runs, self._models = volume, bases, runs, models
         self._supervisor = supervisor
         self._starting = threading.Lock()  # two calls that start one run: the second finds it
@@ -45,6 +47,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     # Base models
 
     def ListBases(self, request: pb.ListBasesRequest, context: grpc.ServicerContext) -> pb.ListBasesResponse:
+        """List fresh sizes, then the folders of base/ that can be read."""
         bases = [messages.base_message(name, config, fresh=True) for name, config in FRESH.items()]
         for name in self._bases.names():
             try:
@@ -53,7 +56,9 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 log.warning("base %s is left out: %s", name, error.message)
                 continue
             bases.append(
-                messages.base_message(name, base.config, fresh=False, vocabulary_digest=base.vocabulary_digest)
+                messages.base_message(
+                    name, base.config, fresh=False, vocabulary_digest=base.vocabulary_digest
+                )
             )
         found, token = messages.page(bases, request.page_size, request.page_token)
         return pb.ListBasesResponse(bases=found, next_page_token=token)
@@ -61,27 +66,38 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def ImportBase(
         self, requests: Iterator[pb.ImportBaseRequest], context: grpc.ServicerContext
     ) -> pb.ImportBaseResponse:
+        """Take a base's files and check them whole."""
         first = next(requests, None)
         if first is None or first.WhichOneof("part") != "name":
             raise InvalidRequest("the first message must name the base", field="name")
         base = self._bases.import_files(first.name, _files(requests))
         return pb.ImportBaseResponse(
-            base=messages.base_message(base.name, base.config, fresh=False, vocabulary_digest=base.vocabulary_digest)
+            base=messages.base_message(
+                base.name, base.config, fresh=False, vocabulary_digest=base.vocabulary_digest
+            )
         )
 
-    def DeleteBase(self, request: pb.DeleteBaseRequest, context: grpc.ServicerContext) -> pb.DeleteBaseResponse:
-        for record in self._runs.list():
+    def DeleteBase(
+        self, request: pb.DeleteBaseRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteBaseResponse:
+        """Delete a base that no active run starts from."""
+        for record in self._runs.all():
             if record.settings.base == request.base and record.state in ACTIVE:
-                raise FailedPrecondition(f"run {record.name!r} starts from base {request.base!r}: stop it first")
+                raise FailedPrecondition(
+                    f"run {record.name!r} starts from base {request.base!r}: stop it first"
+                )
         self._bases.delete(request.base)
         return pb.DeleteBaseResponse()
 
     # Runs
 
     def StartRun(self, request: pb.StartRunRequest, context: grpc.ServicerContext) -> pb.StartRunResponse:
+        """Queue a new run, or carry on the one that is there."""
         name = check_name(request.run or DEFAULT_RUN, field="run", kind="run")
         choices = messages.choices(request.settings)
-        choices |= {field: getattr(request, field) for field in ("dataset", "base") if getattr(request, field)}
+        choices |= {
+            field: getattr(request, field) for field in ("dataset", "base") if getattr(request, field)
+        }
         with self._starting:
             record = self._runs.find(name)
             if record and request.fresh:
@@ -105,15 +121,18 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         return pb.StartRunResponse(run=messages.run_message(self._runs, record), resumed=resumed)
 
     def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
-        records, token = messages.page(self._runs.list(), request.page_size, request.page_token)
+        """List runs, newest first."""
+        records, token = messages.page(self._runs.all(), request.page_size, request.page_token)
         return pb.ListRunsResponse(
             runs=[messages.run_message(self._runs, record) for record in records], next_page_token=token
         )
 
     def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.GetRunResponse:
+        """Return one run."""
         return pb.GetRunResponse(run=messages.run_message(self._runs, self._runs.get(request.run)))
 
     def WatchRun(self, request: pb.WatchRunRequest, context: grpc.ServicerContext) -> Iterator[pb.RunUpdate]:
+        """Stream the run's state now, then its history from the cursor on."""
         record = self._runs.get(request.run)
         yield pb.RunUpdate(cursor=request.cursor, run=messages.run_message(self._runs, record))
         lines = watch(
@@ -150,15 +169,18 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             yield update
 
     def StopRun(self, request: pb.StopRunRequest, context: grpc.ServicerContext) -> pb.StopRunResponse:
+        """Take a run out of the queue, or let its step be the last."""
         record = self._supervisor.stop_run(request.run)
         return pb.StopRunResponse(run=messages.run_message(self._runs, record))
 
     def ResumeRun(self, request: pb.ResumeRunRequest, context: grpc.ServicerContext) -> pb.ResumeRunResponse:
+        """Queue a failed or cancelled run again."""
         record = self._resume(self._runs.get(request.run))
         self._supervisor.wake()
         return pb.ResumeRunResponse(run=messages.run_message(self._runs, record))
 
     def DeleteRun(self, request: pb.DeleteRunRequest, context: grpc.ServicerContext) -> pb.DeleteRunResponse:
+        """Delete a run with its checkpoints and samples."""
         self._runs.delete(request.run)
         return pb.DeleteRunResponse()
 
@@ -179,22 +201,30 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def ListCheckpoints(
         self, request: pb.ListCheckpointsRequest, context: grpc.ServicerContext
     ) -> pb.ListCheckpointsResponse:
+        """List a run's checkpoints by step."""
         checkpoints = list_checkpoints(self._runs.folder(self._runs.get(request.run).name))
         found, token = messages.page(checkpoints, request.page_size, request.page_token)
         return pb.ListCheckpointsResponse(
-            checkpoints=[messages.checkpoint_message(checkpoint) for checkpoint in found], next_page_token=token
+            checkpoints=[messages.checkpoint_message(checkpoint) for checkpoint in found],
+            next_page_token=token,
         )
 
     def DeleteCheckpoint(
         self, request: pb.DeleteCheckpointRequest, context: grpc.ServicerContext
     ) -> pb.DeleteCheckpointResponse:
+        """Delete one of a resting run's checkpoints."""
         record = self._runs.get(request.run)
         if record.state in ACTIVE:
-            raise FailedPrecondition(f"run {record.name!r} is {record.state}: stop it first", reason="WRONG_STATE")
+            raise FailedPrecondition(
+                f"run {record.name!r} is {record.state}: stop it first", reason="WRONG_STATE"
+            )
         delete_checkpoint(get_checkpoint(self._runs.folder(record.name), request.step))
         return pb.DeleteCheckpointResponse()
 
-    def ListSamples(self, request: pb.ListSamplesRequest, context: grpc.ServicerContext) -> pb.ListSamplesResponse:
+    def ListSamples(
+        self, request: pb.ListSamplesRequest, context: grpc.ServicerContext
+    ) -> pb.ListSamplesResponse:
+        """List a run's samples by step and number."""
         folder = self._volume.samples / self._runs.get(request.run).name
         samples = [sample for step in steps_with_samples(folder) for sample in read_samples(folder, step)]
         found, token = messages.page(samples, request.page_size, request.page_token)
@@ -205,6 +235,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def DeleteSamples(
         self, request: pb.DeleteSamplesRequest, context: grpc.ServicerContext
     ) -> pb.DeleteSamplesResponse:
+        """Delete a run's samples of one step."""
         record = self._runs.get(request.run)
         if not delete_samples(self._volume.samples / record.name, request.step):
             raise NotFound(
@@ -217,6 +248,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def PublishModel(
         self, request: pb.PublishModelRequest, context: grpc.ServicerContext
     ) -> pb.PublishModelResponse:
+        """Make the next version of a model from a checkpoint or a base."""
         source = request.WhichOneof("source")
         if source == "base":
             if request.base in FRESH:
@@ -236,15 +268,22 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 )
             step = request.checkpoint.step if request.checkpoint.HasField("step") else steps[-1]
             dataset = open_dataset(self._volume, record.settings.dataset)
-            version = self._models.publish_checkpoint(name, get_checkpoint(folder, step), dataset=dataset.manifest)
+            version = self._models.publish_checkpoint(
+                name, get_checkpoint(folder, step), dataset=dataset.manifest
+            )
         else:
             raise InvalidRequest("name a checkpoint or a base to publish", field="source")
         return pb.PublishModelResponse(version=messages.version_message(version))
 
-    def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
-        found, token = messages.page(self._models.list(), request.page_size, request.page_token)
+    def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
+    ) -> pb.ListModelsResponse:
+        """List models with their versions."""
+        found, token = messages.page(self._models.all(), request.page_size, request.page_token)
         models = [
-            pb.Model(name=versions[0].name, versions=[messages.version_message(version) for version in versions])
+            pb.Model(
+                name=versions[0].name, versions=[messages.version_message(version) for version in versions]
+            )
             for versions in found
         ]
         return pb.ListModelsResponse(models=models, next_page_token=token)
@@ -252,21 +291,29 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def RollbackModel(
         self, request: pb.RollbackModelRequest, context: grpc.ServicerContext
     ) -> pb.RollbackModelResponse:
+        """Delete a model's newest version."""
         check_name(request.model, field="model", kind="model")
-        return pb.RollbackModelResponse(version=messages.version_message(self._models.rollback(request.model)))
+        return pb.RollbackModelResponse(
+            version=messages.version_message(self._models.rollback(request.model))
+        )
 
-    def DeleteModel(self, request: pb.DeleteModelRequest, context: grpc.ServicerContext) -> pb.DeleteModelResponse:
+    def DeleteModel(
+        self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteModelResponse:
+        """Delete a version, or a model whole."""
         check_name(request.model, field="model", kind="model")
         self._models.delete(request.model, request.version if request.HasField("version") else None)
         return pb.DeleteModelResponse()
 
 
 def _files(requests: Iterator[pb.ImportBaseRequest]) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The files of an import, each with its chunks; a file's chunks are taken before the next file is asked for."""
+    """The files of an import, each with its chunks, which are taken before the next file is asked for."""
     message = next(requests, None)
     while message is not None:
         if message.WhichOneof("part") != "file":
-            raise InvalidRequest("a chunk came before its file's name, or the base was named twice", field="file")
+            raise InvalidRequest(
+                "a chunk came before its file's name, or the base was named twice", field="file"
+            )
         following: list[pb.ImportBaseRequest | None] = [None]
 
         def chunks(following: list[pb.ImportBaseRequest | None] = following) -> Iterator[bytes]:

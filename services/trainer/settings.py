@@ -17,5 +17,7 @@ class TrainerSettings:
     metrics_listen: str = setting("127.0.0.1:9103", "Address of the metrics page.")
     nice: int = setting(10, "Added to the niceness of the training process, 0 to 19.", minimum=0)
     stop_grace_s: float = setting(
-        60.0, "Seconds that a training process gets to finish its step and save when the service stops.", minimum=0
+        60.0,
+        "Seconds that a training process gets to finish its step and save when the service stops.",
+        minimum=0,
     )

@@ -46,28 +46,31 @@ def plan(volume: Volume, bases: Bases, choices: dict[str, Any]) -> Plan:
     """
     dataset = open_dataset(volume, choices.get("dataset", ""))
     dataset.verify()
+    about = dataset.manifest
     base = choices.get("base", "nano")
     if base in FRESH:
-        config = replace(FRESH[base], n_vocab=int(dataset.manifest["vocabulary_size"]))
+        config = replace(FRESH[base], n_vocab=int(about["vocabulary_size"]))
     else:
         found = bases.get(base)
         config = found.config
-        if found.vocabulary_digest != dataset.manifest["vocabulary_digest"]:
+        if found.vocabulary_digest != about["vocabulary_digest"]:
             raise FailedPrecondition(
-                f"dataset {dataset.manifest['id']!r} is encoded with vocabulary {dataset.manifest['vocabulary']!r} "
-                f"({dataset.manifest['vocabulary_digest'][:8]}) and base {base!r} has another "
+                f"dataset {about['id']!r} is encoded with vocabulary {about['vocabulary']!r} "
+                f"({about['vocabulary_digest'][:8]}) and base {base!r} has another "
                 f"({found.vocabulary_digest[:8]}); build a dataset with vocabulary {base!r}",
                 reason="VOCABULARY_MISMATCH",
                 metadata={
-                    "dataset": str(dataset.manifest["id"]),
-                    "dataset_vocabulary_digest": str(dataset.manifest["vocabulary_digest"]),
+                    "dataset": str(about["id"]),
+                    "dataset_vocabulary_digest": str(about["vocabulary_digest"]),
                     "base": base,
                     "base_vocabulary_digest": found.vocabulary_digest,
                 },
             )
     settings = resolve(choices, model_context=config.n_ctx, num_train_tokens=len(dataset.train))
     if base in FRESH:
-        config = replace(config, n_ctx=settings.context)  # positions that are never trained would only mislead
+        config = replace(
+            config, n_ctx=settings.context
+        )  # positions that are never trained would only mislead
     return Plan(settings, config, dataset)
 
 
@@ -82,6 +85,8 @@ def open_dataset(volume: Volume, dataset_id: str) -> Dataset:
     folder = volume.datasets / check_name(dataset_id, field="dataset", kind="dataset")
     if not folder.is_dir():
         raise NotFound(
-            f"there is no dataset {dataset_id!r}", reason="DATASET_NOT_FOUND", metadata={"dataset": dataset_id}
+            f"there is no dataset {dataset_id!r}",
+            reason="DATASET_NOT_FOUND",
+            metadata={"dataset": dataset_id},
         )
     return Dataset.open(folder)

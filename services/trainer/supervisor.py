@@ -1,7 +1,9 @@
 """Trains the runs of the queue, one at a time, each in a child process, and notes what becomes of them.
 
-One thread starts the child and waits for it; as it lives as long as the service, the kernel can tie the child's
-life to it. A child that dies takes its run down, not the service. In: the runs. Out: their states. Loads no model.
+One thread starts the child and waits for it; as it lives as long as the service, the kernel can tie the
+child's
+life to it. A child that dies takes its run down, not the service. In: the runs. Out: their states. Loads no
+model.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ class Supervisor:
     Args:
         runs: loaded.
         nice: added to the child's niceness, so that generation and the page go first.
-        on_success: called before a run is noted as SUCCEEDED; an error of ours in it becomes an event of the run.
+        on_success: called before a run is noted as SUCCEEDED; an error of ours in it becomes an event of
+        the run.
     """
 
     def __init__(self, runs: Runs, volume: Volume, *, nice: int, on_success: OnSuccess) -> None:
@@ -94,10 +97,12 @@ class Supervisor:
             self._changed.notify_all()
 
     def finish_stop(self, grace_s: float) -> None:
-        """Wait for the child to have saved; kill it after `grace_s` seconds. The next start carries the run on."""
+        """Wait for the child to have saved; kill it after `grace_s` seconds. The next start carries on."""
         self._thread.join(grace_s)
         if self._thread.is_alive() and self._child:
-            log.warning("the training process did not save within %.0f s; its last checkpoint stands", grace_s)
+            log.warning(
+                "the training process did not save within %.0f s; its last checkpoint stands", grace_s
+            )
             self._child.kill()
             self._thread.join()
 
@@ -151,7 +156,9 @@ class Supervisor:
             try:
                 self._on_success(record)
             except (NonesuchError, OSError) as failure:
-                EventLog(folder).append("event", step=record.settings.steps, message=f"not published: {failure}")
+                EventLog(folder).append(
+                    "event", step=record.settings.steps, message=f"not published: {failure}"
+                )
         elif self._stopping and exit_status in (EXIT_STOPPED, *_STOP_SIGNALS):
             state = RunState.CANCELLED if record.name in self._stop_wanted else RunState.PENDING
         elif exit_status in (EXIT_STOPPED, -signal.SIGTERM):

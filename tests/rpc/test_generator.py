@@ -15,6 +15,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from prometheus_client import REGISTRY
 
 from protos import generator_pb2 as pb
 from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
@@ -486,8 +487,38 @@ def test_models_are_listed_in_pages(own_service: Callable[..., Service]) -> None
 def test_server_info_shows_limits_and_what_is_loaded(service: Service) -> None:
     info = service.info()
 
-    assert (info.num_slots, info.queue_limit, info.max_samples, info.max_new_tokens) == (4, 64, 16, 500)
+    assert (info.num_slots, info.queue_limit, info.max_samples, info.max_new_tokens) == (4, 32, 16, 500)
     (model,) = info.models
     assert (model.name, model.engine, model.context, model.vocabulary_size) == ("owl", "tensorflow", 64, 257)
     assert model.num_parameters == CONFIG.num_parameters
     assert info.server_version
+
+
+def test_tokens_and_the_time_to_the_first_are_counted(service: Service) -> None:
+    def value(name: str) -> float:
+        return REGISTRY.get_sample_value(f"nonesuch_generator_{name}", {"model": "owl"}) or 0.0
+
+    names = ("tokens_total", "prompt_tokens_total", "first_token_seconds_count")
+    before = [value(name) for name in names]
+
+    service.generate(prompt="Owl", max_new_tokens=7, ignore_end_of_text=True)
+
+    assert [value(name) - was for name, was in zip(names, before, strict=True)] == [7, 3, 1]
+    assert (value("running"), value("queue")) == (0, 0)
+
+
+def test_health_answers_while_every_slot_writes(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=4, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    endless = [made.stream(slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000) for _ in range(4)]
+    for stream in endless:
+        next(stream)
+
+    started = time.monotonic()
+    health = health_pb2_grpc.HealthStub(made.channel)
+    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert time.monotonic() - started < 1
+    for stream in endless:
+        stream.cancel()

@@ -9,5 +9,5 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/healthz")
 def healthz() -> dict[str, str]:
-    """Say that the page answers. It says nothing of the four services: they have health checks of their own."""
+    """Say that the page answers. The four services have health checks of their own."""
     return {"status": "ok"}

@@ -26,7 +26,9 @@ def index() -> str:
     runs, _ = attempt(
         lambda: services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S).runs
     )
-    bases, _ = attempt(lambda: list(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases")))
+    bases, _ = attempt(
+        lambda: list(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
+    )
     return render_template(
         "models.html",
         models=listed,
@@ -49,7 +51,10 @@ def publish() -> Response:
     else:
         raise InvalidRequest("choose a run or a base model to publish", field="source")
     version = current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S).version
-    flash(f"Version {version.version} of {version.model} is published. It can write within a few seconds.", "done")
+    flash(
+        f"Version {version.version} of {version.model} is published. It can write within a few seconds.",
+        "done",
+    )
     return redirect(url_for("models.index"))
 
 
@@ -70,5 +75,7 @@ def delete(model: str) -> Response:
     if version is not None:
         wanted.version = version
     current().services.trainer.DeleteModel(wanted, timeout_s=QUICK_S)
-    flash(f"{model} was deleted." if version is None else f"Version {version} of {model} was deleted.", "done")
+    flash(
+        f"{model} was deleted." if version is None else f"Version {version} of {model} was deleted.", "done"
+    )
     return redirect(url_for("models.index"))

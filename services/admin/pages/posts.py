@@ -20,7 +20,7 @@ PER_PAGE = 50
 
 
 def widen_limits() -> None:
-    """Allow large bodies where posts come in, and nowhere else. Runs once the caller is known to be signed in."""
+    """Allow large bodies where posts come in, and nowhere else; runs after the login was checked."""
     if request.endpoint == "posts.upload":
         limits = current().settings
         request.max_content_length = limits.upload_limit_mib << 20
@@ -39,7 +39,8 @@ def index() -> str:
     corpora = services.corpus.ListCorpora(corpus_pb2.ListCorporaRequest(), timeout_s=QUICK_S).corpora
     try:
         listed = services.corpus.ListPosts(
-            corpus_pb2.ListPostsRequest(corpus=corpus, page_size=PER_PAGE, page_token=here.token), timeout_s=QUICK_S
+            corpus_pb2.ListPostsRequest(corpus=corpus, page_size=PER_PAGE, page_token=here.token),
+            timeout_s=QUICK_S,
         )
     except NotFound:  # nothing was ever added
         listed = corpus_pb2.ListPostsResponse()

@@ -74,9 +74,14 @@ def stop(run: str) -> Response:
 @blueprint.post("/<run>/resume")
 def resume(run: str) -> Response:
     """Let it go on from its newest checkpoint."""
-    resumed = current().services.trainer.ResumeRun(trainer_pb2.ResumeRunRequest(run=run), timeout_s=QUICK_S).run
+    resumed = (
+        current().services.trainer.ResumeRun(trainer_pb2.ResumeRunRequest(run=run), timeout_s=QUICK_S).run
+    )
     waits = resumed.state == trainer_pb2.RUN_STATE_PENDING and resumed.queue_position > 1
-    flash(f"{run} waits for its turn." if waits else f"{run} goes on from step {resumed.checkpoint_step:,}.", "done")
+    flash(
+        f"{run} waits for its turn." if waits else f"{run} goes on from step {resumed.checkpoint_step:,}.",
+        "done",
+    )
     return redirect(url_for("runs.show", run=run))
 
 
@@ -89,7 +94,10 @@ def publish(run: str) -> Response:
         source.step = int(step)
     wanted = trainer_pb2.PublishModelRequest(checkpoint=source, model=request.form.get("model", "").strip())
     version = current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S).version
-    flash(f"Version {version.version} of {version.model} is published. It can write within a few seconds.", "done")
+    flash(
+        f"Version {version.version} of {version.model} is published. It can write within a few seconds.",
+        "done",
+    )
     return redirect(url_for("models.index"))
 
 

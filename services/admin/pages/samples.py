@@ -8,11 +8,11 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from werkzeug.wrappers import Response
 
 from protos import trainer_pb2
-from services.admin import post_text
 from services.admin.context import current
-from services.admin.downloads import attachment
+from services.admin.downloads import attachment, file_stem
 from services.admin.peers import QUICK_S
 from services.client.connection import pages
+from services.client.post import as_markdown, parse
 
 blueprint = Blueprint("samples", __name__, url_prefix="/samples")
 
@@ -27,7 +27,11 @@ def _samples(run: str) -> list[trainer_pb2.Sample]:
 @blueprint.get("")
 def index() -> str:
     """The samples of one run: the one asked for, or the newest that wrote any."""
-    listed = current().services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S).runs
+    listed = (
+        current()
+        .services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S)
+        .runs
+    )
     chosen = request.args.get("run", "")
     found = _samples(chosen) if chosen else []
     if not chosen:
@@ -45,7 +49,7 @@ def index() -> str:
         "samples.html",
         runs=listed,
         chosen=chosen,
-        steps=[(step, [(sample, post_text.split(sample.text)) for sample in group]) for step, group in shown],
+        steps=[(step, [(sample, parse(sample.text)) for sample in group]) for step, group in shown],
         page=page,
         has_next=len(by_step) > start + STEPS_PER_PAGE,
         total=len(found),
@@ -63,8 +67,8 @@ def download() -> Response:
         return attachment(whole, f"{run}-samples", "txt")
     for sample in found:
         if (sample.step, sample.index) == (step, index or 1):
-            stem = post_text.file_stem(sample.text, f"{run}-step-{step}-sample-{sample.index}")
-            text = post_text.to_markdown(sample.text) if form == "md" else sample.text
+            stem = file_stem(sample.text, f"{run}-step-{step}-sample-{sample.index}")
+            text = as_markdown(parse(sample.text)) if form == "md" else sample.text
             return attachment(text, stem, "md" if form == "md" else "txt")
     abort(404, f"{run} has no such sample.")
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
+from wtforms.fields.choices import SelectChoice
 
 from protos import corpus_pb2, trainer_pb2
 from services.admin import streams
 from services.admin.context import Context, current
-from services.admin.forms import TrainForm
 from services.admin.jobs import PREPARING, Job, Progress
 from services.admin.peers import QUICK_S
+from services.admin.train_form import TrainForm
 from services.client.connection import Connection, pages
 from services.client.preparing import start_run
 from services.common.errors import NotFound
@@ -22,7 +23,10 @@ blueprint = Blueprint("starting", __name__, url_prefix="/start")
 
 # What the fresh bases mean to someone who waits for them.
 IN_WORDS = {
-    "nano": ("Small and quick", "Learns the sound of your writing in minutes. The best way to see how this works."),
+    "nano": (
+        "Small and quick",
+        "Learns the sound of your writing in minutes. The best way to see how this works.",
+    ),
     "micro": ("In between", "Takes several times longer, and keeps to the point a little better."),
     "mini": ("Larger and slower", "Takes an hour or more without a graphics card; the best of the three."),
 }
@@ -59,7 +63,7 @@ def empty_form(taken: Sequence[str], choices: Offers | None) -> TrainForm:
 
 
 def _offer(form: TrainForm, choices: Offers | None) -> None:
-    form.corpus.choices = [corpus.name for corpus in choices.corpora] if choices else []
+    form.corpus.choices = [SelectChoice(corpus.name) for corpus in choices.corpora] if choices else []
 
 
 @blueprint.post("")
@@ -88,7 +92,9 @@ def index() -> Response | tuple[str, int]:
         def tell(stage: str, done: int, total: int) -> None:
             progress(STAGES.get(stage, stage[:1].upper() + stage[1:]), done, total)
 
-        start_run(services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell)
+        start_run(
+            services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell
+        )
 
     job = current().jobs.start(name, work)
     return redirect(url_for("starting.show", job=job.id))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 from werkzeug.wrappers import Response
+from wtforms.fields.choices import SelectChoice
 
 from protos import generator_pb2
-from services.admin import post_text, streams, text_events
+from services.admin import streams, text_events
 from services.admin.context import current
-from services.admin.downloads import attachment
-from services.admin.forms import TryForm, complaints
+from services.admin.downloads import attachment, file_stem
+from services.admin.fields import complaints
 from services.admin.problems import attempt
+from services.admin.try_form import TryForm
 from services.client.connection import pages
+from services.client.post import as_markdown, parse
 
 blueprint = Blueprint("try_it", __name__, url_prefix="/try")
 
@@ -32,15 +35,17 @@ def index() -> str:
     return render_template("try.html", form=form, models=usable, problem=problem)
 
 
-def _choices(models: list[generator_pb2.ServedModel]) -> list[tuple[str, str]]:
+def _choices(models: list[generator_pb2.ServedModel]) -> list[SelectChoice]:
     """The newest version of each model under its name, then every version."""
     names = list(dict.fromkeys(model.name for model in models))
-    choices = [("", "the one published last")] if len(names) > 1 else []
-    choices += [(name, name) for name in names]
+    choices = [SelectChoice("", "the one published last")] if len(names) > 1 else []
+    choices += [SelectChoice(name, name) for name in names]
     for name in names:
         versions = [model.version for model in models if model.name == name]
         if len(versions) > 1:
-            choices += [(f"{name}@{version}", f"{name}, version {version}") for version in versions]
+            choices += [
+                SelectChoice(f"{name}@{version}", f"{name}, version {version}") for version in versions
+            ]
     return choices
 
 
@@ -58,7 +63,7 @@ def stream() -> Response | tuple[dict[str, object], int]:
 def download() -> Response:
     """Give a text back as a file: the page's script holds it, the rules for Markdown are here."""
     text = request.form.get("text", "").replace("\r\n", "\n")[:MAX_DOWNLOAD_CHARACTERS]
-    stem = post_text.file_stem(text, "a-post-that-does-not-exist")
+    stem = file_stem(text, "a-post-that-does-not-exist")
     if request.form.get("form") == "txt":
         return attachment(text, stem, "txt")
-    return attachment(post_text.to_markdown(text), stem, "md")
+    return attachment(as_markdown(parse(text)), stem, "md")

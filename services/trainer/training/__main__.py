@@ -1,12 +1,14 @@
-"""`python -m services.trainer.training DATA RUN [--parent PID] [--nice N]`: train one run; a child of the service.
+"""`python -m services.trainer.training DATA RUN [--parent PID] [--nice N]`: train one run; a child of the
+service.
 
-Exit status: 0 the last step is done, 3 stopped and saved, 1 failed (outcome.json in the run's folder says why).
-SIGTERM and SIGINT let the running step finish and save.
+Exit status: 0 the last step is done, 3 stopped and saved, 1 failed (outcome.json in the run's folder says
+why). SIGTERM and SIGINT let the running step finish and save.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -61,9 +63,10 @@ def main() -> int:
         except OSError as error:
             traceback.print_exc()
             return fail(f"the training process could not read or write its files: {error}")
-        except Exception as error:  # the boundary: a bug ends the run with its name, the log has the rest
+        except Exception as error:  # noqa: BLE001 - the boundary: a bug ends the run with its name
             traceback.print_exc()
-            return fail(f"{type(error).__name__} in the training process: {str(error).splitlines()[0] if str(error) else ''}")
+            words = str(error).splitlines()[:1]
+            return fail(f"the training process failed with {': '.join([type(error).__name__, *words])}")
 
 
 def train(data: Path, run: str, stop: Event, started: float) -> int:
@@ -90,10 +93,8 @@ def die_with(parent: int) -> bool:
 
 def die_first() -> None:
     """When memory runs out, let the kernel end this process before any service."""
-    try:
+    with contextlib.suppress(OSError):  # not Linux, or not allowed: the kernel's own choice stands
         Path("/proc/self/oom_score_adj").write_text("1000")
-    except OSError:
-        pass  # not Linux, or not allowed: the kernel's own choice stands
 
 
 def take(descriptor: int) -> bool:

@@ -1,4 +1,4 @@
-"""The running average of the loss, as nshepperd's train.py prints it: exponential, divided by its own weight."""
+"""The running average of the loss, as train.py prints it: exponential, divided by its own weight."""
 
 from __future__ import annotations
 

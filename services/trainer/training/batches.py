@@ -48,7 +48,7 @@ class Batches:
         self._rows = lru_cache(maxsize=4)(self._draw_rows)
 
     def batch(self, step: int, num_rows: int) -> npt.NDArray[np.int32]:
-        """Return the rows of `step` (1 is the first), [num_rows, T+1]: inputs are [:, :-1], targets [:, 1:]."""
+        """Return the rows of `step` (from 1), [num_rows, T+1]: inputs are [:, :-1], targets [:, 1:]."""
         first = (step - 1) * num_rows
         return np.stack([self._row(self._place(first + i)) for i in range(num_rows)])
 

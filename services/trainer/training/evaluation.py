@@ -1,8 +1,8 @@
 """How well the weights predict the held-out documents, measured on every one of their tokens.
 
 In: weights and the validation documents. Out: nats per token and bits per byte. Changes nothing.
-Bits per byte count the nats of every token, end-of-text ids included, over the documents' UTF-8 bytes, so that
-figures of different vocabularies compare.
+Bits per byte count the nats of every token, end-of-text ids included, over the documents' UTF-8 bytes, so
+that figures of different vocabularies compare.
 """
 
 from __future__ import annotations
@@ -60,13 +60,17 @@ class Evaluator:
     def __call__(self, params: model.Params) -> Evaluation:
         """Score the weights: every token of the validation documents is predicted exactly once."""
         nats = sum(
-            float(self._nats_of_batch(params, tf.constant(inputs), tf.constant(targets), tf.constant(weights)))
+            float(
+                self._nats_of_batch(params, tf.constant(inputs), tf.constant(targets), tf.constant(weights))
+            )
             for inputs, targets, weights in self._batches()
         )
         count = len(self._stream) - 1
         return Evaluation(nats / count, nats / math.log(2) / self._num_bytes)
 
-    def _batches(self) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+    def _batches(
+        self,
+    ) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
         """Inputs, targets and weights, each [B, T]; padding has weight 0, so that one shape is compiled."""
         count = len(self._stream) - 1
         size = self._batch_size * self._context
@@ -78,7 +82,9 @@ class Evaluator:
             shape = (self._batch_size, self._context)
             yield padded[:-1].reshape(shape), padded[1:].reshape(shape), weights.reshape(shape)
 
-    def _nats(self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def _nats(
+        self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tf.Tensor:
         logits = model.forward(params, inputs, self._config, compute_dtype=self._compute_dtype)  # [B, T, V]
         nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # [B, T]
         return tf.reduce_sum(tf.cast(nats * weights, tf.float64))

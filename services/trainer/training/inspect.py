@@ -1,4 +1,5 @@
-"""`python -m services.trainer.training.inspect FOLDER`: read a folder in OpenAI's layout whole and say what it is.
+"""`python -m services.trainer.training.inspect FOLDER`: read a folder in OpenAI's layout whole and say what
+it is.
 
 Prints one JSON object: `{"config": {...}, "prefix": "model.ckpt"}`, or `{"error": ...}` with exit status 1.
 A process of its own, so that the service holds neither TensorFlow nor the weights.
@@ -7,14 +8,12 @@ A process of its own, so that the service holds neither TensorFlow nor the weigh
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 
 def main() -> int:
     """Inspect the folder given on the command line."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from services.common.errors import Corrupt
     from services.gpt2 import checkpoint
 

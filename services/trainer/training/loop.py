@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from services.gpt2 import model
 from services.gpt2.config import GPT2Config
-from services.trainer.training.optimizer import AdamW
 from services.trainer.run_settings import RunSettings
+from services.trainer.training.optimizer import AdamW
 
 
 class Trainer:
@@ -46,7 +46,10 @@ class Trainer:
             clip_norm=settings.clip_norm,
         )
         self._sums = (
-            {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in self.variables.items()}
+            {
+                name: tf.Variable(tf.zeros_like(value), trainable=False)
+                for name, value in self.variables.items()
+            }
             if settings.accumulation > 1
             else {}
         )

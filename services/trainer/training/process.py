@@ -1,7 +1,9 @@
 """A run's training, from its newest sound checkpoint to its last step.
 
-In: the volume and a run's folder, which the service has made (run.json, hparams.json, vocabulary). Out: metrics,
-samples, checkpoints, console lines. Ends when the last step is done, or after the step in which a stop was asked for.
+In: the volume and a run's folder, which the service has made (run.json, hparams.json, vocabulary). Out:
+metrics,
+samples, checkpoints, console lines. Ends when the last step is done, or after the step in which a stop was
+asked for.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from services.trainer import metrics_log, runs
 from services.trainer.checkpoints import delete_after, folder_of, newest_sound
 from services.trainer.events import EventLog
 from services.trainer.metrics_log import MetricsLog
-from services.trainer.run_settings import RunSettings
 from services.trainer.samples import write_samples
 from services.trainer.training import precision, saving
 from services.trainer.training.batches import Batches
@@ -65,7 +66,11 @@ class TrainingProcess:
         dataset = Dataset.open(volume.datasets / self._settings.dataset)
         train = dataset.train.documents
         self._batches = Batches(
-            dataset.tokens, train["start"], train["end"], context=self._settings.context, seed=self._settings.seed
+            dataset.tokens,
+            train["start"],
+            train["end"],
+            context=self._settings.context,
+            seed=self._settings.seed,
         )
         self._codec = Codec(dataset.vocabulary())
         self._state, self._trainer = self._load(volume.bases)
@@ -77,7 +82,9 @@ class TrainingProcess:
     def run(self, stop: Event) -> bool:
         """Train until the last step or until `stop` is set; True when the last step is done."""
         print("Training...", flush=True)
-        self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
+        self._note(
+            f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}"
+        )
         with self._metrics:
             while self._state.step < self._settings.steps and not stop.is_set():
                 self._do_step()
@@ -200,8 +207,13 @@ class TrainingProcess:
                 num_samples=self._settings.sample_num,
                 end_of_text_id=self._codec.vocabulary.end_of_text_id,
             )
-        seed = int(np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)[0])
-        texts = [self._codec.decode(ids) for ids in self._writer.write(length=self._settings.sample_length, seed=seed)]
+        seed = int(
+            np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)[0]
+        )
+        texts = [
+            self._codec.decode(ids)
+            for ids in self._writer.write(length=self._settings.sample_length, seed=seed)
+        ]
         write_samples(self._samples_folder, self._state.step, texts)
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)

@@ -1,7 +1,9 @@
 """Checkpoints of a run in training: weights and optimizer state out, and bit for bit in again.
 
-A step's folder opens as OpenAI's layout does; optimizer.npz and state.json stand beside the weights, so that the
-2019 scripts, which refuse variables they do not know, read it too. state.json holds what does not follow from the
+A step's folder opens as OpenAI's layout does; optimizer.npz and state.json stand beside the weights, so
+that the
+2019 scripts, which refuse variables they do not know, read it too. state.json holds what does not follow
+from the
 step: the loss average, the time spent, the number format. Everything random follows from (seed, step).
 """
 
@@ -46,11 +48,12 @@ class TrainingState:
 
 
 def save(run_folder: Path, trainer: Trainer, state: TrainingState, *, keep: int) -> Checkpoint:
-    """Write the checkpoint of `state.step`, point the run's `checkpoint` file at it, delete superfluous ones."""
+    """Write the checkpoint of `state.step`, point the run's `checkpoint` file at it, drop old ones."""
     folder = folder_of(run_folder, state.step)
     with new_folder(folder) as partial:
         weights.write_weights(partial, state.step, trainer.variables, trainer.config)
-        np.savez(partial / OPTIMIZER_FILE, **{name.replace("/", "."): m for name, m in trainer.optimizer.state().items()})
+        moments: dict[str, Any] = {name.replace("/", "."): m for name, m in trainer.optimizer.state().items()}
+        np.savez(partial / OPTIMIZER_FILE, **moments)
         write_json(partial / STATE_FILE, asdict(state))
         manifest = {
             "kind": "checkpoint",
@@ -75,7 +78,9 @@ def read_state(checkpoint: Checkpoint) -> TrainingState:
     try:
         return TrainingState(**(values | {"average": LossAverage(**values["average"])}))
     except (TypeError, KeyError) as error:
-        raise Corrupt(f"{path} does not hold a training state ({error})", metadata={"file": str(path)}) from None
+        raise Corrupt(
+            f"{path} does not hold a training state ({error})", metadata={"file": str(path)}
+        ) from None
 
 
 def restore_optimizer(checkpoint: Checkpoint, trainer: Trainer) -> None:

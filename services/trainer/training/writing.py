@@ -1,7 +1,7 @@
 """Samples written during training, with the weights as they are.
 
-In: the run's variables. Out: token ids. Draws with services.sampling, each position with a random number of its
-own, so that a resumed run writes the samples that an undisturbed one would. Knows no text.
+In: the run's variables. Out: token ids. Draws with services.sampling, each position with a random number of
+its own, so that a resumed run writes the samples that an undisturbed one would. Knows no text.
 N samples, P positions in a cache block, H heads, D head size.
 """
 
@@ -30,10 +30,16 @@ class Writer:
     """
 
     def __init__(
-        self, params: Params, config: GPT2Config, compute_dtype: tf.DType, *, num_samples: int, end_of_text_id: int
+        self,
+        params: Params,
+        config: GPT2Config,
+        compute_dtype: tf.DType,
+        *,
+        num_samples: int,
+        end_of_text_id: int,
     ) -> None:
         self._config, self._end_of_text_id, self._num_samples = config, end_of_text_id, num_samples
-        positions = min(BLOCK_POSITIONS, config.n_ctx)
+        positions = self._positions = min(BLOCK_POSITIONS, config.n_ctx)
         blocks = -(-config.n_ctx // positions)
         # Row n owns the blocks 1 + n * blocks and on; block 0 takes what padding writes.
         self._table = 1 + np.arange(num_samples * blocks, dtype=np.int32).reshape(num_samples, blocks)
@@ -85,5 +91,6 @@ class Writer:
         starts = np.array([fed[row] for row in rows], np.int32)
         for row in rows:
             fed[row] = len(seen[row])
-        logits: np.ndarray = self._step(ids, starts, lengths, self._table[rows]).numpy()
+        num_blocks = -(-int((starts + lengths).max()) // self._positions)  # read no more than is filled
+        logits: np.ndarray = self._step(ids, starts, lengths, self._table[rows, :num_blocks]).numpy()
         return logits

@@ -244,3 +244,34 @@ def test_a_stopped_loop_cancels_and_takes_nothing_more(bench: Callable[..., Benc
     assert isinstance(end, End) and end.finish in (Finish.CANCELLED, Finish.LENGTH, Finish.CONTEXT)
     with pytest.raises(Unavailable):
         made.submit(request())
+
+
+@pytest.mark.parametrize("prefill_tokens", [1, 3, 64])
+@pytest.mark.parametrize("num_slots", [1, 4])
+def test_the_text_does_not_depend_on_how_the_work_is_cut(prefill_tokens: int, num_slots: int) -> None:
+    engine = SpellingEngine(lambda ids: (sum(ids) * 7 + len(ids)) % 256, num_slots=num_slots)
+    loop = Loop("test", engine, Scheduler(num_slots, queue_limit=4, prefill_tokens=prefill_tokens))
+    prompts = [b"a", b"two words", b"a prompt that is cut into several pieces"]
+    generations = [
+        Generation(request(prompt, max_new_tokens=90, slide=True, seed=i), CODEC, engine.context)
+        for i, prompt in enumerate(prompts)
+    ]
+
+    for generation in generations:
+        loop.submit(generation)
+    written = [[i for e in g.events() if isinstance(e, Text) for i in e.ids] for g in generations]
+    loop.stop()
+
+    for prompt, ids in zip(prompts, written, strict=True):
+        assert ids == _alone(engine, list(prompt))
+
+
+def _alone(engine: SpellingEngine, context: list[int]) -> list[int]:
+    """What the engine's rule gives without cache, slots and pieces; sliding drops the older half."""
+    written = []
+    while len(written) < 90:
+        written.append(engine.next_id(context))
+        context = [*context, written[-1]]
+        if len(context) == engine.context:
+            context = context[len(context) - len(context) // 2 :]
+    return written

@@ -12,7 +12,8 @@ import pytest
 
 from services.common.errors import Corrupt, FailedPrecondition, NotFound, Unavailable
 from services.common.files import remove_folder, write_json
-from services.generator.models import Models, State
+from services.generator.choice import State
+from services.generator.models import Models
 from services.generator.published import Key, Published, scan
 
 

@@ -21,8 +21,10 @@ DATA = "model-7.data-00000-of-00001"
 @pytest.fixture
 def folder(tmp_path: Path, tiny: GPT2Config, tiny_params: dict[str, np.ndarray]) -> Path:
     """A tiny model, written by us."""
-    write_weights(tmp_path, 7, tiny_params, tiny)
-    return tmp_path
+    folder = tmp_path / "run1"
+    folder.mkdir()
+    write_weights(folder, 7, tiny_params, tiny)
+    return folder
 
 
 def test_weights_round_trip_bit_for_bit(
@@ -91,6 +93,28 @@ def test_a_pointer_to_another_machines_path_finds_the_file_beside_it(folder: Pat
     assert find_prefix(folder) == folder / "model-7"
 
 
+def test_a_copied_folder_is_not_read_where_it_was_copied_from(folder: Path) -> None:
+    write_pointer(folder, str(folder / "model-7"))
+    copy = shutil.copytree(folder, folder.parent / "copy")
+
+    assert find_prefix(copy) == copy / "model-7"
+
+
+def test_what_we_write_is_restored_by_a_tf1_saver(
+    folder: Path, tiny: GPT2Config, tiny_params: dict[str, np.ndarray]
+) -> None:
+    """As gpt-2-simple and nshepperd/gpt-2 restore it."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        variables = {
+            name: v1.get_variable(name, shape, use_resource=False) for name, shape in tiny.shapes.items()
+        }
+        v1.train.Saver().restore(session, tf.train.latest_checkpoint(str(folder)))
+        restored = session.run(variables)
+
+    assert all(np.array_equal(restored[name], tiny_params[name]) for name in tiny_params)
+
+
 def test_a_single_checkpoint_needs_no_pointer(folder: Path) -> None:
     (folder / "checkpoint").unlink()
 
@@ -135,6 +159,11 @@ def fill(name: str, content: bytes) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_bytes(content)
 
 
+def point_to(prefix: str) -> Callable[[Path], None]:
+    """Let `checkpoint` name other weights."""
+    return lambda folder: write_pointer(folder, prefix)
+
+
 def two_and_no_pointer(folder: Path) -> None:
     """Leave two checkpoints and nothing that says which."""
     (folder / "checkpoint").unlink()
@@ -167,6 +196,9 @@ def change_hparams(folder: Path, **change: int) -> None:
     [
         (remove("model-7.index"), "model-7.index"),
         (remove(DATA), DATA),
+        (point_to("step-9/model-9"), "step-9/model-9.index"),
+        (point_to("../model-9"), "model-9.index"),
+        (point_to(".."), "checkpoint"),
         (remove("hparams.json"), "hparams.json"),
         (cut(DATA, 0), DATA),
         (cut(DATA, 0.5), DATA),

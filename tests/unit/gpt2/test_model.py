@@ -81,6 +81,24 @@ def test_the_same_dropout_seed_drops_the_same_values(
     assert not np.allclose(logits(1), forward(tiny_params, IDS, tiny))
 
 
+def test_xla_computes_the_same_loss_and_gradient_and_drops_the_same_values(
+    tiny: GPT2Config, tiny_params: dict[str, np.ndarray]
+) -> None:
+    weights = {name: tf.constant(value) for name, value in tiny_params.items()}
+
+    def compute() -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            nats = loss(weights, IDS[:, :-1], IDS[:, 1:], tiny, dropout=0.2, dropout_seed=tf.constant([3, 4]))
+        return nats, tape.gradient(nats, weights)
+
+    (plain, gradients), (compiled, others) = compute(), tf.function(compute, jit_compile=True)()
+
+    assert float(plain) == pytest.approx(float(compiled), rel=1e-5)
+    for name in weights:
+        np.testing.assert_allclose(gradients[name], others[name], rtol=1e-3, atol=1e-5)
+
+
 def test_the_compiled_forward_equals_the_eager_one_for_any_shape_in_one_trace(
     tiny: GPT2Config, tiny_params: dict[str, np.ndarray]
 ) -> None:

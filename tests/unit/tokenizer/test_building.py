@@ -165,3 +165,17 @@ def test_a_vocabulary_that_is_gone_or_changed_is_refused(stores: tuple[Vocabular
     facts = train_on(SNAPSHOT, Reader(), 300, stores[0])
     with pytest.raises(FailedPrecondition, match="changed"):
         build_dataset(dataclasses.replace(order, vocabulary=facts.id), Reader(), *stores)
+
+
+def test_held_out_documents_do_not_shape_the_vocabulary(stores: tuple[Vocabularies, Datasets]) -> None:
+    dataset = build_dataset(ORDER, Reader(), *stores)
+    held_out = {n for n, document in enumerate(dataset.documents) if document["split"]}
+
+    def changed() -> Iterator[Document]:
+        for n, document in enumerate(Reader()()):
+            text = "zebra quagga zebra quagga" * 20 if n in held_out else document.text
+            yield dataclasses.replace(document, text=text)
+
+    other = dataclasses.replace(ORDER, snapshot=Snapshot("blog", "ab" * 32, 12))
+    assert held_out
+    assert build_dataset(other, changed, *stores).vocabulary().digest == dataset.vocabulary().digest

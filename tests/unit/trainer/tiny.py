@@ -1,4 +1,4 @@
-"""A volume small enough to train on in a test: a vocabulary of bytes, a few documents, a model of two layers."""
+"""A volume small enough to train on in a test: a vocabulary of bytes, a few documents, two layers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,11 @@ SETTINGS: dict[str, Any] = {
     "validate_every": 2,
     "learning_rate": 1e-2,
 }
-TEXTS = [
-    f"Post {number}: the cat sat on the mat, and then it sat on {number} more mats. " * 2 for number in range(12)
-]
+TEXTS = [f"Post {number}: the cat sat on the mat, and then it sat on {number} more mats. " * 2 for number in range(12)]
 
 
 def write_vocabulary(folder: Path, *, end_of_text_first: bool = False) -> Path:
-    """Write a vocabulary of the 256 bytes and the end-of-text marker; moving the marker gives another digest."""
+    """Write a vocabulary of the 256 bytes and the end-of-text marker; where it stands changes the digest."""
     folder.mkdir(parents=True, exist_ok=True)
     tokens = list(CHARACTER_OF_BYTE.values())
     tokens = [END_OF_TEXT, *tokens] if end_of_text_first else [*tokens, END_OF_TEXT]
@@ -51,9 +49,7 @@ def write_tiny_dataset(data: Path, name: str = "tiny", texts: list[str] = TEXTS,
         EncodedDocument(f"{name}/{i}.md", f"{i}.md", f"Post {i}", len(text.encode()), codec.encode(text))
         for i, text in enumerate(texts)
     ]
-    source = DatasetSource(
-        id=name, corpus="blog", snapshot="0" * 64, vocabulary="bytes-257", validation_fraction=0.2
-    )
+    source = DatasetSource(id=name, corpus="blog", snapshot="0" * 64, vocabulary="bytes-257", validation_fraction=0.2)
     return write_dataset(data / "datasets" / name, documents, vocabulary_folder=vocabulary_folder, source=source)
 
 

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.corpus.documents import Document, make_document
+from services.corpus.reasons import Code, LeftOut
+from services.corpus.rules import Rules
+
+
+def made(content: str, path: str = "post.md", **rules: bool) -> Document:
+    return make_document(path, content.encode(), Rules(**rules))
+
+
+def reason(content: str, path: str = "post.md") -> Code:
+    with pytest.raises(LeftOut) as caught:
+        made(content, path)
+    return caught.value.reason.code
+
+
+def test_metadata_comes_from_the_front_matter():
+    post = made(
+        "---\ntitle: '  On\n  bees '\ntags: [a, b, a]\ncategories: c d\ndate: 2019-09-01 10:00\n---\nText."
+    )
+
+    assert post == Document("On bees", ("a", "b", "c", "d"), "2019-09-01", "Text.")
+
+
+def test_zola_and_comma_separated_tags_are_read():
+    assert made("+++\ntitle='x'\n[taxonomies]\ntags=['a b','c']\n+++\nText").tags == ("a b", "c")
+    assert made("---\ntags: a b, c\n---\nText").tags == ("a b", "c")
+
+
+@pytest.mark.parametrize(
+    ("path", "front"),
+    [
+        ("_posts/2019-9-1-bees.md", ""),
+        ("2019/09/01/bees.md", ""),
+        ("bees.md", "---\npermalink: /2019/09/01/bees/\n---\n"),
+        ("bees.md", "+++\ndate = 2019-09-01T10:00:00Z\n+++\n"),
+        ("2018-01-01-bees.md", "---\ndate: 2019-09-01\n---\n"),
+    ],
+)
+def test_the_date_is_found_where_authors_put_it(path: str, front: str):
+    assert made(f"{front}Text.", path).date == "2019-09-01"
+
+
+def test_a_date_that_does_not_exist_is_unknown():
+    assert made("---\ndate: 2019-02-31\n---\nText.").date == ""
+
+
+def test_the_first_heading_is_the_title_when_no_other_is_given_and_is_not_said_twice():
+    assert made("# On bees\n\nText.") == Document("On bees", (), "", "Text.")
+    assert made("---\ntitle: On Bees!\n---\n# On bees\n\nText.").text == "Text."
+    assert made("---\ntitle: Other\n---\n# On bees\n\nText.").text == "On bees\n\nText."
+
+
+@pytest.mark.parametrize(
+    ("content", "path"),
+    [
+        ("---\ndraft: true\n---\nText", "a.md"),
+        ("---\nDraft: yes\n---\nText", "a.md"),
+        ("+++\ndraft = true\n+++\nText", "a.md"),
+        ('{"draft": true}\nText', "a.md"),
+        ("---\npublished: false\n---\nText", "a.md"),
+        ("---\nstatus: draft\n---\nText", "a.md"),
+        ("---\ntitle: broken: yes\ndraft: true\n---\nText", "a.md"),
+        ("Text", "_drafts/a.md"),
+    ],
+)
+def test_drafts_are_left_out_unless_asked_for(content: str, path: str):
+    assert reason(content, path) == Code.DRAFT
+    assert made(content, path, include_drafts=True).text == "Text"
+
+
+def test_what_holds_nothing_is_empty():
+    assert reason("---\ntitle: x\n---\n\n \n") == Code.EMPTY
+    assert reason("<!-- nothing -->\n\n![](x.png)") == Code.EMPTY
+
+
+def test_other_kinds_of_file_are_left_out():
+    assert reason("body {}", "style.css") == Code.UNKNOWN_KIND
+    assert reason("all:", "Makefile") == Code.UNKNOWN_KIND
+
+
+def test_text_and_html_posts_are_read():
+    assert made("---\ntitle: x\n---\na * b_c_d\n\n\n\n  c  \n", "a.txt").text == "a * b_c_d\n\n  c"
+    assert made("---\ntitle: x\n---\n<p>a <b>c</b></p>", "a.HTML").text == "a c"
+
+
+def test_mdx_imports_are_no_text():
+    assert made("import X from './x'\nexport const a = 1\n\n# T\n\n<X>hi</X>", "a.mdx").text == "hi"
+
+
+def test_notes_tell_what_was_mended():
+    post = make_document("a.md", "---\ntitle: a: b\n---\ncafé".encode("cp1252"), Rules())
+
+    assert [note.code for note in post.notes] == [Code.LEGACY_ENCODING, Code.BROKEN_FRONT_MATTER]
+
+
+def test_hashes_depend_on_what_they_say():
+    post = Document("t", ("a",), "2019-09-01", "some  text\n")
+
+    assert post.text_hash == Document("u", (), "", "some text").text_hash
+    assert post.content_hash != Document("u", ("a",), "2019-09-01", "some  text\n").content_hash
+    assert post.content_hash == Document("t", ("a",), "2019-09-01", "some  text\n").content_hash
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_document_of_valid_text_or_a_reason(content: bytes):
+    try:
+        post = make_document("a.md", content, Rules())
+    except LeftOut:
+        return
+
+    assert post.text.strip() == post.text.strip("\n").strip() != ""
+    assert (post.title + post.text).encode().decode() == post.title + post.text

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.corpus.html_text import page_text
+from services.corpus.plain_text import markdown_text
+from services.corpus.rules import Rules
+
+
+def text(markdown: str, **rules: bool) -> str:
+    return markdown_text(markdown, Rules(**rules)).text
+
+
+@pytest.mark.parametrize(
+    ("markdown", "expected"),
+    [
+        pytest.param("One\nline.\n\nTwo.", "One line.\n\nTwo.", id="paragraphs"),
+        pytest.param("# Head\nText\n## Next\nMore", "Head\n\nText\n\nNext\n\nMore", id="headings"),
+        pytest.param("a *b* **c** ~~d~~ `e*f`", "a b c d e*f", id="emphasis"),
+        pytest.param('see [the *words*](http://x.y "t").', "see the words.", id="link"),
+        pytest.param(
+            "see [a `b[0]`][`r[]`].\n\n[`r[]`]: http://x.y", "see a b[0].", id="reference with code"
+        ),
+        pytest.param(
+            "see [FnBox] and [x][].\n\n[fnbox]: <http://x>\n  'title'", "see FnBox and x.", id="shortcut"
+        ),
+        pytest.param("arr [not] a [1][2] link", "arr [not] a [1][2] link", id="no reference"),
+        pytest.param("![A bee](b.png) on it", "A bee on it", id="image"),
+        pytest.param("line  \nbreak<br>again", "line\nbreak\nagain", id="line break"),
+        pytest.param("> said\nhe\n>\n> twice\n\nI", "said he\n\ntwice\n\nI", id="quotation"),
+        pytest.param("a\n\n***\n\nb", "a\n\nb", id="rule"),
+        pytest.param("x <b>y</b> <!-- z --> &amp; &lt;tag&gt;", "x y & <tag>", id="inline html"),
+        pytest.param("<!-- a\n\n# b -->\n\nc", "c", id="comment over a blank line"),
+        pytest.param("a \\<b\\> \\~c \\# d", "a <b> ~c # d", id="escapes"),
+        pytest.param(
+            "x {: .note}\n{: .note}\n## H {#id}\n## U {x}", "x {: .note}\n\nH\n\nU {x}", id="attributes"
+        ),
+        pytest.param("Term\n: Meaning", "Term\n  Meaning", id="definition"),
+        pytest.param("a&nbsp;b\u00a0c", "a b c", id="hard spaces"),
+        pytest.param("# Only *a* head", "Only a head", id="only a heading"),
+        pytest.param("<|endoftext|>", "<|endoftext|>", id="marker typed by an author"),
+        pytest.param("1 < 2 and 3 > 2, <3", "1 < 2 and 3 > 2, <3", id="comparisons"),
+    ],
+)
+def test_inline_and_block_markup_reads_as_prose(markdown: str, expected: str):
+    assert text(markdown) == expected
+
+
+@pytest.mark.parametrize(
+    ("markdown", "expected"),
+    [
+        pytest.param("Text:\n- a\n- b\nEnd", "Text:\n\n- a\n- b End", id="list below a paragraph"),
+        pytest.param("- a\n  - b\n    - c\n- d", "- a\n  - b\n    - c\n- d", id="two spaces a level"),
+        pytest.param("* a\n    * b\n* c", "- a\n  - b\n- c", id="four spaces a level"),
+        pytest.param("* a\n\t* b\n* c", "- a\n  - b\n- c", id="tabs"),
+        pytest.param("1. a\n2. b\n   more\n10. c", "1. a\n2. b more\n3. c", id="numbers"),
+        pytest.param("3) a\n4) b", "3. a\n4. b", id="numbers with brackets"),
+        pytest.param("- a\n  1. x\n  2. y\n- b", "- a\n  1. x\n  2. y\n- b", id="numbers inside bullets"),
+        pytest.param("- a\n\n  second\n\n- b", "- a\n\n  second\n\n- b", id="paragraphs inside an item"),
+        pytest.param("- [ ] todo\n- [x] done", "- todo\n- done", id="tasks"),
+        pytest.param("> q\n> - a\n>   - b", "q\n\n- a\n  - b", id="list in a quotation"),
+        pytest.param("In 2019\n2019. was a year", "In 2019 2019. was a year", id="a year is no list"),
+    ],
+)
+def test_lists_are_read_as_authors_write_them(markdown: str, expected: str):
+    assert text(markdown) == expected
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "Look:\n```rust\nfn a() {\n    [x][y] **z** <b>\n}\n```\nEnd",
+        "Look:\n\n    fn a() {\n        [x][y] **z** <b>\n    }\n\nEnd",
+        "Look:\n{% highlight rust %}\nfn a() {\n    [x][y] **z** <b>\n}\n{% endhighlight %}\nEnd",
+        "Look:\n~~~~\nfn a() {\n    [x][y] **z** <b>\n}\n~~~~\nEnd",
+        "Look:\n<pre><code>fn a() {\n    [x][y] **z** &lt;b&gt;\n}</code></pre>\n\nEnd",
+    ],
+)
+def test_code_keeps_its_lines_and_is_not_read_as_markup(markdown: str):
+    assert text(markdown) == "Look:\n\nfn a() {\n    [x][y] **z** <b>\n}\n\nEnd"
+    assert text(markdown, keep_code=False) == "Look:\n\nEnd"
+
+
+def test_code_inside_an_item_is_indented_with_it():
+    assert text("- do:\n\n  ```\n  a\n    b\n  ```\n- end") == "- do:\n\n  a\n    b\n\n- end"
+
+
+def test_a_table_is_rows():
+    table = "Before\n| a | b |\n|---|:-:|\n| `1` | |\n| [3](x) | 4 |\n\nAfter"
+
+    assert text(table) == "Before\n\na | b\n1 |\n3 | 4\n\nAfter"
+
+
+def test_a_footnote_stands_where_it_is_referred_to():
+    notes = "One.[^1] Two[^n] one[^1].\n\n[^1]: First\n    on.\n[^n]: A [link](x).\n[^unused]: Left."
+
+    assert text(notes) == "One. (First on.) Two (A link.) one.\n\nLeft."
+
+
+def test_html_blocks_hold_markdown_after_a_blank_line():
+    page = (
+        "<details>\n<summary>More</summary>\n\n- **a**\n  - b\n\n</details>\n\n"
+        "<div class='x'>\n  <p>c</p>\n</div>\n\nd"
+    )
+
+    assert text(page) == "More\n\n- a\n  - b\n\nc\n\nd"
+
+
+def test_scripts_and_styles_are_no_text():
+    assert text("a\n\n<script>\nvar x = 1;\n\nvar y;\n</script>\n\n<style>p {}</style>\n\nb") == "a\n\nb"
+
+
+def test_image_texts_can_be_left_out():
+    assert text("a ![bee](x) b <img src=y alt='fly'>", keep_image_alt=False) == "a b"
+
+
+def test_template_tags_go_except_in_code_and_raw():
+    post = (
+        "{% include a.html %}Hello {{ page.name }} `{{ code }}`.\n\n"
+        "{{< figure src=x >}}Kept{{< /figure >}}\n\n{% raw %}{{ shown }}{% endraw %}\n\n"
+        "[words]({{ site.url }}/x) and [more][1]{% comment %} no {% endcomment %}\n\n"
+        "[1]: {{ site.repo }}/issues/1"
+    )
+
+    assert text(post) == "Hello {{ code }}.\n\nKept\n\n{{ shown }}\n\nwords and more"
+
+
+def test_the_first_heading_is_told():
+    assert markdown_text("Intro\n\n# The *head*\n\n# Other", Rules()).heading == "The head"
+
+
+def test_a_page_of_html_is_read():
+    page = page_text(
+        "<html><head><title>t</title></head><body><nav>x</nav><h1>H</h1><p>a<br>b</p></body></html>"
+    )
+
+    assert (page.text, page.heading) == ("H\n\na\nb", "H")
+
+
+def test_deep_lists_are_flattened_not_lost():
+    deep = text("\n".join("  " * level + f"- item{level}" for level in range(300)))
+
+    assert [int(number) for number in re.findall(r"item(\d+)", deep)] == list(range(300))
+
+
+@given(
+    st.lists(
+        st.sampled_from(["word", "- ", "  ", "\n", "\n\n", "> ", "```", "    ", "1. ", "x", "<div>", "| a |"])
+    )
+)
+def test_no_word_outside_code_info_is_lost_and_nothing_of_ours_shows(parts: list[str]):
+    markdown = "".join(part if part != "word" else f"word{index} " for index, part in enumerate(parts))
+    result = markdown_text(markdown, Rules())
+
+    expected = set(re.findall(r"word\d+", re.sub(r"(?m)```.*$", "", markdown)))
+    assert expected <= set(re.findall(r"word\d+", result.text))
+    assert not re.search("[\ufdd0-\ufdef\x02\x03]", result.text)
+
+
+def test_code_inside_html_that_is_not_closed_is_still_code():
+    assert text("<div><pre>\n```\na < b\n```") == "a < b"
