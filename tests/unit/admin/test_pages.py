@@ -51,7 +51,7 @@ def test_a_service_that_is_down_leaves_the_overview_whole(client, services):
     page = client.get("/")
 
     assert page.status_code == 200
-    assert "The trainer does not answer at 127.0.0.1:50053; start it." in page.text
+    assert "The trainer does not answer at 127.0.0.1:50053." in page.text
     assert "1 post" in page.text
     assert "does not answer</span>" in page.text  # the generator's health
 
