@@ -79,11 +79,13 @@ class RunSettings:
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "nano": {"steps": 400, "batch_size": 8, "learning_rate": 3e-3, "weight_decay": 0.1},
+    "nano": {"steps": 300, "batch_size": 8, "learning_rate": 3e-3, "weight_decay": 0.1},
     "micro": {"steps": 1000, "batch_size": 8, "learning_rate": 2e-3, "weight_decay": 0.1},
     "mini": {"steps": 1500, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
 }
-"""What fresh models take where the request says nothing."""
+"""What fresh models take where the request says nothing; `steps` is the least, a large corpus gets more."""
+FRESH_EPOCHS = 2
+MAX_DEFAULT_STEPS = 3000
 
 
 def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: int) -> RunSettings:
@@ -98,9 +100,10 @@ def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: in
         InvalidRequest: a value is out of its range.
         FailedPrecondition: the dataset is too small to learn from.
     """
-    values = {"base": "nano"} | choices
-    values = DEFAULTS.get(values["base"], {}) | values
-    values.setdefault("context", model_context)
+    named = {"base": "nano"} | choices
+    values = {"context": model_context} | DEFAULTS.get(named["base"], {}) | named
+    if named["base"] in DEFAULTS and "steps" not in named:
+        values["steps"] = max(values["steps"], _steps_for(values, num_train_tokens))
     steps = values.setdefault("steps", RunSettings(dataset="-").steps)
     values.setdefault("warmup_steps", min(max(0, steps) // 20, 2000))
     values.setdefault("sample_length", values["context"])
@@ -109,6 +112,12 @@ def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: in
     if settings.context > model_context:
         _refuse("context", settings.context, f"base {settings.base!r} sees at most {model_context} tokens")
     return dataclasses.replace(settings, context=fit_context(settings.context, num_train_tokens))
+
+
+def _steps_for(values: dict[str, Any], num_train_tokens: int) -> int:
+    """Steps in which a fresh model sees the corpus FRESH_EPOCHS times, at most MAX_DEFAULT_STEPS."""
+    per_step = values["batch_size"] * values.get("accumulation", 1) * values["context"]
+    return min(math.ceil(FRESH_EPOCHS * num_train_tokens / max(1, per_step)), MAX_DEFAULT_STEPS)
 
 
 def fit_context(context: int, num_train_tokens: int) -> int:

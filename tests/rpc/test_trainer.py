@@ -72,6 +72,14 @@ def wait_until(happened: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let all training processes share what Numba compiles: each volume would have its own otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("numba")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     data = tmp_path_factory.mktemp("data")
@@ -149,7 +157,11 @@ def test_run_streams_its_steps_samples_and_checkpoints_until_it_has_succeeded(
     assert [update.checkpoint.step for update in updates if update.HasField("checkpoint")] == [2, 4]
     run = service.get(finished)
     assert (run.step, run.checkpoint_step, run.queue_position) == (4, 4, 0)
-    assert run.settings.steps == 4 and run.settings.schedule == pb.SCHEDULE_COSINE and run.settings.HasField("seed")
+    assert (
+        run.settings.steps == 4
+        and run.settings.schedule == pb.SCHEDULE_COSINE
+        and run.settings.HasField("seed")
+    )
     assert run.metrics.loss > 0 and run.validation.bits_per_byte > 0
 
 
@@ -248,7 +260,9 @@ def test_published_versions_are_whole_and_their_numbers_are_never_used_again(
     )
     service.stub.DeleteModel(pb.DeleteModelRequest(model="voice", version=4))
     refused(
-        lambda: service.stub.DeleteModel(pb.DeleteModelRequest(model="voice")), grpc.StatusCode.NOT_FOUND, "voice"
+        lambda: service.stub.DeleteModel(pb.DeleteModelRequest(model="voice")),
+        grpc.StatusCode.NOT_FOUND,
+        "voice",
     )
 
 
@@ -278,7 +292,11 @@ def test_what_does_not_exist_is_not_found_by_name(service: Service, finished: st
     refused(lambda: stub.DeleteBase(pb.DeleteBaseRequest(base="nano")), not_found, "nano")
     source = pb.CheckpointSource(run=finished, step=3)
     refused(
-        lambda: stub.PublishModel(pb.PublishModelRequest(checkpoint=source)), not_found, finished, "step 3", "2, 4"
+        lambda: stub.PublishModel(pb.PublishModelRequest(checkpoint=source)),
+        not_found,
+        finished,
+        "step 3",
+        "2, 4",
     )
     request = pb.DeleteCheckpointRequest(run=finished, step=3)
     refused(lambda: stub.DeleteCheckpoint(request), not_found, "step 3")
@@ -299,7 +317,8 @@ def test_bad_settings_are_refused_by_field(service: Service) -> None:
     }
     for name, value in bad.items():
         error = refused(
-            lambda name=name, value=value: service.start("bad", {name: value}), grpc.StatusCode.INVALID_ARGUMENT
+            lambda name=name, value=value: service.start("bad", {name: value}),
+            grpc.StatusCode.INVALID_ARGUMENT,
         )
         assert field_of(error) == f"settings.{name}", name
     error = refused(lambda: service.start("../up", {}), grpc.StatusCode.INVALID_ARGUMENT, "../up")
@@ -339,7 +358,10 @@ def test_imported_base_can_be_listed_published_and_deleted(service: Service, tin
     assert all((published[name] == original[name]).all() for name in original)
 
     error = refused(
-        lambda: service.start("mismatch", {}, base="house"), grpc.StatusCode.FAILED_PRECONDITION, "bytes-257", "house"
+        lambda: service.start("mismatch", {}, base="house"),
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "bytes-257",
+        "house",
     )
     info = error_details_pb2.ErrorInfo()
     rpc_status.from_call(error).details[0].Unpack(info)
@@ -389,9 +411,10 @@ def test_samples_and_checkpoints_are_listed_in_pages_and_deleted(service: Servic
     listed = stub.ListCheckpoints(pb.ListCheckpointsRequest(run="pages")).checkpoints
     assert [checkpoint.step for checkpoint in listed] == [2, 4] and listed[0].validation.step == 2
     stub.DeleteCheckpoint(pb.DeleteCheckpointRequest(run="pages", step=4))
-    assert 'model_checkpoint_path: "step-2/model-2"' in (
-        service.data / "checkpoint" / "pages" / "checkpoint"
-    ).read_text()
+    assert (
+        'model_checkpoint_path: "step-2/model-2"'
+        in (service.data / "checkpoint" / "pages" / "checkpoint").read_text()
+    )
     (version,) = next(m for m in stub.ListModels(pb.ListModelsRequest()).models if m.name == "pages").versions
     assert (version.step, version.version, version.dataset) == (4, 1, "tiny")
 

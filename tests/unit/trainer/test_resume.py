@@ -24,9 +24,7 @@ SLOW = {**SETTINGS, "steps": 40, "save_every": 4, "sample_every": 5}
 
 def start(data: Path, run: str) -> subprocess.Popen[bytes]:
     log = (data / "checkpoint" / run / "log.txt").open("ab")
-    return subprocess.Popen(
-        [sys.executable, "-m", "services.trainer.training", str(data), run], stdout=log, stderr=log
-    )
+    return subprocess.Popen([sys.executable, "-m", "services.trainer.training", str(data), run], stdout=log, stderr=log)
 
 
 def finish(data: Path, run: str) -> int:
@@ -39,9 +37,7 @@ def wait_for_step(data: Path, run: str, step: int) -> None:
         if any(line["step"] >= step for line in read_metrics(data / "checkpoint" / run / "metrics.jsonl")):
             return
         time.sleep(0.002)
-    raise AssertionError(
-        f"{run} did not reach step {step}: {(data / 'checkpoint' / run / 'log.txt').read_text()}"
-    )
+    raise AssertionError(f"{run} did not reach step {step}: {(data / 'checkpoint' / run / 'log.txt').read_text()}")
 
 
 def facts(data: Path, run: str) -> list[dict[str, Any]]:
@@ -123,14 +119,10 @@ def test_damaged_newest_checkpoint_is_left_for_the_one_before(undisturbed: Path)
 
 
 def test_two_processes_never_write_one_run(undisturbed: Path) -> None:
-    make_run(
-        undisturbed, "twice", SLOW | {"steps": 400, "sample_every": 0, "validate_every": 0, "save_every": 400}
-    )
+    make_run(undisturbed, "twice", SLOW | {"steps": 400, "sample_every": 0, "validate_every": 0, "save_every": 400})
     first = start(undisturbed, "twice")
     wait_for_step(undisturbed, "twice", 1)
     second = start(undisturbed, "twice")
     assert first.wait(timeout=DEADLINE_S) == EXIT_DONE
-    assert (
-        second.wait(timeout=DEADLINE_S) == EXIT_DONE
-    )  # it waited for the lock, and found nothing left to do
+    assert second.wait(timeout=DEADLINE_S) == EXIT_DONE  # it waited for the lock, and found nothing left to do
     assert [line["step"] for line in facts(undisturbed, "twice") if "loss" in line] == list(range(1, 401))

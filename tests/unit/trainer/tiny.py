@@ -28,10 +28,7 @@ SETTINGS: dict[str, Any] = {
     "validate_every": 2,
     "learning_rate": 1e-2,
 }
-TEXTS = [
-    f"Post {number}: the cat sat on the mat, and then it sat on {number} more mats. " * 2
-    for number in range(12)
-]
+TEXTS = [f"Post {number}: the cat sat on the mat, and then it sat on {number} more mats. " * 2 for number in range(12)]
 
 
 def write_vocabulary(folder: Path, *, end_of_text_first: bool = False) -> Path:
@@ -52,12 +49,8 @@ def write_tiny_dataset(data: Path, name: str = "tiny", texts: list[str] = TEXTS,
         EncodedDocument(f"{name}/{i}.md", f"{i}.md", f"Post {i}", len(text.encode()), codec.encode(text))
         for i, text in enumerate(texts)
     ]
-    source = DatasetSource(
-        id=name, corpus="blog", snapshot="0" * 64, vocabulary="bytes-257", validation_fraction=0.2
-    )
-    return write_dataset(
-        data / "datasets" / name, documents, vocabulary_folder=vocabulary_folder, source=source
-    )
+    source = DatasetSource(id=name, corpus="blog", snapshot="0" * 64, vocabulary="bytes-257", validation_fraction=0.2)
+    return write_dataset(data / "datasets" / name, documents, vocabulary_folder=vocabulary_folder, source=source)
 
 
 def make_run(data: Path, name: str, settings: dict[str, Any], *, base: str = "nano") -> RunRecord:

@@ -1,0 +1,135 @@
+"""Metrics, events, samples and checkpoints as files, whole or cut short."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.errors import Corrupt, NotFound
+from services.common.files import sha256_files, write_json
+from services.trainer.checkpoints import (
+    Checkpoint,
+    get_checkpoint,
+    list_checkpoints,
+    newest_sound,
+    superfluous,
+)
+from services.trainer.events import EventLog
+from services.trainer.metrics_log import MetricsLog, newest_lines, read_metrics
+from services.trainer.outcome import explain, oom_kills
+from services.trainer.samples import read_samples, steps_with_samples, write_samples
+
+
+def test_metrics_keep_full_precision_and_lose_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path, after_step=0) as log:
+        for step in range(1, 6):
+            log.append({"step": step, "loss": 1 / 3 + step})
+    with path.open("a") as file:
+        file.write('{"step": 6, "lo')  # cut short by a kill
+    with MetricsLog(path, after_step=3) as log:
+        log.append({"step": 4, "loss": 0.5})
+    assert list(read_metrics(path)) == [{"step": n, "loss": 1 / 3 + n} for n in (1, 2, 3)] + [{"step": 4, "loss": 0.5}]
+
+
+def test_newest_lines_are_found_from_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert newest_lines(path) == (None, None)
+    with MetricsLog(path, after_step=0) as log:
+        log.append({"step": 1, "validation_loss": 3.0})
+        for step in range(2, 500):
+            log.append({"step": step, "loss": 1.0, "padding": "x" * 100})
+    step, validation = newest_lines(path)
+    assert step is not None and step["step"] == 499
+    assert validation == {"step": 1, "validation_loss": 3.0}
+
+
+def test_events_are_read_from_any_line_on_and_a_torn_one_is_dropped(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    assert list(log.read(0)) == []
+    for step in range(3):
+        log.append("event", step=step, message="é" * step)
+    cursors = [cursor for cursor, _ in log.read(0)]
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(b'{"kind": "ev' + b"x" * 5000)
+    assert [line["step"] for _, line in log.read(cursors[0])] == [1, 2]
+    log.repair()
+    log.append("event", step=3, message="")
+    assert [line["step"] for _, line in log.read(cursors[2])] == [3]
+    for wrong in (1, cursors[0] + 1, 10**9):
+        with pytest.raises(ValueError, match="not a cursor"):
+            list(log.read(wrong))
+
+
+def test_samples_come_back_as_written_whatever_they_hold(tmp_path: Path) -> None:
+    texts = ["one", "", "with\n\nlines\n", "======== SAMPLE 3 ========\nnot a header", "日本", "\n"]
+    write_samples(tmp_path / "run", 10, texts)
+    assert [sample.text for sample in read_samples(tmp_path / "run", 10)] == texts
+    assert (tmp_path / "run" / "samples-10").read_text().startswith("======== SAMPLE 1 ========\none\n\n========")
+    write_samples(tmp_path / "run", 9, ["x"])
+    assert steps_with_samples(tmp_path / "run") == [9, 10]
+    assert read_samples(tmp_path / "run", 11) == [] and steps_with_samples(tmp_path / "none") == []
+
+
+def write_checkpoint(run: Path, step: int, loss: float | None = None) -> Path:
+    folder = run / f"step-{step}"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text(str(step))
+    validation: dict[str, Any] | None = loss and {"step": step, "loss": loss, "bits_per_byte": 1.0}  # type: ignore[assignment]
+    manifest = {
+        "created_at": "2020-01-01T00:00:00+00:00",
+        "validation": validation,
+        "files": sha256_files(folder),
+    }
+    write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def test_newest_sound_checkpoint_passes_over_damaged_ones_and_names_their_files(tmp_path: Path) -> None:
+    assert newest_sound(tmp_path) == (None, [])
+    for step in (2, 10, 9):
+        write_checkpoint(tmp_path, step)
+    (tmp_path / "step-10" / "weights").write_text("other")
+    (tmp_path / "step-9" / "manifest.json").write_text("{")
+    found, damage = newest_sound(tmp_path)
+    assert found is not None and found.step == 2
+    assert [error.metadata["file"] for error in damage] == [
+        str(tmp_path / "step-10" / "weights"),
+        str(tmp_path / "step-9" / "manifest.json"),
+    ]
+    assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [2, 10]
+    with pytest.raises(NotFound, match=r"no checkpoint of step 3; it has 2, 10"):
+        get_checkpoint(tmp_path, 3)
+    with pytest.raises(Corrupt, match=r"step-9/manifest\.json"):
+        get_checkpoint(tmp_path, 9)
+
+
+def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path: Path) -> None:
+    for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0), (4, None), (5, 4.0)):
+        write_checkpoint(tmp_path, step, loss)
+
+    def steps(checkpoints: list[Checkpoint]) -> list[int]:
+        return [checkpoint.step for checkpoint in checkpoints]
+
+    assert steps(superfluous(list_checkpoints(tmp_path), keep=2)) == [1, 3]
+    assert steps(superfluous(list_checkpoints(tmp_path), keep=1)) == [1, 3, 4]
+    assert superfluous(list_checkpoints(tmp_path), keep=9) == []
+
+
+def test_end_of_a_training_process_is_explained(tmp_path: Path) -> None:
+    assert "SIGKILL" in explain(-9, tmp_path, out_of_memory=False)
+    assert "batch_size" in explain(-9, tmp_path, out_of_memory=True)
+    (tmp_path / "log.txt").write_text("one\nIllegal instruction\n")
+    assert explain(-4, tmp_path, out_of_memory=False).endswith("Illegal instruction")
+    assert "status 5" in explain(5, tmp_path, out_of_memory=False)
+    (tmp_path / "outcome.json").write_text(json.dumps({"error": "the loss is nan"}))
+    assert explain(1, tmp_path, out_of_memory=False) == "the loss is nan"
+
+
+def test_kills_for_want_of_memory_are_counted(tmp_path: Path) -> None:
+    assert oom_kills(tmp_path / "none") == 0
+    (tmp_path / "memory.events").write_text("low 0\noom 2\noom_kill 3\noom_group_kill 0\n")
+    assert oom_kills(tmp_path / "memory.events") == 3

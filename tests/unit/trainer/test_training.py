@@ -1,0 +1,145 @@
+"""One step, one validation and one sample against slow and plain ways of saying the same."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from services.gpt2 import model
+from services.gpt2.config import GPT2Config
+from services.sampling.draw import uniform
+from services.sampling.rules import sample
+from services.trainer.run_settings import RunSettings
+from services.trainer.training.evaluation import Evaluator
+from services.trainer.training.loop import Trainer
+from services.trainer.training.optimizer import AdamW
+from services.trainer.training.precision import choose
+from services.trainer.training.writing import PARAMETERS, Writer
+
+CONFIG = GPT2Config(n_vocab=23, n_ctx=16, n_embd=8, n_head=2, n_layer=2)
+
+
+def trainer_with(**settings: Any) -> Trainer:
+    settings = {"dataset": "d", "dropout": 0.0, "clip_norm": 0.0, "batch_size": 4} | settings
+    return Trainer(model.init_params(CONFIG, 1), CONFIG, RunSettings(**settings), tf.float32)
+
+
+def rows_of(num_rows: int, length: int = 9) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, CONFIG.n_vocab, (num_rows, length)).astype(np.int32)
+
+
+def test_update_is_adamw_by_its_definition() -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"w": (1, 3, 5), "b": (5,)}
+    start = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    variables = {name: tf.Variable(value) for name, value in start.items()}
+    optimizer = AdamW(variables, beta1=0.9, beta2=0.95, weight_decay=0.1, clip_norm=0.5)
+    expected = {name: value.astype(np.float64) for name, value in start.items()}
+    m = {name: np.zeros(shape) for name, shape in shapes.items()}
+    v = {name: np.zeros(shape) for name, shape in shapes.items()}
+    for step in (1, 2, 3):
+        gradients = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+        norm = math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients.values()))
+        rate = 0.1 / step
+        powers = tf.constant(optimizer.powers(step))
+        tensors = {name: tf.constant(gradient) for name, gradient in gradients.items()}
+        assert float(optimizer.apply(tensors, tf.constant(rate, tf.float32), powers)) == pytest.approx(norm, rel=1e-5)
+        for name in shapes:
+            g = gradients[name] * min(1.0, 0.5 / norm)
+            m[name] = 0.9 * m[name] + 0.1 * g
+            v[name] = 0.95 * v[name] + 0.05 * g**2
+            decayed = expected[name] * (1 - rate * 0.1) if name == "w" else expected[name]
+            expected[name] = decayed - rate * (m[name] / (1 - 0.9**step)) / (np.sqrt(v[name] / (1 - 0.95**step)) + 1e-8)
+            np.testing.assert_allclose(variables[name].numpy(), expected[name], rtol=2e-5, atol=1e-6)
+
+
+def test_accumulated_micro_batches_equal_one_large_batch() -> None:
+    rows = rows_of(4)
+    whole, parts = trainer_with(batch_size=4), trainer_with(batch_size=1, accumulation=4)
+    for step in (1, 2, 3):
+        expected, found = whole.step(step, rows, 1e-2), parts.step(step, rows, 1e-2)
+        assert found == pytest.approx(expected, rel=1e-4)
+    for name, value in whole.variables.items():
+        np.testing.assert_allclose(parts.variables[name].numpy(), value.numpy(), atol=2e-4)
+
+
+def test_training_on_one_batch_learns_it() -> None:
+    trainer, rows = trainer_with(), rows_of(4)
+    losses = [trainer.step(step, rows, 1e-2)[0] for step in range(1, 61)]
+    assert losses[0] == pytest.approx(math.log(CONFIG.n_vocab), abs=0.1)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_dropout_is_drawn_from_seed_and_step_alone() -> None:
+    rows = rows_of(4)
+    first, again, other = (trainer_with(dropout=0.5, seed=seed) for seed in (1, 1, 2))
+    loss = first.step(7, rows, 1e-2)[0]
+    assert again.step(7, rows, 1e-2)[0] == loss
+    assert other.step(7, rows, 1e-2)[0] != loss
+    assert trainer_with(dropout=0.5, seed=1).step(8, rows, 1e-2)[0] != loss
+
+
+def test_optimizer_state_of_another_model_is_refused() -> None:
+    optimizer = trainer_with().optimizer
+    state = optimizer.state()
+    optimizer.restore(state)
+    with pytest.raises(ValueError, match="model/wte"):
+        optimizer.restore(state | {"m/model/wte": np.zeros((2, 2), np.float32)})
+
+
+@pytest.mark.parametrize("num_tokens", [1, 7, 8, 9, 40])
+def test_validation_predicts_every_token_once_each_from_its_window(num_tokens: int) -> None:
+    params = model.init_params(CONFIG, 3)
+    tokens = np.random.default_rng(1).integers(0, CONFIG.n_vocab, num_tokens).astype(np.uint16)
+    evaluator = Evaluator(
+        tokens,
+        num_bytes=100,
+        end_of_text_id=22,
+        context=4,
+        batch_size=2,
+        config=CONFIG,
+        compute_dtype=tf.float32,
+    )
+    stream = np.array([22, *tokens])
+    nats = 0.0
+    for start in range(0, num_tokens, 4):
+        window = stream[start : start + 5]
+        logits = model.forward(params, window[None, :-1].astype(np.int32), CONFIG)[0].numpy().astype(np.float64)
+        for row, target in zip(logits, window[1:], strict=True):
+            nats += math.log(np.exp(row).sum()) - row[target]
+    result = evaluator({name: tf.constant(value) for name, value in params.items()})
+    assert result.loss == pytest.approx(nats / num_tokens, rel=1e-5)
+    assert result.bits_per_byte == pytest.approx(nats / math.log(2) / 100, rel=1e-5)
+
+
+def test_samples_equal_those_of_the_full_forward_pass_past_the_context_too() -> None:
+    params = {
+        name: tf.Variable(value * (5 if name.endswith("/w") else 1))
+        for name, value in model.init_params(CONFIG, 5).items()
+    }
+    writer = Writer(params, CONFIG, tf.float32, num_samples=3, end_of_text_id=22)
+    for _ in range(2):
+        written = writer.write(length=40, seed=9)
+        for row, found in enumerate(written):
+            seen, expected = [22], []
+            while len(expected) < 40:
+                logits = model.forward(params, np.array([seen], np.int32), CONFIG)[0, -1].numpy()
+                token_id = sample(logits, PARAMETERS, expected, uniform(9, row, len(expected)))
+                if token_id == 22:
+                    break
+                expected.append(token_id)
+                seen.append(token_id)
+                if len(seen) > CONFIG.n_ctx:
+                    seen = seen[-CONFIG.n_ctx // 2 - 1 :]
+            assert found == expected
+        params["model/wte"].assign_add(params["model/wte"] * 0.5)  # the run goes on; the writer sees it
+    assert max(len(text) for text in written) > CONFIG.n_ctx
+
+
+def test_named_precision_is_taken_and_auto_chooses_one() -> None:
+    assert choose("float32", 1) == tf.float32 and choose("bfloat16", 1) == tf.bfloat16
+    assert choose("auto", 1) in (tf.float32, tf.bfloat16)
