@@ -59,8 +59,9 @@ class Problem:
 def explain(error: NonesuchError) -> Problem:
     """Put an error into words."""
     message, remedy = error.message, _REMEDY.get(error.status, "")
-    if error.reason == statuses.UNREACHABLE:
+    if error.reason in (statuses.UNREACHABLE, statuses.DEADLINE):
         message = message.partition(";")[0]  # what follows is for people at a terminal
+    if error.reason == statuses.UNREACHABLE:
         remedy = "It is stopped or still starting. Start everything with make run or docker compose up."
     elif error.status == "UNAVAILABLE":
         remedy = "Wait a few seconds and try again."

@@ -161,11 +161,14 @@ def test_a_watch_that_runs_out_of_time_goes_on_without_gap_or_repetition(service
 
 
 def test_a_trainer_that_goes_away_is_told_to_the_browser(services):
-    services.trainer.answer("WatchRun", Unavailable("the trainer does not answer", reason=statuses.UNREACHABLE))
+    gone = Unavailable("the trainer does not answer at x; set ADDRESS", reason=statuses.UNREACHABLE)
+    services.trainer.answer("WatchRun", gone)
 
     events = parsed(run_events.lines(services, "run1", 0, threading.Event()))
 
-    assert events == [("problem", {"message": "The trainer does not answer.", "remedy": "", "field": ""}, None)]
+    assert [name for name, _, _ in events] == ["problem"]
+    assert events[0][1]["message"] == "The trainer does not answer at x."
+    assert "Start everything" in events[0][1]["remedy"]
 
 
 def delta(**kind):
