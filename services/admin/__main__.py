@@ -9,7 +9,8 @@ from services.admin import settings as admin_settings
 from services.admin.keys import load_keys
 from services.admin.server import Server, listen
 from services.admin.settings import AdminSettings
-from services.common import logs, settings
+from services.client.connection import Connection
+from services.common import logs, rpc, settings
 from services.common.settings import CommonSettings
 
 
@@ -27,6 +28,8 @@ def main() -> int:
         )
         return 1
     try:
+        for service in Connection(common).services:  # nothing connects yet
+            rpc.split_address(service.address)
         listener = listen(own.listen)
     except (OSError, ValueError) as error:
         print(f"admin: {error}", file=sys.stderr)

@@ -13,25 +13,17 @@ from wtforms import FloatField, IntegerField
 from wtforms.validators import NumberRange, Optional
 
 
-def whole_number(
-    label: str, hint: str, placeholder: str, minimum: int, maximum: int | None = None
-) -> IntegerField:
+def whole_number(label: str, hint: str, placeholder: str, minimum: int, maximum: int | None = None) -> IntegerField:
     """A field for a whole number from `minimum` to `maximum`, or nothing."""
     limits = [Optional(), NumberRange(min=minimum, max=maximum)]
     render = {"placeholder": placeholder, "min": minimum, "inputmode": "numeric", "step": 1}
-    return IntegerField(
-        label, limits, description=hint, render_kw=render | ({"max": maximum} if maximum else {})
-    )
+    return IntegerField(label, limits, description=hint, render_kw=render | ({"max": maximum} if maximum else {}))
 
 
-def real_number(
-    label: str, hint: str, placeholder: str, minimum: float, maximum: float | None = None
-) -> FloatField:
+def real_number(label: str, hint: str, placeholder: str, minimum: float, maximum: float | None = None) -> FloatField:
     """A field for a number from `minimum` to `maximum`, or nothing."""
     limits = [Optional(), NumberRange(min=minimum, max=maximum)]
-    return FloatField(
-        label, limits, description=hint, render_kw={"placeholder": placeholder, "inputmode": "decimal"}
-    )
+    return FloatField(label, limits, description=hint, render_kw={"placeholder": placeholder, "inputmode": "decimal"})
 
 
 class _Words:

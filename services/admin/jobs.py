@@ -108,9 +108,7 @@ class Jobs:
             self._replace(identifier, state=FAILED, problem=explain(error))
         except Exception as error:  # a thread's last line of defence: the page must not wait for ever
             log.exception("job %s failed", identifier)
-            problem = Problem(
-                f"Nonesuch made a mistake ({type(error).__name__}).", "The log of the page says more."
-            )
+            problem = Problem(f"Nonesuch made a mistake ({type(error).__name__}).", "The log of the page says more.")
             self._replace(identifier, state=FAILED, problem=problem)
         else:
             self._replace(identifier, state=STARTED, message="Training has been asked for")

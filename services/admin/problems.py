@@ -58,10 +58,14 @@ class Problem:
 
 def explain(error: NonesuchError) -> Problem:
     """Put an error into words."""
-    remedy = _REMEDY.get(error.status, "")
-    if error.status == "UNAVAILABLE" and error.reason not in (statuses.DEADLINE, statuses.UNREACHABLE):
+    message, remedy = error.message, _REMEDY.get(error.status, "")
+    if error.reason in (statuses.UNREACHABLE, statuses.DEADLINE):
+        message = message.partition(";")[0]  # what follows is for people at a terminal
+    if error.reason == statuses.UNREACHABLE:
+        remedy = "It is stopped or still starting. Start everything with make run or docker compose up."
+    elif error.status == "UNAVAILABLE":
         remedy = "Wait a few seconds and try again."
-    return Problem(sentence(error.message), remedy, _HTTP_STATUS.get(error.status, 500), error.field or "")
+    return Problem(sentence(message), remedy, _HTTP_STATUS.get(error.status, 500), error.field or "")
 
 
 def attempt(call: Callable[[], T]) -> tuple[T | None, Problem | None]:

@@ -92,7 +92,7 @@ def as_json(updates: list[trainer_pb2.RunUpdate]) -> dict[str, Any]:
                 saved = update.checkpoint
                 drawn["checkpoints"].append({"step": saved.step, "size": words.size(saved.size_bytes)})
             case "event":
-                drawn["notes"].append({"step": update.event.step, "message": update.event.message})
+                drawn["notes"].append({"step": update.event.step, "message": sentence(update.event.message)})
             case "run":
                 drawn["run"] = run_json(update.run)
             case _:
@@ -126,8 +126,7 @@ def metrics_json(metrics: trainer_pb2.Metrics) -> dict[str, Any]:
         "loss": _finite(metrics.loss),
         "average": _finite(metrics.average_loss),
         "speed": round(metrics.tokens_per_second),
-        "line": f"[{metrics.step} | {metrics.seconds:.2f}] "
-        f"loss={metrics.loss:.2f} avg={metrics.average_loss:.2f}",
+        "line": f"[{metrics.step} | {metrics.seconds:.2f}] loss={metrics.loss:.2f} avg={metrics.average_loss:.2f}",
     }
 
 
@@ -155,11 +154,7 @@ def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
 
 def settings_in_words(settings: trainer_pb2.RunSettings) -> list[tuple[str, str]]:
     """A run's settings for people, in the order of the form."""
-    return [
-        (word, f"{getattr(settings, name):,g}")
-        for name, word in _SETTING_WORDS.items()
-        if settings.HasField(name)
-    ]
+    return [(word, f"{getattr(settings, name):,g}") for name, word in _SETTING_WORDS.items() if settings.HasField(name)]
 
 
 def _finite(value: float) -> float | None:

@@ -55,9 +55,7 @@ class Server(BaseApplication):
         keys: for the address that is printed.
     """
 
-    def __init__(
-        self, settings: AdminSettings, common: CommonSettings, keys: Keys, listener: socket.socket
-    ) -> None:
+    def __init__(self, settings: AdminSettings, common: CommonSettings, keys: Keys, listener: socket.socket) -> None:
         self._settings = settings
         self._common = common
         self._keys = keys

@@ -67,12 +67,10 @@ def may_be_header(text: str) -> bool:
     )
 
 
-def lines(
-    services: Connection, request: generator_pb2.GenerateRequest, stopping: threading.Event
-) -> Iterator[str]:
+def lines(services: Connection, request: generator_pb2.GenerateRequest, stopping: threading.Event) -> Iterator[str]:
     """The events of one text."""
     watch = HeaderWatch(request.prompt)
-    reason = generator_pb2.FINISH_REASON_UNSPECIFIED
+    reason: int = generator_pb2.FINISH_REASON_UNSPECIFIED
     try:
         deltas = stream(services, request)
         for batch in streams.batches(deltas, stopping):
@@ -92,6 +90,8 @@ def lines(
                         written = ""
                         if header := watch.push("", is_last=True):
                             yield streams.event("header", header)
+                        if reason == generator_pb2.FINISH_REASON_LENGTH and not request.HasField("max_new_tokens"):
+                            reason = generator_pb2.FINISH_REASON_CONTEXT  # nobody asked for a length
                         yield streams.event("end", _end_json(delta.done, reason))
                     case _:
                         pass

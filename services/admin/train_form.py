@@ -22,9 +22,7 @@ class TrainForm(PlainForm):
         ],
         description="Whatever helps you recognise it. The model will have this name too.",
     )
-    corpus = SelectField(
-        "Posts to learn from", validate_choice=False, description="The corpus: a named set of posts."
-    )
+    corpus = SelectField("Posts to learn from", validate_choice=False, description="The corpus: a named set of posts.")
     base = StringField("Start from", [InputRequired("Choose what to start from.")])
     steps = whole_number(
         "Steps",
@@ -58,9 +56,7 @@ class TrainForm(PlainForm):
         "automatic",
         0,
     )
-    warmup_steps = whole_number(
-        "Gentle start", "Steps over which the learning rate rises from zero.", "automatic", 0
-    )
+    warmup_steps = whole_number("Gentle start", "Steps over which the learning rate rises from zero.", "automatic", 0)
     schedule = SelectField(
         "Learning rate over time",
         choices=[
@@ -97,9 +93,7 @@ class TrainForm(PlainForm):
         description="Fast arithmetic helps where the processor has it.",
     )
     seed = whole_number("Seed", "The same seed and settings give the same run.", "0", 0)
-    save_every = whole_number(
-        "Save every", "Steps between checkpoints. The last step is always saved.", "1000", 1
-    )
+    save_every = whole_number("Save every", "Steps between checkpoints. The last step is always saved.", "1000", 1)
     keep = whole_number("Checkpoints kept", "Older ones are deleted.", "5", 1)
     validate_every = whole_number(
         "Check every",

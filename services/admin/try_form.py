@@ -22,9 +22,7 @@ class TryForm(PlainForm):
         description="The model goes on from here. Leave it empty, and it begins a post of its own.",
         render_kw={"rows": 4, "placeholder": "Leave empty for a whole new post, or begin a sentence …"},
     )
-    max_new_tokens = whole_number(
-        "Longest text", "In tokens, about three quarters of a word each.", "until it ends", 1
-    )
+    max_new_tokens = whole_number("Longest text", "In tokens, about three quarters of a word each.", "until it ends", 1)
     temperature = real_number(
         "Temperature",
         "How daring it is. Below 1 it keeps to the likely words, above 1 it wanders.",
@@ -36,30 +34,20 @@ class TryForm(PlainForm):
         "Seed", "The same seed and settings give the same text again.", "a new one each time", 0, 2**64 - 1
     )
     top_k = whole_number("Top k", "Choose among the k likeliest next tokens only. 0: among all.", "40", 0)
-    top_p = real_number(
-        "Top p", "Choose among the likeliest tokens that together make up this share.", "1", 0, 1
-    )
+    top_p = real_number("Top p", "Choose among the likeliest tokens that together make up this share.", "1", 0, 1)
     min_p = real_number("Min p", "Leave out tokens less likely than this share of the likeliest.", "0", 0, 1)
     typical_p = real_number(
         "Typical p", "Prefer tokens about as surprising as the model expects, up to this share.", "1", 0, 1
     )
-    repetition_penalty = real_number(
-        "Repetition penalty", "Above 1, words already used become less likely.", "1", 0
-    )
+    repetition_penalty = real_number("Repetition penalty", "Above 1, words already used become less likely.", "1", 0)
     presence_penalty = real_number("Presence penalty", "Above 0, new words are preferred.", "0", -2, 2)
-    frequency_penalty = real_number(
-        "Frequency penalty", "Above 0, words used often become less likely.", "0", -2, 2
-    )
+    frequency_penalty = real_number("Frequency penalty", "Above 0, words used often become less likely.", "0", -2, 2)
     no_repeat_ngram = whole_number(
         "No repeated phrase", "Never write the same this many tokens twice. 0: allowed.", "0", 0
     )
     stop = StringField("Stop at", [Length(max=256)], description="End as soon as this is written.")
-    ignore_end_of_text = BooleanField(
-        "Go on when the post is over", description="It will begin the next post."
-    )
-    slide = BooleanField(
-        "Write beyond what it can keep in view", description="It forgets the oldest half and goes on."
-    )
+    ignore_end_of_text = BooleanField("Go on when the post is over", description="It will begin the next post.")
+    slide = BooleanField("Write beyond what it can keep in view", description="It forgets the oldest half and goes on.")
 
     NUMBERS = (
         "max_new_tokens", "seed", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty",

@@ -38,9 +38,7 @@ def read_skipped(text: str) -> list[corpus_pb2.SkippedFile]:
             reason = corpus_pb2.Reason(code=f"REASON_CODE_{code}", message=message)
             skipped.append(corpus_pb2.SkippedFile(path=path, reason=reason))
     except (ValueError, TypeError) as error:
-        raise InvalidRequest(
-            f"the list of files left out cannot be read ({error}); reload the page"
-        ) from None
+        raise InvalidRequest(f"the list of files left out cannot be read ({error}); reload the page") from None
     return skipped
 
 

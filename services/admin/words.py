@@ -42,7 +42,7 @@ _FINISH: dict[int, str] = {
     generator_pb2.FINISH_REASON_END_OF_TEXT: "The model ended the text itself.",
     generator_pb2.FINISH_REASON_STOP: "It came to your stop text.",
     generator_pb2.FINISH_REASON_LENGTH: "It reached the length you asked for.",
-    generator_pb2.FINISH_REASON_CONTEXT: "It reached the most that the model can keep in view.",
+    generator_pb2.FINISH_REASON_CONTEXT: "It is as long as the model can keep in view.",
     generator_pb2.FINISH_REASON_CANCELLED: "It was stopped.",
 }
 

@@ -26,9 +26,7 @@ def index() -> str:
     runs, _ = attempt(
         lambda: services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S).runs
     )
-    bases, _ = attempt(
-        lambda: list(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
-    )
+    bases, _ = attempt(lambda: list(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases")))
     return render_template(
         "models.html",
         models=listed,
@@ -75,7 +73,5 @@ def delete(model: str) -> Response:
     if version is not None:
         wanted.version = version
     current().services.trainer.DeleteModel(wanted, timeout_s=QUICK_S)
-    flash(
-        f"{model} was deleted." if version is None else f"Version {version} of {model} was deleted.", "done"
-    )
+    flash(f"{model} was deleted." if version is None else f"Version {version} of {model} was deleted.", "done")
     return redirect(url_for("models.index"))

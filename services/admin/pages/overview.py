@@ -29,15 +29,9 @@ def index() -> str:
     runs, run_problem = attempt(
         lambda: services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=20), timeout_s=QUICK_S).runs
     )
-    models, _ = attempt(
-        lambda: services.trainer.ListModels(trainer_pb2.ListModelsRequest(), timeout_s=QUICK_S).models
-    )
+    models, _ = attempt(lambda: services.trainer.ListModels(trainer_pb2.ListModelsRequest(), timeout_s=QUICK_S).models)
     num_documents = sum(corpus.num_documents for corpus in corpora or ())
-    active = [
-        run
-        for run in runs or ()
-        if run.state in (trainer_pb2.RUN_STATE_RUNNING, trainer_pb2.RUN_STATE_PENDING)
-    ]
+    active = [run for run in runs or () if run.state in (trainer_pb2.RUN_STATE_RUNNING, trainer_pb2.RUN_STATE_PENDING)]
     return render_template(
         "overview.html",
         num_documents=num_documents,

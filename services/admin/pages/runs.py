@@ -45,9 +45,11 @@ def show(run: str) -> str:
     found = services.trainer.GetRun(trainer_pb2.GetRunRequest(run=run), timeout_s=QUICK_S).run
     wanted = trainer_pb2.ListCheckpointsRequest(run=run)
     checkpoints, _ = attempt(lambda: list(pages(services.trainer.ListCheckpoints, wanted, "checkpoints")))
+    models, _ = attempt(lambda: list(pages(services.trainer.ListModels, trainer_pb2.ListModelsRequest(), "models")))
     return render_template(
         "run.html",
         run=found,
+        published=[model.name for model in models or () if any(v.run == run for v in model.versions)],
         state=run_events.run_json(found),
         checkpoints=list(reversed(checkpoints or [])),
         settings=run_events.settings_in_words(found.settings),
@@ -74,9 +76,7 @@ def stop(run: str) -> Response:
 @blueprint.post("/<run>/resume")
 def resume(run: str) -> Response:
     """Let it go on from its newest checkpoint."""
-    resumed = (
-        current().services.trainer.ResumeRun(trainer_pb2.ResumeRunRequest(run=run), timeout_s=QUICK_S).run
-    )
+    resumed = current().services.trainer.ResumeRun(trainer_pb2.ResumeRunRequest(run=run), timeout_s=QUICK_S).run
     waits = resumed.state == trainer_pb2.RUN_STATE_PENDING and resumed.queue_position > 1
     flash(
         f"{run} waits for its turn." if waits else f"{run} goes on from step {resumed.checkpoint_step:,}.",

@@ -27,11 +27,7 @@ def _samples(run: str) -> list[trainer_pb2.Sample]:
 @blueprint.get("")
 def index() -> str:
     """The samples of one run: the one asked for, or the newest that wrote any."""
-    listed = (
-        current()
-        .services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S)
-        .runs
-    )
+    listed = current().services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S).runs
     chosen = request.args.get("run", "")
     found = _samples(chosen) if chosen else []
     if not chosen:

@@ -92,9 +92,7 @@ def index() -> Response | tuple[str, int]:
         def tell(stage: str, done: int, total: int) -> None:
             progress(STAGES.get(stage, stage[:1].upper() + stage[1:]), done, total)
 
-        start_run(
-            services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell
-        )
+        start_run(services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell)
 
     job = current().jobs.start(name, work)
     return redirect(url_for("starting.show", job=job.id))

@@ -43,9 +43,7 @@ def _choices(models: list[generator_pb2.ServedModel]) -> list[SelectChoice]:
     for name in names:
         versions = [model.version for model in models if model.name == name]
         if len(versions) > 1:
-            choices += [
-                SelectChoice(f"{name}@{version}", f"{name}, version {version}") for version in versions
-            ]
+            choices += [SelectChoice(f"{name}@{version}", f"{name}, version {version}") for version in versions]
     return choices
 
 

@@ -153,11 +153,7 @@ function showCheckpoint(found) {
 
 function showRun(run) {
   steps = run.steps;
-  if (run.ended !== ended) {
-    // Which buttons there are is the server's business.
-    if (run.ended && !first.ended) setTimeout(() => window.location.reload(), 1500);
-    ended = run.ended;
-  }
+  ended = run.ended; // perhaps of a moment long past: a resumed run tells its whole history
   const badge = byId("state");
   if (badge.textContent !== run.state) badge.textContent = run.state;
   badge.className = `badge ${run.tone}`;
@@ -184,7 +180,11 @@ events.addEventListener("updates", (event) => {
   byId("lost").hidden = true;
   show(JSON.parse(event.data));
 });
-events.addEventListener("end", () => events.close());
+events.addEventListener("end", () => {
+  events.close();
+  // Which buttons an ended run has is the server's business.
+  if (!first.ended) setTimeout(() => window.location.reload(), 1500);
+});
 events.addEventListener("problem", (event) => {
   const problem = JSON.parse(event.data);
   byId("lost").hidden = false;

@@ -130,7 +130,7 @@ def test_a_run_is_drawn_from_its_updates(client, services):
     assert drawn["metrics"][0]["line"] == "[1 | 0.50] loss=3.00 avg=3.00"
     assert drawn["samples"][0]["title"] == "T"
     assert drawn["checkpoints"] == [{"step": 2, "size": "1.5 MB"}]
-    assert drawn["notes"] == [{"step": 2, "message": "saved"}]
+    assert drawn["notes"] == [{"step": 2, "message": "Saved."}]
     assert drawn["run"]["state"] == "finished"
     assert drawn["run"]["ended"] is True
 
@@ -161,15 +161,14 @@ def test_a_watch_that_runs_out_of_time_goes_on_without_gap_or_repetition(service
 
 
 def test_a_trainer_that_goes_away_is_told_to_the_browser(services):
-    services.trainer.answer(
-        "WatchRun", Unavailable("the trainer does not answer", reason=statuses.UNREACHABLE)
-    )
+    gone = Unavailable("the trainer does not answer at x; set ADDRESS", reason=statuses.UNREACHABLE)
+    services.trainer.answer("WatchRun", gone)
 
     events = parsed(run_events.lines(services, "run1", 0, threading.Event()))
 
-    assert events == [
-        ("problem", {"message": "The trainer does not answer.", "remedy": "", "field": ""}, None)
-    ]
+    assert [name for name, _, _ in events] == ["problem"]
+    assert events[0][1]["message"] == "The trainer does not answer at x."
+    assert "Start everything" in events[0][1]["remedy"]
 
 
 def delta(**kind):
@@ -212,9 +211,7 @@ def test_what_was_filled_in_reaches_the_generator_and_nothing_else(client, servi
         prompt="Once\r\nupon", model="run1@3", temperature="0", top_k="", seed=str(2**64 - 1), stop="END",
     ).get_data()  # fmt: skip
 
-    expected = generator_pb2.GenerateRequest(
-        prompt="Once\nupon", model="run1", version=3, seed=2**64 - 1, stop=["END"]
-    )
+    expected = generator_pb2.GenerateRequest(prompt="Once\nupon", model="run1", version=3, seed=2**64 - 1, stop=["END"])
     expected.sampling.temperature = 0
     assert services.generator.asked(generator_pb2.GenerateRequest)[0] == expected
 

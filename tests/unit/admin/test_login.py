@@ -67,9 +67,7 @@ def test_the_login_form_takes_the_token_or_the_whole_link(app, visitor):
     app.config["WTF_CSRF_ENABLED"] = False
 
     wrong = visitor.post("/login", data={"token": "wrong"})
-    right = visitor.post(
-        "/login", data={"token": " http://127.0.0.1:8080/?token=a-token ", "next": "/runs?page=2"}
-    )
+    right = visitor.post("/login", data={"token": " http://127.0.0.1:8080/?token=a-token ", "next": "/runs?page=2"})
 
     assert wrong.location.startswith("/login")
     assert right.location == "/runs?page=2"

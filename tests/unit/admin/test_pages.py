@@ -51,7 +51,7 @@ def test_a_service_that_is_down_leaves_the_overview_whole(client, services):
     page = client.get("/")
 
     assert page.status_code == 200
-    assert "The trainer does not answer at 127.0.0.1:50053; start it." in page.text
+    assert "The trainer does not answer at 127.0.0.1:50053." in page.text
     assert "1 post" in page.text
     assert "does not answer</span>" in page.text  # the generator's health
 
@@ -103,9 +103,7 @@ def test_going_back_through_pages_returns_to_the_first(client, services):
 def test_a_post_shows_its_document_and_its_source(client, services):
     post = corpus_pb2.Post(path="a.md", title="A", included=True)
     document = corpus_pb2.Document(path="a.md", title="A", tags=["walks"], text="The text.")
-    services.corpus.answer(
-        "GetPost", corpus_pb2.GetPostResponse(post=post, document=document, source=b"# A\n\xff")
-    )
+    services.corpus.answer("GetPost", corpus_pb2.GetPostResponse(post=post, document=document, source=b"# A\n\xff"))
 
     page = client.get("/posts/view?path=a.md").text
 
@@ -167,9 +165,7 @@ def test_an_upload_of_too_many_or_too_large_files_is_refused(client, services, c
 def test_an_upload_that_the_corpus_refuses_says_why(client, services, csrf):
     services.corpus.answer("UploadPosts", InvalidRequest("path '../a.md' leaves its folder", field="path"))
 
-    page = client.post(
-        "/posts/upload", data={"csrf_token": csrf, "files": files("a.md")}, follow_redirects=True
-    )
+    page = client.post("/posts/upload", data={"csrf_token": csrf, "files": files("a.md")}, follow_redirects=True)
 
     assert "leaves its folder." in page.text
     assert page.request.path == "/posts"
@@ -202,9 +198,7 @@ def test_an_unknown_run_is_a_page_that_names_it(client, services):
     assert "No run &#39;gone&#39;." in page.text
 
 
-@pytest.mark.parametrize(
-    ("deed", "rpc"), [("stop", "StopRun"), ("resume", "ResumeRun"), ("delete", "DeleteRun")]
-)
+@pytest.mark.parametrize(("deed", "rpc"), [("stop", "StopRun"), ("resume", "ResumeRun"), ("delete", "DeleteRun")])
 def test_an_error_of_a_deed_comes_back_as_a_line_on_the_page(client, services, csrf, deed, rpc):
     services.trainer.answer("GetRun", trainer_pb2.GetRunResponse(run=a_run()))
     services.trainer.answer(rpc, FailedPrecondition("run 'run1' is not training; nothing to stop"))
@@ -223,9 +217,7 @@ def test_an_error_of_a_deed_comes_back_as_a_line_on_the_page(client, services, c
 def test_a_form_from_elsewhere_is_not_sent_back_there(client, services, csrf):
     services.trainer.answer("StopRun", FailedPrecondition("no"))
 
-    answer = client.post(
-        "/runs/run1/stop", data={"csrf_token": csrf}, headers={"Referer": "https://evil.example/"}
-    )
+    answer = client.post("/runs/run1/stop", data={"csrf_token": csrf}, headers={"Referer": "https://evil.example/"})
 
     assert answer.location == "/runs"
 
@@ -235,9 +227,7 @@ def test_publishing_takes_the_chosen_step_or_the_newest(client, services, csrf):
     services.trainer.answer("PublishModel", trainer_pb2.PublishModelResponse(version=version))
 
     client.post("/runs/run1/publish", data={"csrf_token": csrf, "step": "200", "model": " voice "})
-    page = client.post(
-        "/runs/run1/publish", data={"csrf_token": csrf, "step": "", "model": ""}, follow_redirects=True
-    )
+    page = client.post("/runs/run1/publish", data={"csrf_token": csrf, "step": "", "model": ""}, follow_redirects=True)
 
     chosen, newest = services.trainer.asked(trainer_pb2.PublishModelRequest)
     assert (chosen.checkpoint.step, chosen.model) == (200, "voice")
@@ -248,8 +238,7 @@ def test_publishing_takes_the_chosen_step_or_the_newest(client, services, csrf):
 def test_samples_are_shown_newest_first_and_can_be_taken_away(client, services):
     texts = ["the the", "title: The tide\ntags: sea\n\nIt went out."]
     found = [
-        trainer_pb2.Sample(run="run1", step=100 * number, index=1, text=text)
-        for number, text in enumerate(texts, 1)
+        trainer_pb2.Sample(run="run1", step=100 * number, index=1, text=text) for number, text in enumerate(texts, 1)
     ]
     services.trainer.answer("ListRuns", trainer_pb2.ListRunsResponse(runs=[a_run()]))
     services.trainer.answer("ListSamples", trainer_pb2.ListSamplesResponse(samples=found))

@@ -100,9 +100,7 @@ def test_training_starts_with_what_was_filled_in_and_nothing_else(app, client, r
         ("base", "", "Choose what to start from."),
     ],
 )
-def test_a_wrong_value_is_complained_about_beside_its_field(
-    client, ready, started, csrf, field, value, complaint
-):
+def test_a_wrong_value_is_complained_about_beside_its_field(client, ready, started, csrf, field, value, complaint):
     page = client.post(
         "/start", data={"csrf_token": csrf, "run": "voice", "base": "nano", "steps": "250"} | {field: value}
     )

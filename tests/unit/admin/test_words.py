@@ -91,9 +91,7 @@ def test_paths_are_relative_to_the_folder_that_was_dropped(names, paths):
     assert relative_paths(names) == paths
 
 
-@pytest.mark.parametrize(
-    "text", ["x", "{}[", "[1]", '[["a", "DRAFT", "m"]]', '[["a"]]', '[[1, "TOO_LARGE", 2]]']
-)
+@pytest.mark.parametrize("text", ["x", "{}[", "[1]", '[["a", "DRAFT", "m"]]', '[["a"]]', '[[1, "TOO_LARGE", 2]]'])
 def test_a_broken_list_of_left_out_files_is_refused(text):
     with pytest.raises(InvalidRequest):
         read_skipped(text)
