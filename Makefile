@@ -56,7 +56,7 @@ bench: $(VENV)/dev-installed protos ## Run the benchmarks of tests/bench; one JS
 	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 screenshots: $(VENV)/dev-installed protos ## Draw every page anew into deploy/pictures (needs Chromium).
-	@$(BIN)/python tests/e2e/screenshots.py
+	@$(BIN)/python -m tests.e2e.screenshots
 
 lock: $(VENV)/dev-installed ## Write deploy/constraints.txt from what is installed.
 	@{ echo "# Every version that images, users and tests install. Made by \`make lock\`."; \

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -151,10 +152,9 @@ class Supervisor:
 
     def page_url(self) -> str:
         """The page's address with its login token, as admin printed it; without it if it printed none."""
-        for line in self.log_path("admin").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("page "):
-                return line.removeprefix("page ")
-        return f"http://{self.address('admin')}"
+        log = self.log_path("admin").read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"http://\S+token=\S+", log)
+        return found[0] if found else f"http://{self.address('admin')}"
 
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
         with self.log_path(name).open("ab") as log:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from flask import request
+from flask import request, url_for
 
 MAX_DEPTH = 1000  # pages that an address may remember
 
@@ -26,13 +27,17 @@ class Place:
         """The page's number, from 1."""
         return len(self.before) + 1
 
-    def previous(self) -> dict[str, object] | None:
-        """Query of the page before; None on the first."""
-        return {"page": self.before[-1], "before": list(self.before[:-1])} if self.before else None
+    def previous(self, endpoint: str, values: dict[str, Any]) -> str | None:
+        """Address of the page before; None on the first. `values` are the address's other parameters."""
+        if not self.before:
+            return None
+        return url_for(endpoint, page=self.before[-1], before=list(self.before[:-1]), **values)
 
-    def next(self, token: str) -> dict[str, object] | None:
-        """Query of the page after, given the token that the service returned; None on the last."""
-        return {"page": token, "before": [*self.before, self.token]} if token else None
+    def next(self, token: str, endpoint: str, values: dict[str, Any]) -> str | None:
+        """Address of the page after, given the token that the service returned; None on the last."""
+        if not token:
+            return None
+        return url_for(endpoint, page=token, before=[*self.before, self.token], **values)
 
 
 def place() -> Place:

@@ -13,7 +13,7 @@ from typing import Any
 
 from protos import trainer_pb2
 from services.admin import streams, words
-from services.admin.problems import explain
+from services.admin.problems import explain, sentence
 from services.client import statuses
 from services.client.connection import Connection
 from services.client.post import parse
@@ -108,7 +108,7 @@ def run_json(run: trainer_pb2.Run) -> dict[str, Any]:
         "state": word,
         "tone": tone,
         "ended": run.state in RUN_ENDS,
-        "error": run.error,
+        "error": sentence(run.error),
         "queue": run.queue_position,
         "step": run.step,
         "steps": run.settings.steps,

@@ -7,6 +7,7 @@ are made in the worker, after the fork. On SIGTERM the streams end at once, and 
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -41,7 +42,8 @@ def listen(address: str) -> socket.socket:
         return socket.create_server((host or "0.0.0.0", port), backlog=BACKLOG)
     except OSError as error:
         raise OSError(
-            f"cannot listen on {address} ({error.strerror}): stop what uses it, or set NONESUCH_ADMIN_LISTEN"
+            f"cannot listen on {address} ({os.strerror(error.errno or 0)}): "
+            "stop what uses it, or set NONESUCH_ADMIN_LISTEN"
         ) from None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 
 from protos import corpus_pb2, generator_pb2, trainer_pb2
+from services.admin.problems import sentence
 
 _RUN_STATES: dict[int, tuple[str, str]] = {
     trainer_pb2.RUN_STATE_PENDING: ("waiting", "wait"),
@@ -127,5 +128,17 @@ def exact(timestamp: Any) -> str:
 
 def install(app: Flask) -> None:
     """Make these the app's filters."""
-    for filter_ in (run_state, model_state, reason, number, short_number, size, plural, duration, ago, exact):
+    for filter_ in (
+        run_state,
+        model_state,
+        reason,
+        number,
+        short_number,
+        size,
+        plural,
+        duration,
+        ago,
+        exact,
+        sentence,
+    ):
         app.add_template_filter(filter_)

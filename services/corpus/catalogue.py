@@ -73,9 +73,7 @@ class Catalogue:
     def corpora(self, after: str, limit: int) -> list[Corpus]:
         """Up to `limit` corpora in order of name, from the first name greater than `after`."""
         with self.database.reading() as connection:
-            rows = connection.execute(
-                "SELECT * FROM corpora WHERE name > ? ORDER BY name LIMIT ?", (after, limit)
-            )
+            rows = connection.execute("SELECT * FROM corpora WHERE name > ? ORDER BY name LIMIT ?", (after, limit))
             return [_corpus(connection, row) for row in rows.fetchall()]
 
     def corpus(self, name: str) -> Corpus:
@@ -84,7 +82,7 @@ class Catalogue:
             return _corpus(connection, find_corpus(connection, name))
 
     def posts(self, corpus: str, after: str, limit: int) -> list[Post]:
-        """Up to `limit` posts in order of path, from the first path greater than `after`; NotFound: no such corpus."""
+        """Up to `limit` posts in order of path, beginning after `after`; NotFound: no such corpus."""
         with self.database.reading() as connection:
             find_corpus(connection, corpus)
             rows = connection.execute(
@@ -103,9 +101,7 @@ class Catalogue:
                 (corpus, path),
             ).fetchone()
         if row is None:
-            raise NotFound(
-                f"corpus {corpus!r} holds no post {path!r}", metadata={"corpus": corpus, "path": path}
-            )
+            raise NotFound(f"corpus {corpus!r} holds no post {path!r}", metadata={"corpus": corpus, "path": path})
         return _post(row)
 
     def source_digests(self, corpus: str) -> dict[str, str]:
@@ -120,9 +116,7 @@ class Catalogue:
             find_corpus(connection, corpus)
             unique = list(dict.fromkeys(paths))
             for path in unique:
-                removed = connection.execute(
-                    "DELETE FROM posts WHERE corpus = ? AND path = ?", (corpus, path)
-                )
+                removed = connection.execute("DELETE FROM posts WHERE corpus = ? AND path = ?", (corpus, path))
                 if removed.rowcount == 0:
                     raise NotFound(
                         f"corpus {corpus!r} holds no post {path!r}; nothing was removed",
@@ -151,13 +145,14 @@ class Catalogue:
                 self._importing -= 1
 
     def sweep(self) -> None:
-        """Forget documents and sources that no post and no snapshot refers to; nothing while an import runs."""
+        """Forget documents and sources that nothing refers to; does nothing while an import runs."""
         with self._guard:  # an import that begins meanwhile waits
             if self._importing:
                 return
             with self.database.writing() as connection:
                 connection.execute(
-                    "DELETE FROM documents WHERE hash NOT IN (SELECT document FROM posts WHERE document IS NOT NULL) "
+                    "DELETE FROM documents "
+                    "WHERE hash NOT IN (SELECT document FROM posts WHERE document IS NOT NULL) "
                     "AND hash NOT IN (SELECT document FROM snapshot_posts WHERE document IS NOT NULL)"
                 )
             with self.database.reading() as connection:
@@ -202,15 +197,15 @@ def touch(connection: sqlite3.Connection, corpus: str) -> None:
 def count(connection: sqlite3.Connection, corpus: str) -> tuple[int, int]:
     """How many documents a corpus has, and how many words they have."""
     row = connection.execute(
-        "SELECT count(*) AS documents, total(num_words) AS words FROM posts JOIN documents ON hash = document "
-        "WHERE corpus = ? AND code IS NULL",
+        "SELECT count(*) AS documents, total(num_words) AS words FROM posts "
+        "JOIN documents ON hash = document WHERE corpus = ? AND code IS NULL",
         (corpus,),
     ).fetchone()
     return row["documents"], int(row["words"])
 
 
 def document_of(row: sqlite3.Row) -> Document:
-    """The document in a row joined from posts, or snapshot_posts, and documents; raise Corrupt if it is damaged."""
+    """The document in a row of posts, or snapshot_posts, joined with documents; Corrupt if it is damaged."""
     notes = tuple(Reason(Code(code), message) for code, message in json.loads(row["notes"]))
     document = Document(row["title"], tuple(json.loads(row["tags"])), row["date"], row["text"], notes)
     if document.content_hash != row["document"]:
@@ -232,10 +227,6 @@ def _post(row: sqlite3.Row) -> Post:
 
 
 def _corpus(connection: sqlite3.Connection, row: sqlite3.Row) -> Corpus:
-    num_posts = connection.execute("SELECT count(*) FROM posts WHERE corpus = ?", (row["name"],)).fetchone()[
-        0
-    ]
+    num_posts = connection.execute("SELECT count(*) FROM posts WHERE corpus = ?", (row["name"],)).fetchone()[0]
     num_documents, num_words = count(connection, row["name"])
-    return Corpus(
-        row["name"], num_posts, num_documents, num_words, row["updated_at"], Rules.from_json(row["rules"])
-    )
+    return Corpus(row["name"], num_posts, num_documents, num_words, row["updated_at"], Rules.from_json(row["rules"]))

@@ -1,7 +1,7 @@
 """Cleaners: a few child processes that clean posts, so that no post can hang or end the service.
 
-Each post has a limit of processor time; one that uses it up, or breaks its process, is left out with a reason,
-and a new process takes over. See cleaning_process.py for the other side.
+Each post has a limit of processor time; one that uses it up, or breaks its process, is left out with a
+reason, and a new process takes over. See cleaning_process.py for the other side.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ class _Process:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "services.corpus.cleaning_process", str(theirs.fileno())]
-        self._child = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL
-        )
+        self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
         theirs.close()
         self._connection = Connection(ours.detach())
 

@@ -111,9 +111,7 @@ class Database:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
-            raise Unavailable(
-                f"another corpus service uses {folder}; stop it, or set another NONESUCH_DATA"
-            ) from None
+            raise Unavailable(f"another corpus service uses {folder}; stop it, or set another NONESUCH_DATA") from None
         self._writing = threading.Lock()
         try:
             self._prepare()
@@ -131,8 +129,8 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
                 raise Corrupt(
-                    f"{self.path} has version {version}, this service reads {SCHEMA_VERSION}; start the Nonesuch that "
-                    "wrote it, or move the file away and import the posts again",
+                    f"{self.path} has version {version}, this service reads {SCHEMA_VERSION}; start the "
+                    "Nonesuch that wrote it, or move the file away and import the posts again",
                     metadata={"file": str(self.path)},
                 )
 
@@ -165,9 +163,7 @@ class Database:
                 connection.close()  # undoes what was not committed
         except sqlite3.OperationalError as error:
             if "full" in str(error):
-                raise Busy(
-                    f"the volume of {self.path} is full; make room and try again", retry_after_s=60
-                ) from error
+                raise Busy(f"the volume of {self.path} is full; make room and try again", retry_after_s=60) from error
             raise
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):

@@ -28,8 +28,8 @@ _TABLE_RULE = re.compile(r"^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*
 # Paragraphs that belong to a footnote or a definition are indented by four, as code is.
 _OWNS_INDENTED = re.compile(r"^ {0,3}(?:\[\^[^\]]+\]:|: )")
 _HTML_BLOCK = re.compile(
-    r"^ *</?(?:address|article|aside|base|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|div|dl|"
-    r"dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe|legend|li|link|main|"
+    r"^ *</?(?:address|article|aside|base|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|"
+    r"div|dl|dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe|legend|li|link|main|"
     r"menu|nav|noframes|object|ol|optgroup|option|p|param|picture|search|section|source|summary|svg|table|tbody|td|"
     r"tfoot|th|thead|title|tr|track|ul|video)(?=[\s/>]|$)",
     re.IGNORECASE,
@@ -84,20 +84,14 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
             index = _indented_code(lines, index, source, out)
         elif line.lstrip().startswith("<!--"):
             index = _comment(lines, index, out)
-        elif (
-            _HTML_BLOCK.match(line)
-            or _VERBATIM.match(line)
-            or (not before_is_text and _HTML_LINE.match(line))
-        ):
+        elif _HTML_BLOCK.match(line) or _VERBATIM.match(line) or (not before_is_text and _HTML_LINE.match(line)):
             index, opened = _html(lines, index, source, out)
             in_html = max(0, in_html + opened)
         elif _QUOTE.match(line):
             index = _quotation(lines, index, source, depth, out)
         elif _is_item(line, before_is_text):
             if before_is_text and (not in_item or "" in out):
-                out.append(
-                    ""
-                )  # right below an item's first words a list needs none, and would come apart with one
+                out.append("")  # right below an item's first words a list needs none, and would come apart with one
             index = _list(lines, index, source, depth, out)
         else:
             if _is_table_head(lines, index) and before_is_text and "|" not in out[-1]:
@@ -112,9 +106,7 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
 def _fence(lines: list[str], index: int, source: Source, out: list[str]) -> int:
     found = _FENCE.match(lines[index])
     closing = (
-        re.compile(rf"^ *{re.escape(found['fence'][0])}{{{len(found['fence'])},}}\s*$")
-        if found
-        else _END_HIGHLIGHT
+        re.compile(rf"^ *{re.escape(found['fence'][0])}{{{len(found['fence'])},}}\s*$") if found else _END_HIGHLIGHT
     )
     width = _indent(lines[index])
     block: list[str] = []
@@ -179,12 +171,8 @@ def _html(lines: list[str], index: int, source: Source, out: list[str]) -> tuple
             break  # kramdown reads Markdown from here on
     text = "\n".join(block)
     _take(source.html, HTML, block, out)
-    opened = len(
-        re.findall(r"<(?:div|details|section|article|aside|figure|center|blockquote|table|ul|ol)\b", text)
-    )
-    closed = len(
-        re.findall(r"</(?:div|details|section|article|aside|figure|center|blockquote|table|ul|ol)\s*>", text)
-    )
+    opened = len(re.findall(r"<(?:div|details|section|article|aside|figure|center|blockquote|table|ul|ol)\b", text))
+    closed = len(re.findall(r"</(?:div|details|section|article|aside|figure|center|blockquote|table|ul|ol)\s*>", text))
     return index, opened - closed
 
 

@@ -72,7 +72,8 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     """Clean a post.
 
     Args:
-        path: relative to the imported folder, `/` between parts; its suffix tells the kind, its name may hold a date.
+        path: relative to the imported folder, `/` between parts; its suffix tells the kind, its
+            name may hold a date.
         content: the file's bytes.
 
     Raises:
@@ -88,7 +89,7 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     if not rules.include_drafts:
         _refuse_draft(pure, front.fields)
     page = _text(front.body, suffix, rules)
-    if not page.text:
+    if not page.text.strip():
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
     title = _one_line(front.fields.get("title"))[:_MAX_TITLE]
     text = page.text
@@ -106,7 +107,8 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
 def unknown_kind(path: str) -> str:
     """Say that a file's suffix is none that posts have."""
     suffix = PurePosixPath(path).suffix
-    return f"{'its suffix ' + suffix if suffix else 'a file without suffix'} is none of {', '.join(sorted(SUFFIXES))}"
+    known = ", ".join(sorted(SUFFIXES))
+    return f"its suffix {suffix} is none of {known}" if suffix else f"it has no suffix; posts have one of {known}"
 
 
 def _text(body: str, suffix: str, rules: Rules) -> PageText:
@@ -143,9 +145,7 @@ def _one_line(value: Any) -> str:
 def _tags(fields: dict[str, Any]) -> tuple[str, ...]:
     lower = {str(key).lower(): value for key, value in fields.items()}
     taxonomies = lower.get("taxonomies")
-    nested = (
-        {str(key).lower(): value for key, value in taxonomies.items()} if isinstance(taxonomies, dict) else {}
-    )
+    nested = {str(key).lower(): value for key, value in taxonomies.items()} if isinstance(taxonomies, dict) else {}
     found: dict[str, None] = {}
     for source in (lower, nested):
         for name in ("tags", "tag", "categories", "category"):
@@ -166,9 +166,7 @@ def _words_of(value: Any) -> list[str]:
 def _date(fields: dict[str, Any], path: PurePosixPath) -> str:
     """From the front matter, else from the file's name or folders, else from its address on the site."""
     lower = {str(key).lower(): value for key, value in fields.items()}
-    candidates = [
-        _one_line(lower.get(name)) for name in ("date", "published", "published_at", "pubdate", "created")
-    ]
+    candidates = [_one_line(lower.get(name)) for name in ("date", "published", "published_at", "pubdate", "created")]
     candidates += [path.name, str(path)]
     candidates += [_one_line(lower.get(name)) for name in ("permalink", "path", "url", "slug")]
     for candidate in candidates:

@@ -22,33 +22,11 @@ MAX_CHARACTERS = 64 * 1024  # real front matter is below 2,000
 MAX_DEPTH = 20
 MAX_ALIASES = 16  # a "billion laughs" needs about ten for each of its levels
 
-_KNOWN = frozenset(  # fields that front matter has and prose between two rules has not
-    (
-        *(
-            "title",
-            "date",
-            "tags",
-            "categories",
-            "category",
-            "draft",
-            "published",
-            "layout",
-            "author",
-            "authors",
-        ),
-        *(
-            "description",
-            "slug",
-            "permalink",
-            "status",
-            "path",
-            "aliases",
-            "keywords",
-            "summary",
-            "taxonomies",
-        ),
-        *("lang", "image", "excerpt", "subtitle", "template", "weight", "url", "extra", "updated"),
-    )
+# Fields that front matter has and prose between two rules has not.
+_KNOWN = re.compile(
+    "title|date|tags|categories|category|draft|published|layout|authors?|description|slug|permalink|status|path|"
+    "aliases|keywords|summary|taxonomies|lang|image|excerpt|subtitle|template|weight|url|extra|updated",
+    re.IGNORECASE,
 )
 _KEY_LINE = re.compile(r"""\s*["']?([A-Za-z_][\w-]*)["']?\s*[:=]\s*(.*)""")
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C loader is ten times as fast
@@ -154,24 +132,20 @@ def _parse_yaml(block: str) -> Any:
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
         if depth > MAX_DEPTH or aliases > MAX_ALIASES:
-            raise ValueError(
-                f"it nests deeper than {MAX_DEPTH} levels or has more than {MAX_ALIASES} aliases"
-            )
+            raise ValueError(f"it nests deeper than {MAX_DEPTH} levels or has more than {MAX_ALIASES} aliases")
     return yaml.load(block, Loader=_LOADER)  # the base loader builds only strings, lists and mappings
 
 
 def _are_fields(fields: dict[Any, Any]) -> bool:
     """Whether a mapping is metadata, and not a sentence with a colon between two rules."""
     keys = [key for key in fields if isinstance(key, str)]
-    return any(key.lower() in _KNOWN for key in keys) or all(
-        re.fullmatch(r"[a-z][\w.-]*", key) for key in keys
-    )
+    return any(_KNOWN.fullmatch(key) for key in keys) or all(re.fullmatch(r"[a-z][\w.-]*", key) for key in keys)
 
 
 def _looks_like_fields(block: str) -> bool:
     """Whether some line of a block that does not parse sets a field that front matter has."""
     matches = (_KEY_LINE.match(line) for line in block[:MAX_CHARACTERS].splitlines())
-    return any(found is not None and found.group(1).lower() in _KNOWN for found in matches)
+    return any(found is not None and _KNOWN.fullmatch(found.group(1)) for found in matches)
 
 
 def _salvage(block: str) -> dict[str, Any]:
@@ -179,9 +153,7 @@ def _salvage(block: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for line in block[:MAX_CHARACTERS].splitlines():
         found = _KEY_LINE.match(line)
-        if (found and found.group(2).strip() and not line[:1].isspace()) or (
-            found and line.startswith('  "')
-        ):
+        if (found and found.group(2).strip() and not line[:1].isspace()) or (found and line.startswith('  "')):
             value = found.group(2).strip().rstrip(",").strip()
             if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
                 value = value[1:-1]

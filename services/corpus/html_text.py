@@ -2,7 +2,8 @@
 
 Blocks stand apart by a blank line; list items and table rows each on a line of their own; links are their
 words, images their alternative text; code keeps its lines. Scripts, styles and comments are no text.
-Walks BeautifulSoup's tree; knows nothing of Markdown, but that its footnotes look as Python-Markdown writes them.
+Walks BeautifulSoup's tree; knows nothing of Markdown, but that footnotes look as Python-Markdown
+writes them.
 """
 
 from __future__ import annotations
@@ -22,85 +23,19 @@ from bs4.element import (
     Tag,
 )
 
-_SILENT = frozenset(
-    (
-        *(
-            "script",
-            "style",
-            "template",
-            "noscript",
-            "iframe",
-            "object",
-            "embed",
-            "video",
-            "audio",
-            "canvas",
-            "svg",
-        ),
-        *(
-            "math",
-            "head",
-            "nav",
-            "button",
-            "select",
-            "form",
-            "input",
-            "textarea",
-            "map",
-            "source",
-            "track",
-            "link",
-        ),
-        "meta",
-    )
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SILENT = _names(
+    "script style template noscript iframe object embed video audio canvas svg math head nav button select "
+    "form input textarea map source track link meta"
 )
-_BLOCKS = frozenset(
-    (
-        *(
-            "address",
-            "article",
-            "aside",
-            "blockquote",
-            "body",
-            "caption",
-            "center",
-            "dd",
-            "details",
-            "dialog",
-            "div",
-        ),
-        *(
-            "dl",
-            "dt",
-            "fieldset",
-            "figcaption",
-            "figure",
-            "footer",
-            "h1",
-            "h2",
-            "h3",
-            "h4",
-            "h5",
-            "h6",
-            "header",
-        ),
-        *(
-            "hgroup",
-            "hr",
-            "html",
-            "li",
-            "main",
-            "ol",
-            "p",
-            "pre",
-            "section",
-            "summary",
-            "table",
-            "tbody",
-            "td",
-        ),
-        *("tfoot", "th", "thead", "tr", "ul"),
-    )
+_BLOCKS = _names(
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption "
+    "figure footer h1 h2 h3 h4 h5 h6 header hgroup hr html li main ol p pre section summary table tbody td "
+    "tfoot th thead tr ul"
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
@@ -151,7 +86,7 @@ def page_text(
     blocks = _blocks(root, walk)
     heading = soup.find("h1")
     words = _words(heading, walk).replace("\n", " ") if isinstance(heading, Tag) else ""
-    return PageText("\n\n".join(blocks), words)
+    return PageText(_fill("\n\n".join(blocks), walk).strip("\n"), _fill(words, walk))
 
 
 def _blocks(element: Tag, walk: _Walk) -> list[str]:
@@ -236,8 +171,7 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
     rows = []
     for row in tag.find_all("tr"):
         cells = [
-            " ".join(" ".join(_blocks(cell, walk)).split())
-            for cell in row.find_all(("td", "th"), recursive=False)
+            " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
         ]
         if any(cells):
             rows.append(" | ".join(cells).rstrip())
@@ -296,6 +230,11 @@ def _with_code(text: str, walk: _Walk) -> list[str]:
         elif walk.keep_code:
             blocks.append(walk.code.get(int(part), "").strip("\n").rstrip())
     return [block for block in blocks if block]
+
+
+def _fill(text: str, walk: _Walk) -> str:
+    """Put code in for placeholders that ended up inside other text, as in HTML that is not closed."""
+    return _CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.keep_code else "", text)
 
 
 def _place_footnotes(soup: BeautifulSoup, walk: _Walk) -> None:

@@ -17,32 +17,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from services.common.errors import FailedPrecondition, InvalidRequest
-from services.corpus.catalogue import Catalogue, count, find_corpus, touch
+from services.corpus.catalogue import Catalogue, count, touch
 from services.corpus.cleaners import Cleaners, Outcome
 from services.corpus.documents import SUFFIXES, Document, unknown_kind
 from services.corpus.reasons import Code, Reason
+from services.corpus.reports import Report, write
 from services.corpus.rules import Rules
 
 MAX_PATH_LENGTH = 1000
-KEPT_REPORTS = 100  # per corpus; a watched folder makes many
 _DOCUMENTS_PER_TRANSACTION = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What an import took in and left out. `created_at` is in seconds since 1970."""
-
-    import_id: int
-    corpus: str
-    created_at: float
-    num_added: int
-    num_changed: int
-    num_unchanged: int
-    num_removed: int
-    num_documents: int
-    num_words: int
-    skipped: tuple[tuple[str, Reason], ...]
-    notes: tuple[tuple[str, Reason], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +50,12 @@ def check_path(path: str) -> str:
     parts = path.split("/")
     if not path or len(path) > MAX_PATH_LENGTH or any(part in ("", ".", "..") for part in parts):
         raise InvalidRequest(
-            f"{path[:MAX_PATH_LENGTH]!r} is no post's path: give a path relative to the folder, with '/' between its "
-            f"parts, without '..', of at most {MAX_PATH_LENGTH} characters",
+            f"{path[:MAX_PATH_LENGTH]!r} is no post's path: give a path relative to the folder, with '/' "
+            f"between its parts, without '..', of at most {MAX_PATH_LENGTH} characters",
             field="path",
         )
     if "\\" in path or any(ord(character) < 32 or character == "\x7f" for character in path):
-        raise InvalidRequest(
-            f"{path!r} is no post's path: it holds a backslash or a control character", field="path"
-        )
+        raise InvalidRequest(f"{path!r} is no post's path: it holds a backslash or a control character", field="path")
     return path
 
 
@@ -220,37 +201,24 @@ class Import:
             for row in connection.execute("SELECT path, source FROM posts WHERE corpus = ?", (self._corpus,))
         }
         connection.executemany(
-            "INSERT OR REPLACE INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "source = excluded.source, size_bytes = excluded.size_bytes, document = excluded.document, "
+            "modified_at = coalesce(excluded.modified_at, modified_at), code = excluded.code, "
+            "message = excluded.message, notes = excluded.notes",
             [_row(self._corpus, arrival) for arrival in self._arrivals],
         )
         doomed = [path for path in present if path not in self._seen] if self._prune else []
-        connection.executemany(
-            "DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed]
-        )
+        connection.executemany("DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed])
         touch(connection, self._corpus)
         num_documents, num_words = count(connection, self._corpus)
         new = [arrival for arrival in self._arrivals if arrival.path not in present]
         changed = [a for a in self._arrivals if a.path in present and a.source != present[a.path]]
         counts = (len(new), len(changed), len(self._unchanged), len(doomed), num_documents, num_words)
-        inserted = connection.execute(
-            "INSERT INTO imports VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", (self._corpus, now, *counts)
-        )
-        import_id = inserted.lastrowid or 0
-        self._write_reasons(connection, import_id)
-        connection.execute(
-            "DELETE FROM imports WHERE corpus = ? AND id NOT IN "
-            "(SELECT id FROM imports WHERE corpus = ? ORDER BY id DESC LIMIT ?)",
-            (self._corpus, self._corpus, KEPT_REPORTS),
-        )
-        return _report(
-            connection, connection.execute("SELECT * FROM imports WHERE id = ?", (import_id,)).fetchone()
-        )
+        return write(connection, self._corpus, now, counts, self._reasons(connection))
 
-    def _write_reasons(self, connection: sqlite3.Connection, import_id: int) -> None:
+    def _reasons(self, connection: sqlite3.Connection) -> list[tuple[str, bool, Reason]]:
         """What was skipped, and what became of each post that came or was said to be there."""
-        reasons = [
-            (import_id, path, 1, reason.code, reason.message) for path, reason in self._skipped.items()
-        ]
+        reasons = [(path, True, reason) for path, reason in self._skipped.items()]
         rows = connection.execute(
             "SELECT path, code, message, notes FROM posts WHERE corpus = ? AND (code IS NOT NULL OR notes <> '[]')",
             (self._corpus,),
@@ -258,22 +226,10 @@ class Import:
         for row in rows:
             if row["path"] in self._seen:
                 if row["code"] is not None:
-                    reasons.append((import_id, row["path"], 1, row["code"], row["message"]))
-                reasons += [
-                    (import_id, row["path"], 0, code, message) for code, message in json.loads(row["notes"])
-                ]
-        connection.executemany("INSERT INTO import_reasons VALUES (?, ?, ?, ?, ?)", reasons)
-
-
-def reports(catalogue: Catalogue, corpus: str, before: int, limit: int) -> list[Report]:
-    """Up to `limit` past imports, newest first, from the first number below `before`; NotFound: no such corpus."""
-    with catalogue.database.reading() as connection:
-        find_corpus(connection, corpus)
-        rows = connection.execute(
-            "SELECT * FROM imports WHERE corpus = ? AND id < ? ORDER BY id DESC LIMIT ?",
-            (corpus, before, limit),
-        )
-        return [_report(connection, row) for row in rows.fetchall()]
+                    reasons.append((row["path"], True, Reason(Code(row["code"]), row["message"])))
+                notes = json.loads(row["notes"])
+                reasons += [(row["path"], False, Reason(Code(code), message)) for code, message in notes]
+        return reasons
 
 
 def _present_rules(catalogue: Catalogue, corpus: str) -> Rules | None:
@@ -289,26 +245,4 @@ def _row(corpus: str, arrival: _Arrival) -> tuple[object, ...]:
         *(corpus, arrival.path, arrival.source, arrival.size_bytes, arrival.modified_at, arrival.document),
         *((left_out.code, left_out.message) if left_out else (None, None)),
         notes,
-    )
-
-
-def _report(connection: sqlite3.Connection, row: sqlite3.Row) -> Report:
-    found: tuple[list[tuple[str, Reason]], list[tuple[str, Reason]]] = ([], [])
-    for reason in connection.execute(
-        "SELECT * FROM import_reasons WHERE import = ? ORDER BY path, rowid", (row["id"],)
-    ):
-        entry = (reason["path"], Reason(Code(reason["code"]), reason["message"]))
-        found[reason["is_skipped"]].append(entry)
-    return Report(
-        *(
-            row["id"],
-            row["corpus"],
-            row["created_at"],
-            row["num_added"],
-            row["num_changed"],
-            row["num_unchanged"],
-        ),
-        *(row["num_removed"], row["num_documents"], row["num_words"]),
-        skipped=tuple(found[1]),
-        notes=tuple(found[0]),
     )

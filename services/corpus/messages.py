@@ -11,10 +11,11 @@ from protos import corpus_pb2 as pb
 from services.common.errors import InvalidRequest, Unimplemented
 from services.corpus.catalogue import Corpus, Post
 from services.corpus.documents import Document
-from services.corpus.imports import Report
 from services.corpus.reasons import Code, Reason
+from services.corpus.reports import Report
 from services.corpus.rules import Rules
 from services.corpus.snapshots import Snapshot
+from services.corpus.upload import FileBegins, FileSkipped, Header, Part
 
 
 def read_rules(message: pb.CleaningRules) -> Rules:
@@ -29,6 +30,21 @@ def read_rules(message: pb.CleaningRules) -> Rules:
         if message.HasField(name)  # type: ignore[arg-type]
     }
     return Rules(**given)
+
+
+def read_upload_part(message: pb.UploadPostsRequest) -> Part:
+    """One message of an upload; None if it says nothing."""
+    part = message.WhichOneof("part")
+    if part == "header":
+        header = message.header
+        rules = read_rules(header.rules) if header.HasField("rules") else None
+        return Header(header.corpus, rules, header.prune, tuple(header.unchanged_paths))
+    if part == "file":
+        modified_at = message.file.modified_at.ToMicroseconds() / 1e6 if message.file.HasField("modified_at") else None
+        return FileBegins(message.file.path, modified_at)
+    if part == "skipped":
+        return FileSkipped(message.skipped.path, read_reason(message.skipped.reason))
+    return message.chunk if part == "chunk" else None
 
 
 def rules_message(rules: Rules) -> pb.CleaningRules:
@@ -46,9 +62,7 @@ def read_reason(message: pb.Reason) -> Reason:
     name = pb.ReasonCode.Name(message.code) if message.code in pb.ReasonCode.values() else ""
     word = name.removeprefix("REASON_CODE_")
     if word not in Code.__members__:
-        raise InvalidRequest(
-            f"reason code {message.code} is none that a file is left out for", field="skipped.reason"
-        )
+        raise InvalidRequest(f"reason code {message.code} is none that a file is left out for", field="skipped.reason")
     return Reason(Code[word], " ".join(message.message.split())[:1000])
 
 
@@ -155,7 +169,7 @@ def read_page_token(token: str) -> str:
 
 
 def read_number_token(token: str) -> int:
-    """The number in a token of ours, beyond every number for the first page; InvalidRequest for anything else."""
+    """The number in a token, past all for the first page; raise InvalidRequest for anything else."""
     key = read_page_token(token)
     if not key:
         return 1 << 62

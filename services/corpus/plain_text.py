@@ -20,19 +20,17 @@ from services.corpus.references import inline_references
 from services.corpus.rules import Rules
 from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
-# Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for them
-# would also take the end of a heading such as "Using {braces}", so only their unmistakable forms are taken.
+# Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
+# them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
 _ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{:[^}\n]*\}[ \t]*$", re.MULTILINE)
-_ATTRIBUTE_OF_HEADING = re.compile(
-    r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE
-)
+_ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{:[^}\n]*\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
 
 
 class _Habits(Extension):
-    """What most sites read and Python-Markdown does not: `~~words~~`, and a backslash before any punctuation."""
+    """What most sites read and Python-Markdown does not: `~~words~~`, a backslash before any punctuation."""
 
     def extendMarkdown(self, md: markdown.Markdown) -> None:
         md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)

@@ -26,7 +26,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# What posts were written in before UTF-8. Detection among all of Python's encodings finds exotic ones in short posts.
+# What posts were written in before UTF-8. Among all of Python's encodings, short posts look like exotic ones.
 _LEGACY = [
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "mac_roman"),
     *("shift_jis", "euc_jp", "cp949", "gb18030", "big5"),
@@ -134,8 +134,6 @@ def _decode_mixed(content: bytes) -> str | None:
         return None
     return re.sub(
         "[\udc80-\udcff]",
-        lambda found: (
-            bytes([ord(found.group()) - 0xDC00]).decode("cp1252", errors="replace").replace("\ufffd", "")
-        ),
+        lambda found: bytes([ord(found.group()) - 0xDC00]).decode("cp1252", errors="replace").replace("\ufffd", ""),
         lenient,
     )

@@ -1,8 +1,8 @@
 """References: `[words][label]` and `[label]` with their targets elsewhere, made into links that stand alone.
 
 Python-Markdown does not find a label that holds code or brackets, and the words would keep their brackets.
-As only the words matter to a text, a reference becomes `[words](#)`, and targets go. `[words][]` is always meant
-as a reference; other ones without a target stay as they are, unless their label is plainly a name.
+As only the words matter to a text, a reference becomes `[words](#)`, and targets go. `[words][]` is
+always meant as a reference; other ones without a target stay as they are, unless the label is plainly a name.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _inline(paragraph: str, labels: set[str]) -> str:
 
 
 def _is_broken(paragraph: str, start: int, label: str) -> bool:
-    """Whether a label without a target was meant as one: a name, and not the index of an array or a citation."""
+    """Whether a label without a target was meant as one: a name, no index of an array, no citation."""
     after_word = start > 0 and (paragraph[start - 1].isalnum() or paragraph[start - 1] in "_])")
     return not after_word and re.fullmatch(r"[A-Za-z][\w .:#/'-]*", label) is not None
 

@@ -10,7 +10,7 @@ import grpc
 from protos import corpus_pb2 as pb
 from protos import corpus_pb2_grpc
 from services.common.errors import InvalidRequest
-from services.corpus import imports, messages, snapshots, upload
+from services.corpus import messages, reports, snapshots, upload
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
 from services.corpus.imports import check_path
@@ -34,12 +34,12 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         self, request_iterator: Iterator[pb.UploadPostsRequest], context: grpc.ServicerContext
     ) -> pb.UploadPostsResponse:
         """Import what a client sends, all or nothing."""
-        report = upload.receive(request_iterator, self._catalogue, self._cleaners, self._settings)
+        report = upload.receive(
+            map(messages.read_upload_part, request_iterator), self._catalogue, self._cleaners, self._settings
+        )
         return pb.UploadPostsResponse(report=messages.report_message(report))
 
-    def CheckPosts(
-        self, request: pb.CheckPostsRequest, context: grpc.ServicerContext
-    ) -> pb.CheckPostsResponse:
+    def CheckPosts(self, request: pb.CheckPostsRequest, context: grpc.ServicerContext) -> pb.CheckPostsResponse:
         """Say which posts a client need send."""
         known = self._catalogue.source_digests(_corpus(request))
         return pb.CheckPostsResponse(
@@ -47,8 +47,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
                 post.path
                 for post in request.posts
                 # A source that got lost on the volume is needed again.
-                if known.get(post.path) != post.sha256.hex()
-                or not self._catalogue.sources.has(post.sha256.hex())
+                if known.get(post.path) != post.sha256.hex() or not self._catalogue.sources.has(post.sha256.hex())
             ]
         )
 
@@ -74,17 +73,11 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
             response.source = self._catalogue.sources.get(post.source)
         return response
 
-    def DeletePosts(
-        self, request: pb.DeletePostsRequest, context: grpc.ServicerContext
-    ) -> pb.DeletePostsResponse:
+    def DeletePosts(self, request: pb.DeletePostsRequest, context: grpc.ServicerContext) -> pb.DeletePostsResponse:
         """Remove posts."""
-        return pb.DeletePostsResponse(
-            num_removed=self._catalogue.delete_posts(_corpus(request), list(request.paths))
-        )
+        return pb.DeletePostsResponse(num_removed=self._catalogue.delete_posts(_corpus(request), list(request.paths)))
 
-    def PreviewPost(
-        self, request: pb.PreviewPostRequest, context: grpc.ServicerContext
-    ) -> pb.PreviewPostResponse:
+    def PreviewPost(self, request: pb.PreviewPostRequest, context: grpc.ServicerContext) -> pb.PreviewPostResponse:
         """Clean a post without storing it."""
         most = self._settings.max_post_bytes
         if len(request.content) > most:
@@ -101,9 +94,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
             reasons=[messages.reason_message(note) for note in outcome.notes],
         )
 
-    def ListCorpora(
-        self, request: pb.ListCorporaRequest, context: grpc.ServicerContext
-    ) -> pb.ListCorporaResponse:
+    def ListCorpora(self, request: pb.ListCorporaRequest, context: grpc.ServicerContext) -> pb.ListCorporaResponse:
         """A page of corpora."""
         size = messages.page_size(request.page_size, default=100, most=1000)
         corpora = self._catalogue.corpora(messages.read_page_token(request.page_token), size + 1)
@@ -116,9 +107,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         """One corpus."""
         return pb.GetCorpusResponse(corpus=messages.corpus_message(self._catalogue.corpus(_corpus(request))))
 
-    def DeleteCorpus(
-        self, request: pb.DeleteCorpusRequest, context: grpc.ServicerContext
-    ) -> pb.DeleteCorpusResponse:
+    def DeleteCorpus(self, request: pb.DeleteCorpusRequest, context: grpc.ServicerContext) -> pb.DeleteCorpusResponse:
         """Delete a corpus."""
         if not request.corpus:
             raise InvalidRequest("say which corpus to delete; there is no default here", field="corpus")
@@ -130,9 +119,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
     ) -> pb.RollbackCorpusResponse:
         """Bring a corpus back to a snapshot."""
         snapshots.roll_back(self._catalogue, _corpus(request), request.snapshot)
-        return pb.RollbackCorpusResponse(
-            corpus=messages.corpus_message(self._catalogue.corpus(_corpus(request)))
-        )
+        return pb.RollbackCorpusResponse(corpus=messages.corpus_message(self._catalogue.corpus(_corpus(request))))
 
     def CreateSnapshot(
         self, request: pb.CreateSnapshotRequest, context: grpc.ServicerContext
@@ -160,22 +147,18 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         snapshots.delete(self._catalogue, _corpus(request), request.snapshot)
         return pb.DeleteSnapshotResponse()
 
-    def ListDocuments(
-        self, request: pb.ListDocumentsRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.Document]:
+    def ListDocuments(self, request: pb.ListDocumentsRequest, context: grpc.ServicerContext) -> Iterator[pb.Document]:
         """Stream the documents of a snapshot."""
         corpus = _corpus(request)
         digest = request.snapshot or snapshots.create(self._catalogue, corpus).digest
         for path, document in snapshots.documents(self._catalogue, corpus, digest):
             yield messages.document_message(corpus, path, document)
 
-    def ListImports(
-        self, request: pb.ListImportsRequest, context: grpc.ServicerContext
-    ) -> pb.ListImportsResponse:
+    def ListImports(self, request: pb.ListImportsRequest, context: grpc.ServicerContext) -> pb.ListImportsResponse:
         """A page of reports."""
         size = messages.page_size(request.page_size, default=20, most=100)
         before = messages.read_number_token(request.page_token)
-        found = imports.reports(self._catalogue, _corpus(request), before, size + 1)
+        found = reports.past(self._catalogue, _corpus(request), before, size + 1)
         return pb.ListImportsResponse(
             imports=[messages.report_message(report) for report in found[:size]],
             next_page_token=messages.page_token(found[size - 1].import_id) if len(found) > size else "",

@@ -16,9 +16,7 @@ class CorpusSettings:
     listen: str = setting("127.0.0.1:50051", "Where the service answers, host:port.")
     metrics_listen: str = setting("127.0.0.1:9101", "Where Prometheus finds its metrics, host:port.")
     cleaning_processes: int = setting(2, "Posts cleaned at a time, each in a process of its own.", minimum=1)
-    cleaning_seconds: float = setting(
-        5.0, "Processor time that the cleaning of one post may take.", minimum=0.1
-    )
+    cleaning_seconds: float = setting(5.0, "Processor time that the cleaning of one post may take.", minimum=0.1)
     max_post_bytes: int = setting(8 << 20, "Largest post; larger ones are left out.", minimum=1)
     max_upload_posts: int = setting(100_000, "Most posts in one upload.", minimum=1)
     max_upload_bytes: int = setting(2 << 30, "Most bytes in one upload.", minimum=1)

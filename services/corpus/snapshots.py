@@ -18,7 +18,13 @@ _DOCUMENTS_PER_READ = 100
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A frozen corpus. `digest` is 64 hex digits, `created_at` in seconds since 1970; `number` orders them by age."""
+    """A frozen corpus.
+
+    Args:
+        number: grows from snapshot to snapshot.
+        digest: 64 hex digits.
+        created_at: seconds since 1970.
+    """
 
     number: int
     corpus: str
@@ -61,7 +67,7 @@ def create(catalogue: Catalogue, corpus: str) -> Snapshot:
 
 
 def snapshots(catalogue: Catalogue, corpus: str, before: int, limit: int) -> list[Snapshot]:
-    """Up to `limit` snapshots, newest first, from the first number below `before`; NotFound: no such corpus."""
+    """Up to `limit` snapshots, newest first, with numbers below `before`; NotFound: no such corpus."""
     with catalogue.database.reading() as connection:
         find_corpus(connection, corpus)
         rows = connection.execute(
@@ -143,9 +149,7 @@ def _need(connection: sqlite3.Connection, corpus: str, digest: str) -> sqlite3.R
     find_corpus(connection, corpus)
     found = _find(connection, corpus, digest)
     if found is None:
-        raise NotFound(
-            f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest}
-        )
+        raise NotFound(f"corpus {corpus!r} has no snapshot {digest!r}", metadata={"corpus": corpus, "snapshot": digest})
     return found
 
 

@@ -13,7 +13,7 @@ from services.common.files import PARTIAL_PREFIX, sync_folder
 
 
 class Sources:
-    """A folder `<first two digits>/<64 hex digits>`. A file there is whole: it is written beside and renamed."""
+    """A folder `<first two digits>/<64 hex digits>`. A file is written beside and renamed, so it is whole."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -2,7 +2,7 @@
 
 Liquid and Jinja (`{% … %}`, `{{ … }}`) and Hugo's shortcodes (`{{< … >}}`, `{{% … %}}`) are no words of the
 author's, so they go; what stands between a pair of them stays. Inside code they stay, as they do between
-`{% raw %}` and `{% endraw %}`. `{% highlight %}` is a block of code and is handled with the fences (dialect.py).
+`{% raw %}` and `{% endraw %}`. `{% highlight %}` is a block of code, handled with the fences (dialect.py).
 """
 
 from __future__ import annotations

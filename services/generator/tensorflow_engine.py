@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf  # noqa: TID253
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from services.common.errors import Corrupt

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf  # noqa: TID253
+import tensorflow as tf
 
 from services.common.errors import Corrupt
 from services.common.files import read_json, write_atomic, write_json

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf  # noqa: TID253
+import tensorflow as tf
 
 LN_EPSILON = 1e-5
 MASKED = -1e10  # OpenAI's: far below any score

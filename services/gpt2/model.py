@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import tensorflow as tf  # noqa: TID253
+import tensorflow as tf
 
 from services.gpt2.config import GPT2Config
 from services.gpt2.layers import Drop, attention, cross_entropy, embed, gelu, norm

@@ -1,6 +1,7 @@
 """What the end-to-end tests drive: the `nonesuch` command and the compose stack."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -80,9 +81,8 @@ class Stack:
 
     def page(self) -> str:
         """The page's address with its login token, from admin's log."""
-        lines = self.compose("logs", "--no-log-prefix", "admin").splitlines()
-        line = [line for line in lines if line.startswith("page ")][-1]
-        token = line.rpartition("token=")[2]
+        log = self.compose("logs", "--no-log-prefix", "admin")
+        token = re.findall(r"token=(\S+)", log)[-1]
         return f"http://127.0.0.1:{self.admin_port}/?token={token}"
 
 

@@ -141,9 +141,7 @@ def test_the_end_of_the_supervisor_ends_the_services(tmp_path):
     for line in process.stdout:
         if line.startswith("The page"):
             break
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
-    ).stdout.split()
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     assert len(children) == len(SERVICES)
     process.kill()
     process.wait()

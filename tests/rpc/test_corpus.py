@@ -431,7 +431,7 @@ def test_a_preview_above_the_limit_and_a_deletion_without_a_name_are_invalid(stu
 
 
 def test_every_reason_has_a_code_on_the_wire():
-    on_wire = {name.removeprefix("REASON_CODE_") for name in pb.ReasonCode.keys()} - {"UNSPECIFIED"}
+    on_wire = {name.removeprefix("REASON_CODE_") for name, _ in pb.ReasonCode.items()} - {"UNSPECIFIED"}
 
     assert on_wire == set(Code.__members__)
 
@@ -475,7 +475,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_a_kill_in_mid_import_leaves_the_catalogue_as_before_and_no_process_behind(tmp_path: Path):
-    """`kill -9` at moments spread over an import; then the same import gives the digest of an undisturbed one."""
+    """`kill -9` at moments of an import; then the same import gives the digest of an undisturbed one."""
     posts = {
         f"{index:02}.md": (f"# Post {index}\n\n" + f"Words of post {index}. " * 200).encode()
         for index in range(60)

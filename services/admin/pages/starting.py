@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
+from wtforms.fields.choices import SelectChoice
 
 from protos import corpus_pb2, trainer_pb2
 from services.admin import streams
 from services.admin.context import Context, current
-from services.admin.forms import TrainForm
 from services.admin.jobs import PREPARING, Job, Progress
 from services.admin.peers import QUICK_S
+from services.admin.train_form import TrainForm
 from services.client.connection import Connection, pages
 from services.client.preparing import start_run
 from services.common.errors import NotFound
@@ -62,7 +63,7 @@ def empty_form(taken: Sequence[str], choices: Offers | None) -> TrainForm:
 
 
 def _offer(form: TrainForm, choices: Offers | None) -> None:
-    form.corpus.choices = [corpus.name for corpus in choices.corpora] if choices else []
+    form.corpus.choices = [SelectChoice(corpus.name) for corpus in choices.corpora] if choices else []
 
 
 @blueprint.post("")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 from werkzeug.wrappers import Response
+from wtforms.fields.choices import SelectChoice
 
 from protos import generator_pb2
 from services.admin import streams, text_events
 from services.admin.context import current
 from services.admin.downloads import attachment, file_stem
-from services.admin.forms import TryForm, complaints
+from services.admin.fields import complaints
 from services.admin.problems import attempt
+from services.admin.try_form import TryForm
 from services.client.connection import pages
 from services.client.post import as_markdown, parse
 
@@ -33,15 +35,17 @@ def index() -> str:
     return render_template("try.html", form=form, models=usable, problem=problem)
 
 
-def _choices(models: list[generator_pb2.ServedModel]) -> list[tuple[str, str]]:
+def _choices(models: list[generator_pb2.ServedModel]) -> list[SelectChoice]:
     """The newest version of each model under its name, then every version."""
     names = list(dict.fromkeys(model.name for model in models))
-    choices = [("", "the one published last")] if len(names) > 1 else []
-    choices += [(name, name) for name in names]
+    choices = [SelectChoice("", "the one published last")] if len(names) > 1 else []
+    choices += [SelectChoice(name, name) for name in names]
     for name in names:
         versions = [model.version for model in models if model.name == name]
         if len(versions) > 1:
-            choices += [(f"{name}@{version}", f"{name}, version {version}") for version in versions]
+            choices += [
+                SelectChoice(f"{name}@{version}", f"{name}, version {version}") for version in versions
+            ]
     return choices
 
 

@@ -22,21 +22,22 @@ const element = (name, className, content) => {
   return made;
 };
 
-// Keep the first, the last and evenly spaced points between.
+// Keep the first, the last and evenly spaced points between. Always a new array: plotly compares by identity.
 function thin(values) {
-  const stride = Math.ceil(values.length / MOST_POINTS);
-  return stride < 2 ? values : values.filter((_, index) => index % stride === 0 || index === values.length - 1);
+  const stride = Math.max(1, Math.ceil(values.length / MOST_POINTS));
+  return values.filter((_, index) => index % stride === 0 || index === values.length - 1);
 }
 
 function draw() {
   drawTimer = null;
-  if (!window.Plotly) return;
+  if (!window.Plotly || !metrics.step.length) return;
+  if (!drawn) byId("chart").replaceChildren();
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const lines = [
     { x: thin(metrics.step), y: thin(metrics.loss), name: "Loss", line: { color: colour("--chart-faint"), width: 1 }, hoverinfo: "skip" },
     { x: thin(metrics.step), y: thin(metrics.average), name: "Average", line: { color: colour("--accent"), width: 2.5 } },
-    { x: validations.step, y: validations.loss, name: "Unread posts", mode: "lines+markers", line: { color: colour("--chart-other"), width: 2, dash: "dot" }, marker: { size: 7 } },
+    { x: thin(validations.step), y: thin(validations.loss), name: "Unread posts", mode: "lines+markers", line: { color: colour("--chart-other"), width: 2, dash: "dot" }, marker: { size: 7 } },
   ].map((line) => ({ type: "scatter", mode: "lines", hovertemplate: "%{y:.3f}", ...line }));
   const axis = { gridcolor: colour("--line"), zeroline: false, linecolor: colour("--line"), tickfont: { color: colour("--faint") } };
   const layout = {
@@ -44,11 +45,11 @@ function draw() {
     height: Math.min(340, Math.max(240, root.clientWidth * 0.45)),
     paper_bgcolor: "transparent",
     plot_bgcolor: "transparent",
-    font: { family: style.fontFamily || "system-ui, sans-serif", size: 13, color: colour("--ink") },
+    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("--ink") },
     legend: { orientation: "h", x: 1, xanchor: "right", y: 1.0, yanchor: "top", bgcolor: "transparent" },
     hovermode: "x unified",
     hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
-    xaxis: { ...axis, title: { text: "Step", standoff: 8 }, rangemode: "tozero", showgrid: false, tickformat: ",d" },
+    xaxis: { ...axis, title: { text: "Step", standoff: 8 }, rangemode: "tozero", showgrid: false, tickformat: ",d", dtick: metrics.step.at(-1) < 8 ? 1 : undefined },
     yaxis: { ...axis, title: { text: "" } },
     uirevision: "keep", // a reader who zoomed in stays there
   };

@@ -96,6 +96,7 @@ async function write() {
   clear();
   stopper = new AbortController();
   busy(true);
+  if (byId("paper").getBoundingClientRect().top > window.innerHeight * 0.8) byId("paper").scrollIntoView({ behavior: "smooth", block: "start" });
   let who = "";
   let facts = "Stopped.";
   try {
@@ -131,6 +132,7 @@ if (form) {
   byId("stop").addEventListener("click", () => stopper.abort());
   byId("again").addEventListener("click", () => { if (form.elements.seed.value === seed) form.elements.seed.value = ""; write(); });
   byId("keep").addEventListener("click", () => { form.elements.seed.value = seed; show("keep", false); });
+  if (!navigator.clipboard) show("copy", false); // browsers offer it to secure pages and to this machine only
   byId("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(written.slice(skip));
     byId("copy").textContent = "Copied";

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound, Unavailable
-from services.corpus import imports, snapshots
+from services.corpus import reports, snapshots
 from services.corpus.catalogue import Catalogue
 from services.corpus.database import Database
 from services.corpus.documents import make_document
-from services.corpus.imports import Import, Report, check_path
+from services.corpus.imports import Import, check_path
 from services.corpus.reasons import Code, LeftOut, Reason
+from services.corpus.reports import Report
 from services.corpus.rules import Rules
 from services.corpus.sources import Sources
 
@@ -82,7 +83,7 @@ def test_an_import_reports_what_went_in_and_what_did_not(catalogue, cleaners):
         ("e.md", Code.DRAFT),
     ]
     assert [post.path for post in catalogue.posts("default", "", 10)] == ["a.md", "b.md", "d.md", "e.md"]
-    assert imports.reports(catalogue, "default", 1 << 62, 10) == [report]
+    assert reports.past(catalogue, "default", 1 << 62, 10) == [report]
 
 
 def test_unchanged_posts_are_not_cleaned_again(catalogue, cleaners):
@@ -320,7 +321,7 @@ def test_a_second_service_on_the_same_folder_is_refused(catalogue):
 def test_a_file_that_is_no_catalogue_is_told(tmp_path: Path):
     (tmp_path / "catalogue.db").write_bytes(b"not a database" * 100)
 
-    with pytest.raises(Corrupt, match="catalogue.db"):
+    with pytest.raises(Corrupt, match=r"catalogue\.db"):
         Database(tmp_path)
 
 

@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.corpus.documents import Document, make_document
-from services.corpus.header import header
 from services.corpus.reasons import Code, LeftOut
 from services.corpus.rules import Rules
 
@@ -118,12 +117,3 @@ def test_any_bytes_give_a_document_of_valid_text_or_a_reason(content: bytes):
 
     assert post.text.strip() == post.text.strip("\n").strip() != ""
     assert (post.title + post.text).encode().decode() == post.title + post.text
-
-
-def test_the_header_holds_what_is_known():
-    assert header("On bees", ["garden", "bees"], "2019-09-01") == (
-        "title: On bees\ntags: garden, bees\ndate: 2019-09-01\n\n"
-    )
-    assert header("", [], "2019-09-01") == "date: 2019-09-01\n\n"
-    assert header("", [], "") == ""
-    assert header("two\nlines", [], "") == "title: two lines\n\n"

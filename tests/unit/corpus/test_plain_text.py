@@ -102,7 +102,10 @@ def test_a_footnote_stands_where_it_is_referred_to():
 
 
 def test_html_blocks_hold_markdown_after_a_blank_line():
-    page = "<details>\n<summary>More</summary>\n\n- **a**\n  - b\n\n</details>\n\n<div class='x'>\n  <p>c</p>\n</div>\n\nd"
+    page = (
+        "<details>\n<summary>More</summary>\n\n- **a**\n  - b\n\n</details>\n\n"
+        "<div class='x'>\n  <p>c</p>\n</div>\n\nd"
+    )
 
     assert text(page) == "More\n\n- a\n  - b\n\nc\n\nd"
 
@@ -119,7 +122,8 @@ def test_template_tags_go_except_in_code_and_raw():
     post = (
         "{% include a.html %}Hello {{ page.name }} `{{ code }}`.\n\n"
         "{{< figure src=x >}}Kept{{< /figure >}}\n\n{% raw %}{{ shown }}{% endraw %}\n\n"
-        "[words]({{ site.url }}/x) and [more][1]{% comment %} no {% endcomment %}\n\n[1]: {{ site.repo }}/issues/1"
+        "[words]({{ site.url }}/x) and [more][1]{% comment %} no {% endcomment %}\n\n"
+        "[1]: {{ site.repo }}/issues/1"
     )
 
     assert text(post) == "Hello {{ code }}.\n\nKept\n\n{{ shown }}\n\nwords and more"
@@ -155,3 +159,7 @@ def test_no_word_outside_code_info_is_lost_and_nothing_of_ours_shows(parts: list
     expected = set(re.findall(r"word\d+", re.sub(r"(?m)```.*$", "", markdown)))
     assert expected <= set(re.findall(r"word\d+", result.text))
     assert not re.search("[\ufdd0-\ufdef\x02\x03]", result.text)
+
+
+def test_code_inside_html_that_is_not_closed_is_still_code():
+    assert text("<div><pre>\n```\na < b\n```") == "a < b"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf  # noqa: TID253
+import tensorflow as tf
 
 from services.gpt2.cache import CachedModel, round_up
 from services.gpt2.config import GPT2Config

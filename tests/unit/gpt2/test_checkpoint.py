@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf  # noqa: TID253
+import tensorflow as tf
 
 from services.common.errors import Corrupt
 from services.gpt2.checkpoint import find_prefix, read_weights, write_pointer, write_weights

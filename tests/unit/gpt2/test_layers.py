@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import tensorflow as tf  # noqa: TID253
+import tensorflow as tf
 
 from services.gpt2 import layers
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf  # noqa: TID253
-import torch  # noqa: TID253
-import transformers  # noqa: TID253
-from transformers.initialization import no_init_weights  # noqa: TID253
+import tensorflow as tf
+import torch
+import transformers
+from transformers.initialization import no_init_weights
 
 from services.gpt2.config import SIZES, GPT2Config
 from services.gpt2.model import forward, init_params, loss

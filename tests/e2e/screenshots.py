@@ -1,0 +1,69 @@
+"""Draw the page anew for the README and for a critical eye: `make screenshots`.
+
+Runs the real services on the sample blog, walks through the page, and writes PNGs into deploy/pictures (the
+README's) and tests/screenshots (all pages, light and dark, wide and narrow; not kept in git).
+"""
+
+import os
+import re
+import tempfile
+
+from services.supervisor import Supervisor
+from tests.e2e import browser
+from tests.e2e.system import ROOT, SAMPLE_BLOG
+
+PICTURES = ROOT / "deploy" / "pictures"
+ALL = ROOT / "tests" / "screenshots"
+
+
+def main() -> None:
+    ALL.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {**os.environ, "NONESUCH_DATA": f"{folder}/data", "NONESUCH_CACHE": f"{folder}/cache"}
+        supervisor = Supervisor(environ, free_ports=True)
+        supervisor.start(progress=print)
+        try:
+            draw(supervisor.page_url())
+        finally:
+            supervisor.stop()
+
+
+def draw(link: str) -> None:
+    site = link.partition("/?")[0]
+    with browser.chromium() as page:
+        page.goto(link)
+        page.screenshot(path=ALL / "overview-empty.png", full_page=True)
+        browser.upload(page, site, sorted(SAMPLE_BLOG.rglob("*.md")))
+        browser.train(page, site, "tides", steps=300, sample_every=60, save_every=100, validate_every=30)
+        page.wait_for_function(
+            "Number((document.querySelector('#line').textContent.match(/^\\[(\\d+)/) || [0, 0])[1]) >= 190",
+            timeout=10 * browser.PATIENCE_MS,
+        )
+        page.screenshot(path=PICTURES / "run.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
+        page.screenshot(path=ALL / "run-live.png", full_page=True)
+        page.wait_for_function(
+            "document.querySelector('#state').textContent.trim() === 'finished'", timeout=10 * browser.PATIENCE_MS
+        )
+        page.click("#publish button")
+        page.wait_for_url("**/models**")
+        browser.write(page, site, "The ferry", 160)
+        page.screenshot(path=PICTURES / "try.png", full_page=True)
+    names = {"overview": "/", "posts": "/posts", "report": "/posts/report/1", "runs": "/runs", "start": "/start",
+             "run": "/runs/tides", "samples": "/samples?run=tides", "models": "/models", "try": "/try",
+             "missing": "/runs/nothing", "login": "/login"}  # fmt: skip
+    for scheme in ("light", "dark"):
+        for width in (1280, 390):
+            with browser.chromium(width, scheme) as page:
+                page.goto(link)
+                for name, path in names.items():
+                    page.goto(f"{site}{path}")
+                    page.wait_for_timeout(1200)
+                    page.screenshot(path=ALL / f"{name}-{scheme}-{width}.png", full_page=True)
+                    overflow = page.evaluate("document.documentElement.scrollWidth") - width
+                    print(f"{name:9} {scheme:5} {width:5} {'wide by ' + str(overflow) if overflow > 0 else ''}")
+                complaints = [c for c in page.complaints if not re.search(r"404", c)]
+                print("\n".join(complaints))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The page of the compose stack in a real browser: upload, train, watch the chart move, publish, generate."""
+
+import re
+
+import pytest
+
+from tests.e2e import browser
+from tests.e2e.system import SAMPLE_BLOG, wait_for
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+def test_from_posts_to_a_post_in_the_browser(stack):
+    link = stack.page()
+    site = link.partition("/?")[0]
+    with browser.chromium() as page:
+        page.goto(f"{site}/posts")
+        assert "/login" in page.url, "nothing is shown without the token"
+
+        page.goto(link)
+        assert page.inner_text("h1") == "Your writing, and a model that learns it"
+        assert "token" not in page.url
+
+        posts = sorted(SAMPLE_BLOG.glob("*.md"))
+        browser.upload(page, site, posts)
+        assert re.search(r"\b\d+ (new|posts)", page.inner_text("main"))
+
+        browser.train(page, site, "page1", steps=60, batch_size=4, context=64, save_every=30, sample_every=20)
+        before = browser.chart_points(page)
+        moved = wait_for(lambda: (now := browser.chart_points(page)) > before and now, "the chart moves", 120)
+        assert moved > before
+        browser.wait_until_state(page, "finished")
+        assert page.inner_text("#line").startswith("[60 | ")
+        assert page.locator("#samples article").count() >= 2
+
+        page.click("#publish button")
+        page.wait_for_url("**/models**")
+        assert "page1" in page.inner_text("main")
+
+        written = wait_for(lambda: browser.write(page, site, "The tide", 40), "the model writes", 60)
+        assert len(written.split()) > 5
+        assert page.complaints == []
+
+
+def test_a_stopped_run_goes_on_from_the_page(stack):
+    link = stack.page()
+    site = link.partition("/?")[0]
+    with browser.chromium() as page:
+        page.goto(link)
+        browser.train(page, site, "page2", steps=2000, batch_size=2, context=32, sample_every=0)
+        page.click("text=Stop")
+        browser.wait_until_state(page, "stopped")
+        step = int(re.match(r"\[(\d+)", page.inner_text("#line"))[1])
+
+        page.click("text=Go on")
+        page.wait_for_function(
+            "(step) => Number((document.querySelector('#line').textContent.match(/^\\[(\\d+)/) || [0, 0])[1]) > step",
+            arg=step,
+            timeout=browser.PATIENCE_MS,
+        )
+        page.click("text=Stop")
+        browser.wait_until_state(page, "stopped")
+        assert page.complaints == []

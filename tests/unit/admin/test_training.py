@@ -1,0 +1,191 @@
+import json
+import threading
+
+import pytest
+
+from protos import corpus_pb2, trainer_pb2
+from services.admin.context import EXTENSION
+from services.admin.jobs import FAILED, STARTED, Jobs
+from services.admin.train_form import TrainForm
+from services.common.errors import NotFound, Unavailable
+
+DEADLINE_S = 10.0
+
+
+@pytest.fixture
+def ready(services):
+    """Posts to learn from, two bases to start from, and no run yet."""
+    corpus = corpus_pb2.Corpus(name="default", num_documents=30)
+    services.corpus.answer("ListCorpora", corpus_pb2.ListCorporaResponse(corpora=[corpus]))
+    bases = [
+        trainer_pb2.Base(name="nano", fresh=True, num_parameters=1_000_000),
+        trainer_pb2.Base(name="124M", context=1024),
+    ]
+    services.trainer.answer("ListBases", trainer_pb2.ListBasesResponse(bases=bases))
+    services.trainer.answer("GetRun", NotFound("no run"))
+    return services
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What the client library was asked to start."""
+    calls = []
+
+    def start_run(connection, **options):
+        options["on_progress"]("building the dataset", 3, 30)
+        calls.append(options)
+
+    monkeypatch.setattr("services.admin.pages.starting.start_run", start_run)
+    return calls
+
+
+def finished(app, location):
+    """The job behind an address, once it is no longer preparing."""
+    jobs = app.extensions[EXTENSION].jobs
+    job = jobs.get(location.rpartition("/")[2])
+    while job.state == "preparing":
+        changed = jobs.after(job, DEADLINE_S)
+        assert changed != job, "the job did not end"
+        job = changed
+    return job
+
+
+def test_the_form_offers_a_free_name_and_every_base(client, ready):
+    ready.trainer.answer("ListRuns", trainer_pb2.ListRunsResponse(runs=[trainer_pb2.Run(name="run1")]))
+
+    page = client.get("/runs").text
+
+    assert 'value="run2"' in page
+    assert 'value="nano" checked' in page
+    assert 'value="124M"' in page
+
+
+def test_training_starts_with_what_was_filled_in_and_nothing_else(app, client, ready, started, csrf):
+    answer = client.post(
+        "/start",
+        data={
+            "csrf_token": csrf, "run": "voice", "base": "nano", "steps": "250", "learning_rate": "0.001",
+            "schedule": "LINEAR", "publish_at_end": "y", "batch_size": "",
+        },
+    )  # fmt: skip
+
+    assert finished(app, answer.location).state == STARTED
+    options = started[0]
+    assert (options["run"], options["base"], options["corpus"], options["fresh"]) == (
+        "voice",
+        "nano",
+        "default",
+        True,
+    )
+    expected = trainer_pb2.RunSettings(
+        steps=250,
+        learning_rate=0.001,
+        schedule=trainer_pb2.SCHEDULE_LINEAR,
+        publish=trainer_pb2.PUBLISH_RULE_AT_END,
+    )
+    assert options["settings"] == expected
+    assert client.get(answer.location).location == "/runs/voice"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("steps", "0", "at least 1"),
+        ("steps", "many", "Give a whole number."),
+        ("learning_rate", "fast", "Give a number."),
+        ("learning_rate", "nan", "must be at least"),
+        ("dropout", "2", "between 0 and"),
+        ("run", "../x", "no spaces"),
+        ("run", "", "Give the run a name."),
+        ("base", "", "Choose what to start from."),
+    ],
+)
+def test_a_wrong_value_is_complained_about_beside_its_field(
+    client, ready, started, csrf, field, value, complaint
+):
+    page = client.post(
+        "/start", data={"csrf_token": csrf, "run": "voice", "base": "nano", "steps": "250"} | {field: value}
+    )
+
+    assert page.status_code == 400
+    assert complaint in page.text
+    assert not started
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_built(client, ready, started, csrf):
+    ready.trainer.answer("GetRun", trainer_pb2.GetRunResponse(run=trainer_pb2.Run(name="voice")))
+
+    page = client.post("/start", data={"csrf_token": csrf, "run": "voice", "base": "nano"})
+
+    assert page.status_code == 400
+    assert "There is a run called voice already." in page.text
+    assert not started
+
+
+def test_a_preparation_that_fails_says_why_on_its_page(app, client, ready, csrf, monkeypatch):
+    def start_run(connection, **options):
+        raise Unavailable("the tokenizer is starting")
+
+    monkeypatch.setattr("services.admin.pages.starting.start_run", start_run)
+
+    answer = client.post("/start", data={"csrf_token": csrf, "run": "voice", "base": "nano"})
+
+    assert finished(app, answer.location).state == FAILED
+    page = client.get(answer.location).text
+    assert "The tokenizer is starting." in page
+    assert "Wait a few seconds and try again." in page
+
+
+def test_the_events_of_a_preparation_end_with_its_outcome(app, client, ready, started, csrf):
+    answer = client.post("/start", data={"csrf_token": csrf, "run": "voice", "base": "nano"})
+    finished(app, answer.location)
+
+    stream = client.get(f"{answer.location}/events")
+
+    assert stream.mimetype == "text/event-stream"
+    last = stream.text.strip().split("\n\n")[-1]
+    head, data = last.split("\n")
+    assert head == "event: job"
+    assert json.loads(data.removeprefix("data: "))["state"] == STARTED
+
+
+def test_progress_is_seen_while_a_job_works():
+    jobs, go_on = Jobs(), threading.Event()
+
+    def work(progress):
+        progress("reading", 1, 2)
+        assert go_on.wait(DEADLINE_S)
+
+    job = jobs.start("voice", work)
+    while (seen := jobs.get(job.id)).total == 0:
+        jobs.after(seen, DEADLINE_S)
+
+    assert (seen.message, seen.done, seen.total) == ("reading", 1, 2)
+    assert [underway.run for underway in jobs.underway()] == ["voice"]
+    go_on.set()
+    while (seen := jobs.get(job.id)).state != STARTED:
+        jobs.after(seen, DEADLINE_S)
+    assert jobs.underway() == []
+
+
+def test_a_bug_in_a_job_ends_it_instead_of_leaving_it_waiting():
+    jobs = Jobs()
+
+    def work(progress):
+        raise KeyError("x")
+
+    job = jobs.start("voice", work)
+    while (seen := jobs.get(job.id)).state != FAILED:
+        jobs.after(seen, DEADLINE_S)
+
+    assert "mistake" in seen.problem.message
+
+
+def test_every_setting_of_a_run_has_a_field_or_is_left_to_the_trainer(app):
+    left_to_the_trainer = {"beta1", "beta2", "publish"}
+    with app.test_request_context():
+        named = {field.name for field in TrainForm()}
+
+    settings = {field.name for field in trainer_pb2.RunSettings.DESCRIPTOR.fields}
+    assert settings - named == left_to_the_trainer
+    assert set(TrainForm.LEARNING) | set(TrainForm.WRITING_DOWN) | {"steps"} <= settings
