@@ -28,9 +28,7 @@ def main() -> int:
         listen=settings.listen,
         metrics_listen=settings.metrics_listen,
         services=[trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name],
-        register=lambda server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(
-            trainer.servicer, server
-        ),
+        register=lambda server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(trainer.servicer, server),
         started=lambda server: trainer.start(),
         draining=trainer.begin_stop,
         stopped=lambda: trainer.finish_stop(settings.stop_grace_s),

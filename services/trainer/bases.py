@@ -62,16 +62,12 @@ class Bases:
         """The folders of base/, in order."""
         if not self._folder.is_dir():
             return []
-        return sorted(
-            path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-        )
+        return sorted(path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
     def describe(self, name: str) -> Base:
         """Read what a base is, without its weights; Corrupt names a file that is missing or damaged."""
         folder = self._folder / name
-        config = GPT2Config.from_hparams(
-            read_json(folder / "hparams.json"), source=str(folder / "hparams.json")
-        )
+        config = GPT2Config.from_hparams(read_json(folder / "hparams.json"), source=str(folder / "hparams.json"))
         manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
         return Base(name, folder, config, str(manifest.get("prefix", "")), Vocabulary.load(folder).digest)
 
@@ -123,9 +119,7 @@ class Bases:
     def delete(self, name: str) -> None:
         """Delete an imported base; NotFound when there is none of that name."""
         if name not in self.names():
-            raise NotFound(
-                f"there is no base {name!r} to delete", reason="BASE_NOT_FOUND", metadata={"base": name}
-            )
+            raise NotFound(f"there is no base {name!r} to delete", reason="BASE_NOT_FOUND", metadata={"base": name})
         remove_folder(self._folder / name)
 
 

@@ -131,6 +131,4 @@ def delete_checkpoint(checkpoint: Checkpoint) -> None:
 
 def _steps(run_folder: Path) -> list[int]:
     """The steps of all checkpoint folders, sound or not, ascending."""
-    return sorted(
-        int(named[1]) for folder in run_folder.glob("step-*") if (named := _FOLDER.fullmatch(folder.name))
-    )
+    return sorted(int(named[1]) for folder in run_folder.glob("step-*") if (named := _FOLDER.fullmatch(folder.name)))

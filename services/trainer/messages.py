@@ -153,9 +153,7 @@ def version_message(version: ModelVersion) -> pb.ModelVersion:
     )
     if manifest["validation_loss"] is not None:
         message.validation.CopyFrom(
-            validation_message(
-                manifest["validation_step"], manifest["validation_loss"], manifest["bits_per_byte"]
-            )
+            validation_message(manifest["validation_step"], manifest["validation_loss"], manifest["bits_per_byte"])
         )
     return message
 

@@ -36,9 +36,7 @@ def explain(exit_status: int, run_folder: Path, *, out_of_memory: bool) -> str:
         if out_of_memory:
             return f"the training process was killed by {name}: out of memory; lower batch_size or context"
         if name == "SIGKILL":
-            return (
-                "the training process was killed by SIGKILL: by hand, or for want of memory; resume the run"
-            )
+            return "the training process was killed by SIGKILL: by hand, or for want of memory; resume the run"
         return f"the training process was killed by {name}; {_last_words(run_folder)}"
     try:
         return str(read_json(run_folder / OUTCOME_FILE)["error"])
@@ -50,7 +48,5 @@ def _last_words(run_folder: Path) -> str:
     path = run_folder / LOG_FILE
     if not path.exists():
         return f"it left no {LOG_FILE}"
-    lines = [
-        line for line in path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").splitlines() if line
-    ]
+    lines = [line for line in path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").splitlines() if line]
     return f"the last line of {path} is: {lines[-1]}" if lines else f"{path} is empty"

@@ -69,9 +69,7 @@ class Models:
         for folder in (self._folder, *(path for path in self._folder.iterdir() if path.is_dir())):
             remove_partials(folder)
 
-    def publish_checkpoint(
-        self, name: str, checkpoint: Checkpoint, *, dataset: dict[str, Any]
-    ) -> ModelVersion:
+    def publish_checkpoint(self, name: str, checkpoint: Checkpoint, *, dataset: dict[str, Any]) -> ModelVersion:
         """Publish a run's checkpoint as the next version of `name`.
 
         Args:
@@ -83,11 +81,7 @@ class Models:
         prefix = f"model-{checkpoint.step}"
         verify_files(
             checkpoint.folder,
-            {
-                file: digest
-                for file, digest in checkpoint.manifest["files"].items()
-                if file.startswith(f"{prefix}.")
-            },
+            {file: digest for file, digest in checkpoint.manifest["files"].items() if file.startswith(f"{prefix}.")},
         )
         validation = checkpoint.validation or {}
         return self._publish(
@@ -136,9 +130,7 @@ class Models:
         """The versions of each model, newest first, models in order of name."""
         if not self._folder.is_dir():
             return []
-        names = sorted(
-            path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-        )
+        names = sorted(path.name for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         return [versions for name in names if (versions := self._versions(name))]
 
     def versions(self, name: str) -> list[ModelVersion]:
@@ -205,9 +197,7 @@ class Models:
                     for file in CARRIED:
                         shutil.copyfile(carried / file, partial / file)
                 except FileNotFoundError as error:
-                    raise Corrupt(
-                        f"{error.filename} is missing", metadata={"file": str(error.filename)}
-                    ) from None
+                    raise Corrupt(f"{error.filename} is missing", metadata={"file": str(error.filename)}) from None
                 write_pointer(partial, f"model-{step}")
                 config = GPT2Config.from_hparams(
                     read_json(partial / "hparams.json"), source=str(carried / "hparams.json")

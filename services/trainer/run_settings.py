@@ -79,9 +79,9 @@ class RunSettings:
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "nano": {"steps": 300, "batch_size": 8, "learning_rate": 3e-3, "weight_decay": 0.1},
-    "micro": {"steps": 1000, "batch_size": 8, "learning_rate": 2e-3, "weight_decay": 0.1},
-    "mini": {"steps": 1500, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
+    "nano": {"steps": 200, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.1},
+    "micro": {"steps": 600, "batch_size": 8, "learning_rate": 2e-3, "weight_decay": 0.1},
+    "mini": {"steps": 1000, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
 }
 """What fresh models take where the request says nothing; `steps` is the least, a large corpus gets more."""
 FRESH_EPOCHS = 2

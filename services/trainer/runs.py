@@ -183,9 +183,7 @@ class Runs:
                 )
             moment = now()
             # A run that its service left keeps its place in the queue; one that is resumed goes to the end.
-            queued_at = (
-                moment if state == RunState.PENDING and record.state in RESUMABLE else record.queued_at
-            )
+            queued_at = moment if state == RunState.PENDING and record.state in RESUMABLE else record.queued_at
             record = replace(record, state=state, error=error, updated_at=moment, queued_at=queued_at)
             write_json(self.folder(name) / RECORD_FILE, _to_json(record))
             self._records[name] = record

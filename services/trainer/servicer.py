@@ -32,9 +32,7 @@ DEFAULT_RUN = "run1"
 class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     """The rpcs; each one's contract is its comment in the proto."""
 
-    def __init__(
-        self, volume: Volume, bases: Bases, runs: Runs, models: Models, supervisor: Supervisor
-    ) -> None:
+    def __init__(self, volume: Volume, bases: Bases, runs: Runs, models: Models, supervisor: Supervisor) -> None:
         self._volume, self._bases, self._runs, self._models = volume, bases, runs, models
         self._supervisor = supervisor
         self._starting = threading.Lock()  # two calls that start one run: the second finds it
@@ -56,9 +54,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 log.warning("base %s is left out: %s", name, error.message)
                 continue
             bases.append(
-                messages.base_message(
-                    name, base.config, fresh=False, vocabulary_digest=base.vocabulary_digest
-                )
+                messages.base_message(name, base.config, fresh=False, vocabulary_digest=base.vocabulary_digest)
             )
         found, token = messages.page(bases, request.page_size, request.page_token)
         return pb.ListBasesResponse(bases=found, next_page_token=token)
@@ -72,20 +68,14 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             raise InvalidRequest("the first message must name the base", field="name")
         base = self._bases.import_files(first.name, _files(requests))
         return pb.ImportBaseResponse(
-            base=messages.base_message(
-                base.name, base.config, fresh=False, vocabulary_digest=base.vocabulary_digest
-            )
+            base=messages.base_message(base.name, base.config, fresh=False, vocabulary_digest=base.vocabulary_digest)
         )
 
-    def DeleteBase(
-        self, request: pb.DeleteBaseRequest, context: grpc.ServicerContext
-    ) -> pb.DeleteBaseResponse:
+    def DeleteBase(self, request: pb.DeleteBaseRequest, context: grpc.ServicerContext) -> pb.DeleteBaseResponse:
         """Delete a base that no active run starts from."""
         for record in self._runs.all():
             if record.settings.base == request.base and record.state in ACTIVE:
-                raise FailedPrecondition(
-                    f"run {record.name!r} starts from base {request.base!r}: stop it first"
-                )
+                raise FailedPrecondition(f"run {record.name!r} starts from base {request.base!r}: stop it first")
         self._bases.delete(request.base)
         return pb.DeleteBaseResponse()
 
@@ -95,9 +85,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """Queue a new run, or carry on the one that is there."""
         name = check_name(request.run or DEFAULT_RUN, field="run", kind="run")
         choices = messages.choices(request.settings)
-        choices |= {
-            field: getattr(request, field) for field in ("dataset", "base") if getattr(request, field)
-        }
+        choices |= {field: getattr(request, field) for field in ("dataset", "base") if getattr(request, field)}
         with self._starting:
             record = self._runs.find(name)
             if record and request.fresh:
@@ -135,9 +123,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """Stream the run's state now, then its history from the cursor on."""
         record = self._runs.get(request.run)
         yield pb.RunUpdate(cursor=request.cursor, run=messages.run_message(self._runs, record))
-        lines = watch(
-            self._runs, request.run, request.cursor, stopping=self._stopping, listening=context.is_active
-        )
+        lines = watch(self._runs, request.run, request.cursor, stopping=self._stopping, listening=context.is_active)
         for cursor, line in lines:
             update = pb.RunUpdate(cursor=cursor)
             kind = line["kind"]
@@ -149,9 +135,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 )
             elif kind == "state":
                 record = self._runs.get(request.run)
-                update.run.CopyFrom(
-                    messages.run_message(self._runs, record, state=line["state"], error=line["error"])
-                )
+                update.run.CopyFrom(messages.run_message(self._runs, record, state=line["state"], error=line["error"]))
             elif kind == "sample":
                 samples = read_samples(self._volume.samples / request.run, line["step"])
                 if line["index"] > len(samples):
@@ -215,15 +199,11 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """Delete one of a resting run's checkpoints."""
         record = self._runs.get(request.run)
         if record.state in ACTIVE:
-            raise FailedPrecondition(
-                f"run {record.name!r} is {record.state}: stop it first", reason="WRONG_STATE"
-            )
+            raise FailedPrecondition(f"run {record.name!r} is {record.state}: stop it first", reason="WRONG_STATE")
         delete_checkpoint(get_checkpoint(self._runs.folder(record.name), request.step))
         return pb.DeleteCheckpointResponse()
 
-    def ListSamples(
-        self, request: pb.ListSamplesRequest, context: grpc.ServicerContext
-    ) -> pb.ListSamplesResponse:
+    def ListSamples(self, request: pb.ListSamplesRequest, context: grpc.ServicerContext) -> pb.ListSamplesResponse:
         """List a run's samples by step and number."""
         folder = self._volume.samples / self._runs.get(request.run).name
         samples = [sample for step in steps_with_samples(folder) for sample in read_samples(folder, step)]
@@ -238,16 +218,12 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """Delete a run's samples of one step."""
         record = self._runs.get(request.run)
         if not delete_samples(self._volume.samples / record.name, request.step):
-            raise NotFound(
-                f"run {record.name!r} has no samples of step {request.step}", reason="SAMPLES_NOT_FOUND"
-            )
+            raise NotFound(f"run {record.name!r} has no samples of step {request.step}", reason="SAMPLES_NOT_FOUND")
         return pb.DeleteSamplesResponse()
 
     # Models
 
-    def PublishModel(
-        self, request: pb.PublishModelRequest, context: grpc.ServicerContext
-    ) -> pb.PublishModelResponse:
+    def PublishModel(self, request: pb.PublishModelRequest, context: grpc.ServicerContext) -> pb.PublishModelResponse:
         """Make the next version of a model from a checkpoint or a base."""
         source = request.WhichOneof("source")
         if source == "base":
@@ -268,22 +244,16 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 )
             step = request.checkpoint.step if request.checkpoint.HasField("step") else steps[-1]
             dataset = open_dataset(self._volume, record.settings.dataset)
-            version = self._models.publish_checkpoint(
-                name, get_checkpoint(folder, step), dataset=dataset.manifest
-            )
+            version = self._models.publish_checkpoint(name, get_checkpoint(folder, step), dataset=dataset.manifest)
         else:
             raise InvalidRequest("name a checkpoint or a base to publish", field="source")
         return pb.PublishModelResponse(version=messages.version_message(version))
 
-    def ListModels(
-        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
-    ) -> pb.ListModelsResponse:
+    def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
         """List models with their versions."""
         found, token = messages.page(self._models.all(), request.page_size, request.page_token)
         models = [
-            pb.Model(
-                name=versions[0].name, versions=[messages.version_message(version) for version in versions]
-            )
+            pb.Model(name=versions[0].name, versions=[messages.version_message(version) for version in versions])
             for versions in found
         ]
         return pb.ListModelsResponse(models=models, next_page_token=token)
@@ -293,13 +263,9 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     ) -> pb.RollbackModelResponse:
         """Delete a model's newest version."""
         check_name(request.model, field="model", kind="model")
-        return pb.RollbackModelResponse(
-            version=messages.version_message(self._models.rollback(request.model))
-        )
+        return pb.RollbackModelResponse(version=messages.version_message(self._models.rollback(request.model)))
 
-    def DeleteModel(
-        self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
-    ) -> pb.DeleteModelResponse:
+    def DeleteModel(self, request: pb.DeleteModelRequest, context: grpc.ServicerContext) -> pb.DeleteModelResponse:
         """Delete a version, or a model whole."""
         check_name(request.model, field="model", kind="model")
         self._models.delete(request.model, request.version if request.HasField("version") else None)
@@ -311,9 +277,7 @@ def _files(requests: Iterator[pb.ImportBaseRequest]) -> Iterator[tuple[str, Iter
     message = next(requests, None)
     while message is not None:
         if message.WhichOneof("part") != "file":
-            raise InvalidRequest(
-                "a chunk came before its file's name, or the base was named twice", field="file"
-            )
+            raise InvalidRequest("a chunk came before its file's name, or the base was named twice", field="file")
         following: list[pb.ImportBaseRequest | None] = [None]
 
         def chunks(following: list[pb.ImportBaseRequest | None] = following) -> Iterator[bytes]:

@@ -68,9 +68,7 @@ def plan(volume: Volume, bases: Bases, choices: dict[str, Any]) -> Plan:
             )
     settings = resolve(choices, model_context=config.n_ctx, num_train_tokens=len(dataset.train))
     if base in FRESH:
-        config = replace(
-            config, n_ctx=settings.context
-        )  # positions that are never trained would only mislead
+        config = replace(config, n_ctx=settings.context)  # positions that are never trained would only mislead
     return Plan(settings, config, dataset)
 
 

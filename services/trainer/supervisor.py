@@ -100,9 +100,7 @@ class Supervisor:
         """Wait for the child to have saved; kill it after `grace_s` seconds. The next start carries on."""
         self._thread.join(grace_s)
         if self._thread.is_alive() and self._child:
-            log.warning(
-                "the training process did not save within %.0f s; its last checkpoint stands", grace_s
-            )
+            log.warning("the training process did not save within %.0f s; its last checkpoint stands", grace_s)
             self._child.kill()
             self._thread.join()
 
@@ -156,9 +154,7 @@ class Supervisor:
             try:
                 self._on_success(record)
             except (NonesuchError, OSError) as failure:
-                EventLog(folder).append(
-                    "event", step=record.settings.steps, message=f"not published: {failure}"
-                )
+                EventLog(folder).append("event", step=record.settings.steps, message=f"not published: {failure}")
         elif self._stopping and exit_status in (EXIT_STOPPED, *_STOP_SIGNALS):
             state = RunState.CANCELLED if record.name in self._stop_wanted else RunState.PENDING
         elif exit_status in (EXIT_STOPPED, -signal.SIGTERM):

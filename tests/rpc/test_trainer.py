@@ -143,9 +143,7 @@ def field_of(error: grpc.RpcError) -> str:
     return ""
 
 
-def test_run_streams_its_steps_samples_and_checkpoints_until_it_has_succeeded(
-    service: Service, finished: str
-) -> None:
+def test_run_streams_its_steps_samples_and_checkpoints_until_it_has_succeeded(service: Service, finished: str) -> None:
     updates = service.watch(finished)
     kinds = [update.WhichOneof("update") for update in updates]
     assert kinds[0] == "run" and kinds[-1] == "run"
@@ -157,11 +155,7 @@ def test_run_streams_its_steps_samples_and_checkpoints_until_it_has_succeeded(
     assert [update.checkpoint.step for update in updates if update.HasField("checkpoint")] == [2, 4]
     run = service.get(finished)
     assert (run.step, run.checkpoint_step, run.queue_position) == (4, 4, 0)
-    assert (
-        run.settings.steps == 4
-        and run.settings.schedule == pb.SCHEDULE_COSINE
-        and run.settings.HasField("seed")
-    )
+    assert run.settings.steps == 4 and run.settings.schedule == pb.SCHEDULE_COSINE and run.settings.HasField("seed")
     assert run.metrics.loss > 0 and run.validation.bits_per_byte > 0
 
 
@@ -226,9 +220,7 @@ def test_killed_training_fails_its_run_which_resumes_with_its_own_settings_only(
     refused(lambda: service.get("killed"), grpc.StatusCode.NOT_FOUND, "killed")
 
 
-def test_published_versions_are_whole_and_their_numbers_are_never_used_again(
-    service: Service, finished: str
-) -> None:
+def test_published_versions_are_whole_and_their_numbers_are_never_used_again(service: Service, finished: str) -> None:
     def publish(step: int | None = None) -> pb.ModelVersion:
         source = pb.CheckpointSource(run=finished, step=step)
         return service.stub.PublishModel(pb.PublishModelRequest(checkpoint=source, model="voice")).version
@@ -337,9 +329,7 @@ def test_corpus_smaller_than_the_context_shrinks_it_or_is_refused(service: Servi
     assert 8 <= settings.context < 256
     assert service.watch("small")[-1].run.state == pb.RUN_STATE_SUCCEEDED
     write_tiny_dataset(service.data, "mite", ["a", "b"])
-    refused(
-        lambda: service.start("mite", {}, dataset="mite"), grpc.StatusCode.FAILED_PRECONDITION, "add posts"
-    )
+    refused(lambda: service.start("mite", {}, dataset="mite"), grpc.StatusCode.FAILED_PRECONDITION, "add posts")
 
 
 def test_imported_base_can_be_listed_published_and_deleted(service: Service, tiny_base: Path) -> None:
@@ -348,9 +338,7 @@ def test_imported_base_can_be_listed_published_and_deleted(service: Service, tin
     assert (base.name, base.fresh, base.context) == ("house", False, 32)
     names = [found.name for found in stub.ListBases(pb.ListBasesRequest()).bases]
     assert names == ["nano", "micro", "mini", "house"]
-    refused(
-        lambda: stub.ImportBase(import_requests("house", tiny_base)), grpc.StatusCode.ALREADY_EXISTS, "house"
-    )
+    refused(lambda: stub.ImportBase(import_requests("house", tiny_base)), grpc.StatusCode.ALREADY_EXISTS, "house")
     version = stub.PublishModel(pb.PublishModelRequest(base="house")).version
     assert (version.model, version.version, version.run) == ("house", 1, "")
     _, published = weights.read_weights(service.data / "models" / "house" / "1")
@@ -370,9 +358,22 @@ def test_imported_base_can_be_listed_published_and_deleted(service: Service, tin
     refused(lambda: stub.DeleteBase(pb.DeleteBaseRequest(base="house")), grpc.StatusCode.NOT_FOUND, "house")
 
 
-def test_damaged_base_is_data_loss_and_nothing_of_it_is_kept(
-    service: Service, tiny_base: Path, tmp_path: Path
-) -> None:
+def test_run_starts_from_the_weights_of_its_base(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = write_vocabulary(tmp_path_factory.mktemp("kin"))  # the dataset's own
+    start = model.init_params(CONFIG, 2)
+    weights.write_weights(folder, 3, start, CONFIG)
+    service.stub.ImportBase(import_requests("kin", folder))
+    settings = {"steps": 1, "learning_rate": 1e-6, "sample_every": 0, "warmup_steps": 0}
+    run = service.start("tuned", settings, base="kin").run
+    assert (run.settings.context, run.num_parameters) == (CONFIG.n_ctx, CONFIG.num_parameters)
+    assert service.watch("tuned")[-1].run.state == pb.RUN_STATE_SUCCEEDED
+    _, tuned = weights.read_weights(service.data / "checkpoint" / "tuned")  # by its `checkpoint` file
+    changes = [abs(tuned[name] - start[name]).max() for name in start]
+    assert 0 < max(changes) < 1e-5
+    service.stub.DeleteBase(pb.DeleteBaseRequest(base="kin"))
+
+
+def test_damaged_base_is_data_loss_and_nothing_of_it_is_kept(service: Service, tiny_base: Path, tmp_path: Path) -> None:
     for path in tiny_base.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     data_file = tmp_path / "model-7.data-00000-of-00001"
@@ -412,8 +413,7 @@ def test_samples_and_checkpoints_are_listed_in_pages_and_deleted(service: Servic
     assert [checkpoint.step for checkpoint in listed] == [2, 4] and listed[0].validation.step == 2
     stub.DeleteCheckpoint(pb.DeleteCheckpointRequest(run="pages", step=4))
     assert (
-        'model_checkpoint_path: "step-2/model-2"'
-        in (service.data / "checkpoint" / "pages" / "checkpoint").read_text()
+        'model_checkpoint_path: "step-2/model-2"' in (service.data / "checkpoint" / "pages" / "checkpoint").read_text()
     )
     (version,) = next(m for m in stub.ListModels(pb.ListModelsRequest()).models if m.name == "pages").versions
     assert (version.step, version.version, version.dataset) == (4, 1, "tiny")

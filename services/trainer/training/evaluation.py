@@ -60,9 +60,7 @@ class Evaluator:
     def __call__(self, params: model.Params) -> Evaluation:
         """Score the weights: every token of the validation documents is predicted exactly once."""
         nats = sum(
-            float(
-                self._nats_of_batch(params, tf.constant(inputs), tf.constant(targets), tf.constant(weights))
-            )
+            float(self._nats_of_batch(params, tf.constant(inputs), tf.constant(targets), tf.constant(weights)))
             for inputs, targets, weights in self._batches()
         )
         count = len(self._stream) - 1
@@ -82,9 +80,7 @@ class Evaluator:
             shape = (self._batch_size, self._context)
             yield padded[:-1].reshape(shape), padded[1:].reshape(shape), weights.reshape(shape)
 
-    def _nats(
-        self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
-    ) -> tf.Tensor:
+    def _nats(self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         logits = model.forward(params, inputs, self._config, compute_dtype=self._compute_dtype)  # [B, T, V]
         nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # [B, T]
         return tf.reduce_sum(tf.cast(nats * weights, tf.float64))

@@ -46,10 +46,7 @@ class Trainer:
             clip_norm=settings.clip_norm,
         )
         self._sums = (
-            {
-                name: tf.Variable(tf.zeros_like(value), trainable=False)
-                for name, value in self.variables.items()
-            }
+            {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in self.variables.items()}
             if settings.accumulation > 1
             else {}
         )

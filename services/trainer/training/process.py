@@ -14,7 +14,6 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +22,7 @@ from services.common.errors import Corrupt, FailedPrecondition
 from services.common.files import remove_partials
 from services.gpt2 import checkpoint as weights
 from services.gpt2 import model
-from services.gpt2.config import GPT2Config
+from services.gpt2.config import FRESH, GPT2Config
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.trainer import metrics_log, runs
@@ -41,7 +40,7 @@ from services.trainer.training.writing import Writer
 from services.trainer.volume import Volume
 
 SPEED_STEPS = 20  # tokens per second are averaged over so many steps
-MAX_EVALUATION_TOKENS = 8192  # per forward pass: bounds the memory that its logits take
+MAX_LOGITS = 1 << 26  # of one validation pass: 256 MiB
 
 
 class TrainingProcess:
@@ -62,6 +61,7 @@ class TrainingProcess:
         remove_partials(self._folder)
         self._settings = runs.read_record(self._folder).settings
         self._events = EventLog(self._folder)
+        self._state = TrainingState()
 
         dataset = Dataset.open(volume.datasets / self._settings.dataset)
         train = dataset.train.documents
@@ -82,9 +82,7 @@ class TrainingProcess:
     def run(self, stop: Event) -> bool:
         """Train until the last step or until `stop` is set; True when the last step is done."""
         print("Training...", flush=True)
-        self._note(
-            f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}"
-        )
+        self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
         with self._metrics:
             while self._state.step < self._settings.steps and not stop.is_set():
                 self._do_step()
@@ -116,7 +114,7 @@ class TrainingProcess:
         return TrainingState(precision=dtype.name), Trainer(params, config, self._settings, dtype)
 
     def _base_params(self, bases: Path, config: GPT2Config) -> dict[str, np.ndarray]:
-        if not (bases / self._settings.base).is_dir():
+        if self._settings.base in FRESH:
             return model.init_params(config, self._settings.seed)
         print(f"Loading checkpoint {bases / self._settings.base}", flush=True)
         found, params = weights.read_weights(bases / self._settings.base)
@@ -136,7 +134,7 @@ class TrainingProcess:
             num_bytes=held_out.num_bytes,
             end_of_text_id=dataset.end_of_text_id,
             context=self._settings.context,
-            batch_size=max(1, MAX_EVALUATION_TOKENS // self._settings.context),
+            batch_size=min(max(1, MAX_LOGITS // (self._settings.context * self._trainer.config.n_vocab)), 32),
             config=self._trainer.config,
             compute_dtype=self._trainer.compute_dtype,
         )
@@ -207,13 +205,8 @@ class TrainingProcess:
                 num_samples=self._settings.sample_num,
                 end_of_text_id=self._codec.vocabulary.end_of_text_id,
             )
-        seed = int(
-            np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)[0]
-        )
-        texts = [
-            self._codec.decode(ids)
-            for ids in self._writer.write(length=self._settings.sample_length, seed=seed)
-        ]
+        seed = int(np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)[0])
+        texts = [self._codec.decode(ids) for ids in self._writer.write(length=self._settings.sample_length, seed=seed)]
         write_samples(self._samples_folder, self._state.step, texts)
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)
@@ -228,8 +221,8 @@ class TrainingProcess:
         self._events.append("checkpoint", step=state.step)
 
     def _note(self, message: str) -> None:
-        state: Any = getattr(self, "_state", None)
-        self._events.append("event", step=state.step if state else 0, message=message)
+        """Tell those who watch the run."""
+        self._events.append("event", step=self._state.step, message=message)
 
     def _seconds(self) -> float:
         """Seconds since the process began."""

@@ -78,9 +78,7 @@ def read_state(checkpoint: Checkpoint) -> TrainingState:
     try:
         return TrainingState(**(values | {"average": LossAverage(**values["average"])}))
     except (TypeError, KeyError) as error:
-        raise Corrupt(
-            f"{path} does not hold a training state ({error})", metadata={"file": str(path)}
-        ) from None
+        raise Corrupt(f"{path} does not hold a training state ({error})", metadata={"file": str(path)}) from None
 
 
 def restore_optimizer(checkpoint: Checkpoint, trainer: Trainer) -> None:

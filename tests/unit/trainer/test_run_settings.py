@@ -29,7 +29,7 @@ def test_unset_settings_take_the_defaults_of_the_base() -> None:
 
 
 def test_large_corpus_gets_more_steps_unless_they_are_named() -> None:
-    assert resolved(tokens=1_081_010).steps == 1056  # two passes in steps of 8 x 256
+    assert resolved(tokens=1_081_010).steps == 528  # two passes in steps of 16 x 256
     assert resolved(tokens=10**9).steps == 3000
     assert resolved({"steps": 7}, tokens=10**9).steps == 7
 
@@ -51,7 +51,7 @@ def test_choice_is_kept_and_context_shrinks_to_the_corpus() -> None:
         ("context", 257),
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
-        ("warmup_steps", 300),
+        ("warmup_steps", 200),
         ("floor", 1.1),
         ("weight_decay", -0.1),
         ("beta1", 1.0),
