@@ -82,9 +82,7 @@ def _messages(
 def _named_checkpoint(file: Path) -> str:
     """The prefix that TensorFlow's `checkpoint` file names, without folders; empty when there is none."""
     try:
-        match = re.search(
-            r'^model_checkpoint_path:\s*"([^"]*)"', file.read_text(errors="replace"), re.MULTILINE
-        )
+        match = re.search(r'^model_checkpoint_path:\s*"([^"]*)"', file.read_text(errors="replace"), re.MULTILINE)
     except OSError:
         return ""
     return match[1].rpartition("/")[2] if match else ""

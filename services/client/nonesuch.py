@@ -129,9 +129,7 @@ class Nonesuch:
             request.base = base
         else:
             request.checkpoint.CopyFrom(trainer_pb2.CheckpointSource(run=run, step=step))
-        version: trainer_pb2.ModelVersion = self.connection.trainer.PublishModel(
-            request, timeout_s=PUBLISH_S
-        ).version
+        version: trainer_pb2.ModelVersion = self.connection.trainer.PublishModel(request, timeout_s=PUBLISH_S).version
         return version
 
     def models(self) -> Iterator[trainer_pb2.Model]:
@@ -151,9 +149,7 @@ class Nonesuch:
         request = writing.make_request(prompt, model=model, **options)
         return writing.patiently(lambda: writing.generate(self.connection, request), patience_s)
 
-    def stream(
-        self, prompt: str = "", *, model: str = "", **options: Any
-    ) -> Iterator[generator_pb2.GenerateDelta]:
+    def stream(self, prompt: str = "", *, model: str = "", **options: Any) -> Iterator[generator_pb2.GenerateDelta]:
         """Ask for samples piece by piece. Closing the iterator ends the writing."""
         return writing.stream(self.connection, writing.make_request(prompt, model=model, **options))
 

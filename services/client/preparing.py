@@ -83,9 +83,7 @@ def build_dataset(
         dataset = state
     if dataset.state != tokenizer_pb2.DATASET_STATE_SUCCEEDED:
         reason = dataset.error or "it was cancelled; build it again"
-        raise FailedPrecondition(
-            f"dataset {dataset.id} could not be built: {reason}", metadata={"dataset": dataset.id}
-        )
+        raise FailedPrecondition(f"dataset {dataset.id} could not be built: {reason}", metadata={"dataset": dataset.id})
     return dataset
 
 
@@ -130,9 +128,7 @@ def start_run(
     known = _existing(connection, run)
     if known is None:
         if not dataset:
-            dataset = dataset_for_base(
-                connection, base or DEFAULT_BASE, corpus or DEFAULT_CORPUS, on_progress
-            ).id
+            dataset = dataset_for_base(connection, base or DEFAULT_BASE, corpus or DEFAULT_CORPUS, on_progress).id
     elif not dataset and not fresh:
         learned_from = _dataset_or_none(connection, known.dataset)
         if learned_from is not None and corpus not in ("", learned_from.corpus):

@@ -73,9 +73,7 @@ def readable(error: grpc.RpcError, service: str, address: str) -> NonesuchError:
             reason=UNREACHABLE,
         )
     if code == "UNIMPLEMENTED" and not _was_answered(error):
-        message = (
-            f"the {service} at {address} does not know this call; it is older than this client: update it"
-        )
+        message = f"the {service} at {address} does not know this call; it is older than this client: update it"
     facts = _details(error)
     kind = _CLASSES.get(code, NonesuchError)
     return kind(

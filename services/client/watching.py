@@ -21,11 +21,6 @@ PATIENCE_S = 300.0  # how long a service may be away before the watch gives up
 PAUSE_S = 0.5  # between two attempts; grpc's own backoff comes on top
 
 RUN_ENDS = (trainer_pb2.RUN_STATE_SUCCEEDED, trainer_pb2.RUN_STATE_FAILED, trainer_pb2.RUN_STATE_CANCELLED)
-DATASET_ENDS = (
-    tokenizer_pb2.DATASET_STATE_SUCCEEDED,
-    tokenizer_pb2.DATASET_STATE_FAILED,
-    tokenizer_pb2.DATASET_STATE_CANCELLED,
-)
 
 
 def say_nothing(error: NonesuchError) -> None:
@@ -40,7 +35,10 @@ def watch_run(
     patience_s: float = PATIENCE_S,
     on_break: Callable[[NonesuchError], None] = say_nothing,
 ) -> Iterator[trainer_pb2.RunUpdate]:
-    """Yield what happens in a run until it is SUCCEEDED, FAILED or CANCELLED.
+    """Yield what happened and happens in a run until it is SUCCEEDED, FAILED or CANCELLED.
+
+    The past comes first: of a run that was resumed, earlier ends are among it. The run as it is now is what
+    GetRun returns, and the end is the end of the iterator.
 
     Args:
         cursor: of the last update seen; 0 begins at the run's beginning.
@@ -59,8 +57,6 @@ def watch_run(
     for update in _unbroken(open_stream, patience_s, on_break):
         cursor = max(cursor, update.cursor)
         yield update
-        if update.WhichOneof("update") == "run" and update.run.state in RUN_ENDS:
-            return
 
 
 def watch_dataset(
@@ -78,21 +74,16 @@ def watch_dataset(
 
     def open_stream() -> Iterator[tokenizer_pb2.Dataset]:
         request = tokenizer_pb2.WatchDatasetRequest(dataset=dataset)
-        states: Iterator[tokenizer_pb2.Dataset] = connection.tokenizer.WatchDataset(
-            request, timeout_s=STREAM_S
-        )
+        states: Iterator[tokenizer_pb2.Dataset] = connection.tokenizer.WatchDataset(request, timeout_s=STREAM_S)
         return states
 
-    for state in _unbroken(open_stream, patience_s, on_break):
-        yield state
-        if state.state in DATASET_ENDS:
-            return
+    yield from _unbroken(open_stream, patience_s, on_break)
 
 
 def _unbroken(
     open_stream: Callable[[], Iterator[T]], patience_s: float, on_break: Callable[[NonesuchError], None]
 ) -> Iterator[T]:
-    """Chain streams until the caller stops asking; raise when none brings anything for `patience_s`."""
+    """Chain streams until one ends by itself; raise when none brings anything for `patience_s`."""
     was_there = False
     away_since: float | None = None
     while True:
@@ -100,6 +91,7 @@ def _unbroken(
             for item in open_stream():
                 was_there, away_since = True, None
                 yield item
+            return
         except (Unavailable, Cancelled) as error:
             if error.reason != statuses.DEADLINE:
                 if not was_there and error.reason == statuses.UNREACHABLE:

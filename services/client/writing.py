@@ -26,9 +26,7 @@ def parse_model(text: str) -> tuple[str, int | None, str]:
     """
     name, separator, version = text.partition("@")
     if separator and not version:
-        raise InvalidRequest(
-            f"{text!r}: no version after the '@'; write NAME@3 or NAME@latest", field="model"
-        )
+        raise InvalidRequest(f"{text!r}: no version after the '@'; write NAME@3 or NAME@latest", field="model")
     return (name, int(version), "") if version.isascii() and version.isdigit() else (name, None, version)
 
 
@@ -61,21 +59,15 @@ def make_request(
     return request
 
 
-def generate(
-    connection: Connection, request: generator_pb2.GenerateRequest
-) -> generator_pb2.GenerateResponse:
+def generate(connection: Connection, request: generator_pb2.GenerateRequest) -> generator_pb2.GenerateResponse:
     """Ask for whole samples."""
     response: generator_pb2.GenerateResponse = connection.generator.Generate(request, timeout_s=GENERATE_S)
     return response
 
 
-def stream(
-    connection: Connection, request: generator_pb2.GenerateRequest
-) -> Iterator[generator_pb2.GenerateDelta]:
+def stream(connection: Connection, request: generator_pb2.GenerateRequest) -> Iterator[generator_pb2.GenerateDelta]:
     """Ask for samples piece by piece. Closing the iterator gives the slots back."""
-    deltas: Iterator[generator_pb2.GenerateDelta] = connection.generator.GenerateStream(
-        request, timeout_s=STREAM_S
-    )
+    deltas: Iterator[generator_pb2.GenerateDelta] = connection.generator.GenerateStream(request, timeout_s=STREAM_S)
     return deltas
 
 

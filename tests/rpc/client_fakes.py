@@ -131,9 +131,7 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
         if not held:
             raise FailedPrecondition(f"corpus {request.corpus!r} holds no document; add posts first")
         digest = hashlib.sha256(repr(sorted(held.items())).encode()).hexdigest()
-        return corpus_pb2.CreateSnapshotResponse(
-            snapshot=corpus_pb2.Snapshot(corpus=request.corpus, digest=digest)
-        )
+        return corpus_pb2.CreateSnapshotResponse(snapshot=corpus_pb2.Snapshot(corpus=request.corpus, digest=digest))
 
 
 class FakeTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
@@ -209,9 +207,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
 
     def __init__(self):
         self.bases = [
-            trainer_pb2.Base(
-                name="nano", fresh=True, vocabulary_size=2048, num_layers=4, width=128, context=256
-            ),
+            trainer_pb2.Base(name="nano", fresh=True, vocabulary_size=2048, num_layers=4, width=128, context=256),
             trainer_pb2.Base(name="micro", fresh=True, vocabulary_size=4096),
             trainer_pb2.Base(name="124M", vocabulary_size=50257),
         ]
@@ -307,6 +303,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             return
         run.state = trainer_pb2.RUN_STATE_CANCELLED if self.stopped.is_set() else self.end_state
         run.checkpoint_step = run.step
+        # An event of the history: its cursor follows on the others.
         yield trainer_pb2.RunUpdate(cursor=len(self.script) + 1, run=run)
 
     def StopRun(self, request, context):
@@ -332,9 +329,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         return trainer_pb2.DeleteRunResponse()
 
     def ListCheckpoints(self, request, context):
-        entries = [
-            trainer_pb2.Checkpoint(run=request.run, step=step, size_bytes=2048) for step in self.checkpoints
-        ]
+        entries = [trainer_pb2.Checkpoint(run=request.run, step=step, size_bytes=2048) for step in self.checkpoints]
         self._run(request.run)
         return _page(entries, request, trainer_pb2.ListCheckpointsResponse, "checkpoints")
 
@@ -367,17 +362,13 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         return trainer_pb2.PublishModelResponse(version=version)
 
     def ListModels(self, request, context):
-        entries = [
-            trainer_pb2.Model(name=name, versions=versions) for name, versions in sorted(self.models.items())
-        ]
+        entries = [trainer_pb2.Model(name=name, versions=versions) for name, versions in sorted(self.models.items())]
         return _page(entries, request, trainer_pb2.ListModelsResponse, "models")
 
     def RollbackModel(self, request, context):
         versions = self.models[request.model]
         if len(versions) == 1:
-            raise FailedPrecondition(
-                f"model {request.model!r} has one version only; delete the model instead"
-            )
+            raise FailedPrecondition(f"model {request.model!r} has one version only; delete the model instead")
         versions.pop(0)
         return trainer_pb2.RollbackModelResponse(version=versions[0])
 
@@ -385,9 +376,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         if request.model not in self.models:
             raise NotFound(f"no model {request.model!r}")
         if request.HasField("version"):
-            self.models[request.model] = [
-                v for v in self.models[request.model] if v.version != request.version
-            ]
+            self.models[request.model] = [v for v in self.models[request.model] if v.version != request.version]
         else:
             del self.models[request.model]
         return trainer_pb2.DeleteModelResponse()

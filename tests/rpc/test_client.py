@@ -54,9 +54,7 @@ def blog(tmp_path):
 
 
 def metrics(step):
-    measured = trainer_pb2.Metrics(
-        step=step, seconds=step * 1.5, loss=3.0, average_loss=3.25, tokens_per_second=1000
-    )
+    measured = trainer_pb2.Metrics(step=step, seconds=step * 1.5, loss=3.0, average_loss=3.25, tokens_per_second=1000)
     return trainer_pb2.RunUpdate(metrics=measured)
 
 
@@ -397,6 +395,17 @@ def test_runs_watch_shows_the_last_steps_or_all(run, fakes):
     assert everything[0].startswith("[1 |")
 
 
+def test_an_end_in_the_past_of_a_resumed_run_does_not_end_the_watch(run, fakes):
+    past = trainer_pb2.RunUpdate(run={"name": "run1", "state": trainer_pb2.RUN_STATE_CANCELLED})
+    fakes.trainer.script = [metrics(1), past, metrics(2)]
+    add_run(fakes)
+
+    result = run("runs", "watch", "run1", "--all")
+
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["[1", "[2"]
+    assert "stopped" not in result.stderr
+
+
 def test_runs_stop_resume_and_delete(run, fakes):
     add_run(fakes)
 
@@ -411,9 +420,7 @@ def test_checkpoints_list_and_delete(run, fakes):
 
     assert "run1@20" in run("checkpoints", "list", "run1").stdout
     run("checkpoints", "delete", "run1@20")
-    assert [entry["step"] for entry in json.loads(run("checkpoints", "list", "run1", "--json").stdout)] == [
-        10
-    ]
+    assert [entry["step"] for entry in json.loads(run("checkpoints", "list", "run1", "--json").stdout)] == [10]
     run("checkpoints", "delete", "run1", status=2)
     assert "no checkpoint at step 99" in run("checkpoints", "delete", "run1@99", status=1).stderr
 
@@ -423,9 +430,7 @@ def test_samples_list_and_show_the_newest(run, fakes):
 
     assert run("samples", "list", "run1").stdout.count("The heron") == 3
     assert run("samples", "show", "run1").stdout == f"{POST_TEXT} 20.1\n"
-    assert run("samples", "show", "run1", "--step", "10").stdout.startswith(
-        "======== SAMPLE 1 ========\ntitle:"
-    )
+    assert run("samples", "show", "run1", "--step", "10").stdout.startswith("======== SAMPLE 1 ========\ntitle:")
     assert "samples of step 10, 20" in run("samples", "show", "run1", "--step", "15", status=1).stderr
 
 
@@ -439,9 +444,7 @@ def test_samples_export_writes_the_2019_layout_or_markdown(run, fakes, tmp_path)
     assert (tmp_path / "out" / "samples-10").read_text().count("======== SAMPLE") == 2
     assert "is there already" in again.stderr
     markdown = (tmp_path / "out" / "sample-20-1.md").read_text()
-    assert markdown.startswith(
-        '---\ntitle: "The heron"\ndate: 2019-09-01\ntags: ["birds", "water"]\n---\n\nIt stood'
-    )
+    assert markdown.startswith('---\ntitle: "The heron"\ndate: 2019-09-01\ntags: ["birds", "water"]\n---\n\nIt stood')
 
 
 # models
@@ -478,10 +481,7 @@ def test_models_publish_wants_one_source(run):
 def test_tokens_go_there_and_back(run):
     assert run("tokens", "encode", "hé").stdout == "104 195 169\n"
     assert run("tokens", "decode", "104", "195", "169").stdout == "hé\n"
-    assert (
-        run("tokens", "encode", "--json", stdin="hi").stdout_bytes
-        == b'{\n  "ids": [\n    104,\n    105\n  ]\n}\n'
-    )
+    assert run("tokens", "encode", "--json", stdin="hi").stdout_bytes == b'{\n  "ids": [\n    104,\n    105\n  ]\n}\n'
     assert run("tokens", "decode", stdin="[104, 105]").stdout == "hi\n"
     assert run("tokens", "count", "hé").stdout == "3 tokens, 3 bytes\n"
     assert json.loads(run("tokens", "count", "hé", "--json").stdout)["num_bytes"] == 3
@@ -548,9 +548,7 @@ def test_generate_json_is_one_document_and_streams_are_lines(run):
 
     assert whole["samples"][0]["finish_reason"] == "END_OF_TEXT"
     assert list(deltas[0]) == ["start"]
-    assert (
-        "".join(delta["text"]["text"] for delta in deltas if "text" in delta) == whole["samples"][0]["text"]
-    )
+    assert "".join(delta["text"]["text"] for delta in deltas if "text" in delta) == whole["samples"][0]["text"]
     assert list(deltas[-1]) == ["done"]
 
 
@@ -755,9 +753,7 @@ def test_a_deadline_that_passes_is_said_in_words(fakes):
 
 
 def loaded_by(module, *unwanted):
-    code = (
-        f"import json, sys, {module}; print(json.dumps([name for name in {unwanted} if name in sys.modules]))"
-    )
+    code = f"import json, sys, {module}; print(json.dumps([name for name in {unwanted} if name in sys.modules]))"
     return json.loads(subprocess.check_output([sys.executable, "-c", code], cwd=Path(__file__).parents[2]))
 
 

@@ -67,9 +67,7 @@ def delete(nonesuch: Nonesuch, checkpoint: tuple[str, int | None], yes: bool) ->
     """Delete a checkpoint. Models published from it stay."""
     run, step = checkpoint
     if step is None:
-        raise click.UsageError(
-            f"say which checkpoint of {run}: {run}@STEP; see `nonesuch checkpoints list {run}`"
-        )
+        raise click.UsageError(f"say which checkpoint of {run}: {run}@STEP; see `nonesuch checkpoints list {run}`")
     terminal.confirm(f"Delete the checkpoint of {run} at step {step}?", yes=yes)
     nonesuch.connection.trainer.DeleteCheckpoint(trainer_pb2.DeleteCheckpointRequest(run=run, step=step))
     terminal.say(f"checkpoint {run}@{step} deleted")

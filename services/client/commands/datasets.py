@@ -20,9 +20,7 @@ class VocabularyChoice(click.ParamType):
 
     name = "own[:SIZE]|NAME"
 
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | int:
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
         """Return a size to train, or a name."""
         if isinstance(value, int):
             return value
@@ -51,9 +49,7 @@ def dataset() -> None:
     help="Train one on the corpus, or take that of a base model or an earlier one.",
 )
 @click.option("--validation-fraction", type=float, help="Share of documents held out.  [default: 0.1]")
-@click.option(
-    "--header/--no-header", default=None, help="Write title, tags and date in front of each document."
-)
+@click.option("--header/--no-header", default=None, help="Write title, tags and date in front of each document.")
 @terminal.json_option
 @click.pass_obj
 def build(
@@ -82,9 +78,7 @@ def build(
 @click.pass_obj
 def list_datasets(nonesuch: Nonesuch, as_json: bool) -> None:
     """List datasets, newest first."""
-    found = list(
-        pages(nonesuch.connection.tokenizer.ListDatasets, tokenizer_pb2.ListDatasetsRequest(), "datasets")
-    )
+    found = list(pages(nonesuch.connection.tokenizer.ListDatasets, tokenizer_pb2.ListDatasetsRequest(), "datasets"))
     if as_json:
         terminal.print_json(found)
         return

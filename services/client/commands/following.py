@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from protos import trainer_pb2
 from services.client.commands import terminal
+from services.client.nonesuch import Nonesuch
 from services.common.errors import NonesuchError
 
 STATE_WORDS = {
@@ -33,35 +34,36 @@ def metrics_line(metrics: trainer_pb2.Metrics) -> str:
     >>> metrics_line(trainer_pb2.Metrics(step=3, seconds=1.5, loss=7.25, average_loss=7.5))
     '[3 | 1.50] loss=7.25 avg=7.50'
     """
-    return (
-        f"[{metrics.step} | {metrics.seconds:2.2f}] loss={metrics.loss:2.2f} avg={metrics.average_loss:2.2f}"
-    )
+    return f"[{metrics.step} | {metrics.seconds:2.2f}] loss={metrics.loss:2.2f} avg={metrics.average_loss:2.2f}"
 
 
-def follow(updates: Iterable[trainer_pb2.RunUpdate], *, after_step: int, as_json: bool) -> trainer_pb2.Run:
-    """Print updates until there are no more, and return the run as the last of them showed it.
+def follow(nonesuch: Nonesuch, name: str, *, cursor: int = 0, after_step: int, as_json: bool) -> trainer_pb2.Run:
+    """Print what happens in a run until it ends, and return it as it is then.
 
     Args:
-        updates: as WatchRun gives them.
+        cursor: of the last update seen.
         after_step: what happened up to this step is history and is not printed, JSON apart.
     """
     run = trainer_pb2.Run()
+    updates = nonesuch.watch(name, cursor, on_break=lambda error: terminal.note(f"{error.message}; waiting for it"))
     with _bar(shown=not as_json) as move:
         for update in updates:
             kind = update.WhichOneof("update")
-            if kind == "run":
-                if not as_json and update.run.state != run.state:
-                    terminal.note(describe(update.run))
-                run = update.run
-            elif kind == "metrics":
-                run.step = max(run.step, update.metrics.step)
             if as_json:
                 terminal.print_json_line(update)
-                continue
-            move(run, update.metrics if kind == "metrics" else None)
-            if kind is not None and kind != "run" and getattr(update, kind).step > after_step:
-                _print(update, kind)
-    return run
+            elif kind == "run":
+                now = nonesuch.run(name)  # the update may tell of the past
+                if now.state != run.state:
+                    terminal.note(describe(now))
+                run = now
+                move(run, None)
+            elif kind is not None:
+                if kind == "metrics":
+                    run.step = update.metrics.step
+                    move(run, update.metrics)
+                if getattr(update, kind).step > after_step:
+                    _print(update, kind)
+    return nonesuch.run(name)
 
 
 def describe(run: trainer_pb2.Run) -> str:
@@ -85,9 +87,7 @@ def _print(update: trainer_pb2.RunUpdate, kind: str) -> None:
     elif kind == "sample":
         terminal.print_post(update.sample.text, title=f"sample {update.sample.index}")
     elif kind == "checkpoint":
-        terminal.say(
-            f"[{update.checkpoint.step}] saved checkpoint ({terminal.size(update.checkpoint.size_bytes)})"
-        )
+        terminal.say(f"[{update.checkpoint.step}] saved checkpoint ({terminal.size(update.checkpoint.size_bytes)})")
     elif kind == "event":
         terminal.say(f"[{update.event.step}] {update.event.message}")
 

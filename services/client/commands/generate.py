@@ -85,25 +85,15 @@ def _parameter_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(short_help="Write new posts, or go on from a prompt.")
 @click.argument("prompt", required=False)
-@click.option(
-    "-n", "num_samples", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to write."
-)
+@click.option("-n", "num_samples", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to write.")
 @click.option("--forever", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--interactive", is_flag=True, help="Ask for a prompt, write, and ask again.")
 @click.option("--stream", "as_stream", is_flag=True, help="Print the text while it is written.")
-@click.option(
-    "--model", default="", metavar="NAME[@VERSION]", help="Which model.  [default: the one published last]"
-)
+@click.option("--model", default="", metavar="NAME[@VERSION]", help="Which model.  [default: the one published last]")
 @_parameter_options
-@click.option(
-    "--stop", multiple=True, metavar="TEXT", help="End the sample before this text. May be repeated."
-)
-@click.option(
-    "--stop-id", "stop_ids", multiple=True, type=int, metavar="ID", help="End the sample at this token id."
-)
-@click.option(
-    "--logit-bias", multiple=True, metavar="ID=VALUE", callback=_biases, help="Added to a token's logit."
-)
+@click.option("--stop", multiple=True, metavar="TEXT", help="End the sample before this text. May be repeated.")
+@click.option("--stop-id", "stop_ids", multiple=True, type=int, metavar="ID", help="End the sample at this token id.")
+@click.option("--logit-bias", multiple=True, metavar="ID=VALUE", callback=_biases, help="Added to a token's logit.")
 @click.option("--ignore-end-of-text", is_flag=True, help="Never end a sample by itself.")
 @click.option("--slide", is_flag=True, help="Go on when the context is full, forgetting the oldest half.")
 @click.option("--echo", is_flag=True, help="Begin the text with the prompt.")

@@ -43,12 +43,8 @@ def list_models(nonesuch: Nonesuch, as_json: bool) -> None:
 
 @models.command()
 @click.argument("checkpoint", type=RunAtStep(), metavar="[RUN[@STEP]]", required=False)
-@click.option(
-    "--base", default="", metavar="NAME", help="Publish a base model as it is, instead of a checkpoint."
-)
-@click.option(
-    "--model", default="", metavar="NAME", help="Name of the model.  [default: the run's or the base's]"
-)
+@click.option("--base", default="", metavar="NAME", help="Publish a base model as it is, instead of a checkpoint.")
+@click.option("--model", default="", metavar="NAME", help="Name of the model.  [default: the run's or the base's]")
 @terminal.json_option
 @click.pass_obj
 def publish(

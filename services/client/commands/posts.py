@@ -64,9 +64,7 @@ def add(nonesuch: Nonesuch, paths: tuple[Path, ...], corpus: str, prune: bool, a
     )
     terminal.say(f"corpus {report.corpus}: {documents}, {words}")
     if not report.num_documents:
-        raise NonesuchError(
-            "the corpus holds no document, so there is nothing to learn from; add a folder of posts"
-        )
+        raise NonesuchError("the corpus holds no document, so there is nothing to learn from; add a folder of posts")
 
 
 def _print_reasons(heading: str, reasons: Iterable[corpus_pb2.PostReason]) -> None:
@@ -76,9 +74,7 @@ def _print_reasons(heading: str, reasons: Iterable[corpus_pb2.PostReason]) -> No
     for entry in listed[:MAX_LISTED]:
         terminal.say(f"  {heading}: {entry.path}: {entry.reason.message}")
     if len(listed) > MAX_LISTED:
-        terminal.say(
-            f"  {heading}: {terminal.count(len(listed) - MAX_LISTED, 'more post')}; --json lists them all"
-        )
+        terminal.say(f"  {heading}: {terminal.count(len(listed) - MAX_LISTED, 'more post')}; --json lists them all")
     if others:
         kinds = Counter(PurePosixPath(entry.path).suffix or "no suffix" for entry in others)
         names = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5))
@@ -111,9 +107,7 @@ def _state(post: corpus_pb2.Post) -> str:
 @posts.command()
 @click.argument("path")
 @corpus_option
-@click.option(
-    "--source", is_flag=True, help="Print the author's file, byte for byte, instead of the document."
-)
+@click.option("--source", is_flag=True, help="Print the author's file, byte for byte, instead of the document.")
 @terminal.json_option
 @click.pass_obj
 def show(nonesuch: Nonesuch, path: str, corpus: str, source: bool, as_json: bool) -> None:

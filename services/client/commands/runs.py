@@ -72,9 +72,7 @@ def show(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
             ("checkpoint", f"step {found.checkpoint_step:,}" if found.checkpoint_step else ""),
             (
                 "loss",
-                f"{measured.loss:.3f}, average {measured.average_loss:.3f}"
-                if found.HasField("metrics")
-                else "",
+                f"{measured.loss:.3f}, average {measured.average_loss:.3f}" if found.HasField("metrics") else "",
             ),
             ("speed", f"{measured.tokens_per_second:,.0f} tokens/s" if found.HasField("metrics") else ""),
             (
@@ -94,23 +92,16 @@ def show(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run")
-@click.option(
-    "--all", "everything", is_flag=True, help="Print the whole history first, not the last steps only."
-)
-@click.option("--cursor", default=0, type=click.IntRange(min=0), help="With --json: begin after this update.")
+@click.option("--all", "everything", is_flag=True, help="Print the whole history first, not the last steps only.")
+@click.option("--cursor", default=0, type=click.IntRange(min=0), help="Begin after this update of --json.")
 @terminal.json_option
 @click.pass_obj
 def watch(nonesuch: Nonesuch, run: str, everything: bool, cursor: int, as_json: bool) -> None:
     """Show what a run does until it ends. Ctrl-C only leaves: the run goes on."""
     known = nonesuch.run(run)
     after_step = 0 if everything else known.step - RECENT_STEPS
-    updates = nonesuch.watch(
-        run,
-        cursor if as_json else 0,
-        on_break=lambda error: terminal.note(f"{error.message}; waiting for it"),
-    )
     try:
-        ended = following.follow(updates, after_step=after_step, as_json=as_json)
+        ended = following.follow(nonesuch, run, cursor=cursor, after_step=after_step, as_json=as_json)
     except KeyboardInterrupt:
         terminal.note(f"{run} goes on; stop it with: nonesuch runs stop {run}")
         return
@@ -129,9 +120,7 @@ def stop(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
         on_progress(f"waiting until {run} has saved", 0, 0)
         while stopped.state not in RUN_ENDS:
             if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"{run} has not stopped within {STOP_S:.0f} s; see `nonesuch runs show {run}`"
-                )
+                raise Unavailable(f"{run} has not stopped within {STOP_S:.0f} s; see `nonesuch runs show {run}`")
             time.sleep(POLL_S)
             stopped = nonesuch.run(run)
     if as_json:

@@ -107,33 +107,24 @@ def export(
     if as_json:
         terminal.print_json([str(folder / name) for name in contents])
     else:
-        terminal.say(
-            f"{terminal.count(len(chosen), 'sample')} in {terminal.count(len(contents), 'file')} in {folder}"
-        )
+        terminal.say(f"{terminal.count(len(chosen), 'sample')} in {terminal.count(len(contents), 'file')} in {folder}")
 
 
 def _as_2019(chosen: list[trainer_pb2.Sample]) -> dict[str, str]:
     """A file per step in train.py's layout."""
     return {
-        f"samples-{step}": "".join(
-            f"======== SAMPLE {sample.index} ========\n{sample.text}\n" for sample in group
-        )
+        f"samples-{step}": "".join(f"======== SAMPLE {sample.index} ========\n{sample.text}\n" for sample in group)
         for step, group in groupby(chosen, key=lambda sample: sample.step)
     }
 
 
 def _as_posts(chosen: list[trainer_pb2.Sample]) -> dict[str, str]:
     """A file per sample, with its header as front matter."""
-    return {
-        f"sample-{sample.step}-{sample.index}.md": posts.as_markdown(posts.parse(sample.text))
-        for sample in chosen
-    }
+    return {f"sample-{sample.step}-{sample.index}.md": posts.as_markdown(posts.parse(sample.text)) for sample in chosen}
 
 
 def _none(run: str, step: int | None, found: list[trainer_pb2.Sample]) -> NotFound:
     if not found:
-        return NotFound(
-            f"{run} has written no sample yet; `nonesuch train --sample-every N` says how often it does"
-        )
+        return NotFound(f"{run} has written no sample yet; `nonesuch train --sample-every N` says how often it does")
     steps = ", ".join(str(known) for known in sorted({sample.step for sample in found}))
     return NotFound(f"{run} has no such sample at step {step}; it has samples of step {steps}")

@@ -36,20 +36,14 @@ def status(nonesuch: Nonesuch, generator: str, as_json: bool) -> None:
         healths = [threads.submit(is_serving, service.address) for service in services]
         runs = threads.submit(
             _try,
-            lambda: nonesuch.connection.trainer.ListRuns(
-                trainer_pb2.ListRunsRequest(page_size=100), timeout_s=CALL_S
-            ),
+            lambda: nonesuch.connection.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=CALL_S),
         )
         info = threads.submit(
             _try,
-            lambda: nonesuch.connection.generator.GetServerInfo(
-                generator_pb2.GetServerInfoRequest(), timeout_s=CALL_S
-            ),
+            lambda: nonesuch.connection.generator.GetServerInfo(generator_pb2.GetServerInfoRequest(), timeout_s=CALL_S),
         )
         up = {service.name: health.result() for service, health in zip(services, healths, strict=True)}
-    active = (
-        [run for run in runs.result().runs if run.state in _ACTIVE] if runs.result() is not None else None
-    )
+    active = [run for run in runs.result().runs if run.state in _ACTIVE] if runs.result() is not None else None
     if as_json:
         terminal.print_json(
             {

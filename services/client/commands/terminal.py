@@ -31,7 +31,7 @@ from rich.text import Text
 
 from services.client import post as posts
 from services.client.commands.plain import plain
-from services.common.errors import NonesuchError
+from services.common.errors import Busy, NonesuchError, Unavailable
 
 READING_WIDTH = 88  # columns: longer lines are hard to read
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -39,14 +39,22 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to the command's top, instead of ending the process itself."""
+
+    def on_broken_pipe(self) -> None:
+        """Say what happened."""
+        raise BrokenPipeError
+
+
 def out() -> Console:
     """Standard output as rich sees it; made anew because tests replace the stream."""
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    return _Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """Standard error as rich sees it."""
-    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    return _Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
 
 
 def printable(text: str) -> str:
@@ -72,7 +80,7 @@ def complain(error: NonesuchError) -> None:
     if error.field and error.field not in error.message:
         line.append(f" (field {error.field})")
     console.print(line, soft_wrap=True)
-    if error.retry_after_s is not None:
+    if error.retry_after_s is not None and isinstance(error, Busy | Unavailable):
         console.print(Text(f"       try again in {error.retry_after_s:.3g} s"), soft_wrap=True)
 
 

@@ -51,9 +51,7 @@ def encode(nonesuch: Nonesuch, text: str | None, vocabulary: str, as_json: bool)
 def decode(nonesuch: Nonesuch, ids: tuple[str, ...], vocabulary: str, as_json: bool) -> None:
     """Print the text of token IDS, or of those on standard input."""
     words = " ".join(ids or [sys.stdin.read()]).replace(",", " ").strip("[] \n").split()
-    wrong = next(
-        (word for word in words if not (word.isascii() and word.isdigit() and int(word) < 1 << 31)), None
-    )
+    wrong = next((word for word in words if not (word.isascii() and word.isdigit() and int(word) < 1 << 31)), None)
     if wrong is not None:
         raise click.UsageError(f"{wrong!r} is not a token id: expected whole numbers")
     request = tokenizer_pb2.DecodeRequest(vocabulary=_vocabulary(nonesuch, vocabulary), ids=map(int, words))
@@ -87,15 +85,11 @@ def _text(argument: str | None) -> str:
     else:
         content = argument.encode(errors="surrogateescape")
     if len(content) > MAX_TEXT_BYTES:
-        raise InvalidRequest(
-            f"the text has {terminal.size(len(content))}; send at most 4 MiB at a time", field="text"
-        )
+        raise InvalidRequest(f"the text has {terminal.size(len(content))}; send at most 4 MiB at a time", field="text")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise InvalidRequest(
-            f"the text is not UTF-8 at byte {error.start}; convert it first", field="text"
-        ) from None
+        raise InvalidRequest(f"the text is not UTF-8 at byte {error.start}; convert it first", field="text") from None
 
 
 def _vocabulary(nonesuch: Nonesuch, name: str) -> str:
@@ -105,9 +99,7 @@ def _vocabulary(nonesuch: Nonesuch, name: str) -> str:
     request = tokenizer_pb2.ListVocabulariesRequest()
     found = list(pages(nonesuch.connection.tokenizer.ListVocabularies, request, "vocabularies"))
     if not found:
-        raise NotFound(
-            "there is no vocabulary yet; make one with `nonesuch dataset build`, or `nonesuch bases import`"
-        )
+        raise NotFound("there is no vocabulary yet; make one with `nonesuch dataset build`, or `nonesuch bases import`")
     newest = max(found, key=lambda entry: (not entry.from_base, entry.created_at.ToNanoseconds(), entry.id))
     terminal.note(f"vocabulary {newest.id}")
     return str(newest.id)

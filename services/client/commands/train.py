@@ -51,12 +51,8 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.option(
-    "--run", default=preparing.DEFAULT_RUN, show_default=True, metavar="NAME", help="Name of the run."
-)
-@click.option(
-    "--base", default="", metavar="NAME", help="What to start from; see `bases list`.  [default: nano]"
-)
+@click.option("--run", default=preparing.DEFAULT_RUN, show_default=True, metavar="NAME", help="Name of the run.")
+@click.option("--base", default="", metavar="NAME", help="What to start from; see `bases list`.  [default: nano]")
 @click.option("--corpus", default="", metavar="NAME", help="Which posts to learn from.  [default: default]")
 @click.option("--dataset", default="", metavar="ID", help="A dataset that is there, instead of a corpus.")
 @click.option("--fresh", is_flag=True, help="Refuse to go on with a run of that name.")
@@ -125,13 +121,10 @@ def _follow(nonesuch: Nonesuch, started: preparing.Started, as_json: bool) -> No
             nonesuch.stop(name)
 
     with following.stop_on_interrupt(stop) as pressed:
-        updates = nonesuch.watch(
-            name, on_break=lambda error: terminal.note(f"{error.message}; waiting for it")
-        )
         # A run that goes on starts from its checkpoint; what was before has been seen.
         after_step = started.run.checkpoint_step if started.resumed else 0
         try:
-            run = following.follow(updates, after_step=after_step, as_json=as_json)
+            run = following.follow(nonesuch, name, after_step=after_step, as_json=as_json)
         except KeyboardInterrupt:
             terminal.note(f"left {name}, which stops by itself; see it with: nonesuch runs show {name}")
             raise

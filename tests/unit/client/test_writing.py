@@ -32,9 +32,7 @@ def test_a_collected_stream_is_the_response_that_generate_would_give():
     response = collect(
         iter(
             [
-                delta(
-                    start={"model": {"name": "m", "version": 1}, "effective": {"max_new_tokens": 5, "n": 2}}
-                ),
+                delta(start={"model": {"name": "m", "version": 1}, "effective": {"max_new_tokens": 5, "n": 2}}),
                 delta(text={"index": 1, "text": "b", "ids": [1, 2]}),
                 delta(text={"index": 0, "text": "a", "ids": [3]}),
                 delta(text={"index": 1, "text": "c", "ids": [4]}),
@@ -67,10 +65,7 @@ def failing(*errors):
 
 
 def test_patience_waits_for_a_full_queue_and_a_loading_model():
-    assert (
-        patiently(failing(Busy("full", retry_after_s=0.0), Unavailable("loading", retry_after_s=0.0)), 10)
-        == "done"
-    )
+    assert patiently(failing(Busy("full", retry_after_s=0.0), Unavailable("loading", retry_after_s=0.0)), 10) == "done"
 
 
 def test_patience_ends():
