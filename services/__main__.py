@@ -17,16 +17,14 @@ from pathlib import Path
 
 from services.supervisor import ServiceError, Supervisor
 
+MIN_WORDS = 150
+
 
 def main() -> int:
     """Parse the command line, start the services, walk the way, stay up until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m services", description=__doc__)
-    parser.add_argument(
-        "--posts", type=Path, help="folder of posts to learn from; none: only start the services"
-    )
-    parser.add_argument(
-        "--base", default="nano", help="what to start from: nano, micro, mini or a folder of base/"
-    )
+    parser.add_argument("--posts", type=Path, help="folder of posts to learn from; none: only start the services")
+    parser.add_argument("--base", default="nano", help="what to start from: nano, micro, mini or a folder of base/")
     parser.add_argument("--train", default="", help="more options for `nonesuch train`, in one argument")
     parser.add_argument("--once", action="store_true", help="end after the post is printed")
     parser.add_argument("--free-ports", action="store_true", help="take any free ports")
@@ -75,7 +73,9 @@ def walk(supervisor: Supervisor, posts: Path, base: str, train_options: list[str
             return status
     else:
         _say(f"model {name} is there; `nonesuch train --corpus {name} --run NAME` trains another")
-    return _nonesuch(supervisor, "generate", "--model", name, "--wait")
+    # A post of some length: what the model itself ends early is drawn again, and the context slides on.
+    post = ["--slide", "--length", "500", "--min-words", str(MIN_WORDS)]
+    return _nonesuch(supervisor, "generate", "--model", name, "--wait", *post)
 
 
 def corpus_name(posts: Path) -> str:
@@ -85,9 +85,7 @@ def corpus_name(posts: Path) -> str:
     'My-Blog'
     """
     generic = {"posts", "_posts", "post", "content", "src", "source", "docs"}
-    named = next(
-        (part for part in reversed(posts.parts) if part.lower() not in generic and part != "/"), "default"
-    )
+    named = next((part for part in reversed(posts.parts) if part.lower() not in generic and part != "/"), "default")
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", named).strip("-.") or "default"
 
 
@@ -100,9 +98,7 @@ def _is_published(supervisor: Supervisor, model: str) -> bool:
 def _nonesuch(supervisor: Supervisor, *arguments: str) -> int:
     """Run the `nonesuch` command in the foreground, keeping the services up meanwhile."""
     _say(f"$ nonesuch {shlex.join(arguments)}")
-    command = subprocess.Popen(
-        [sys.executable, "-m", "services.client", *arguments], env=dict(supervisor.environ)
-    )
+    command = subprocess.Popen([sys.executable, "-m", "services.client", *arguments], env=dict(supervisor.environ))
     while True:
         try:
             return command.wait(0.2)

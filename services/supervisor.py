@@ -69,9 +69,7 @@ class Supervisor:
                 chosen = _free_port() if self.free_ports else port
                 environ.setdefault(f"NONESUCH_{name.upper()}_{variable}", f"127.0.0.1:{chosen}")
             if name != "admin":
-                environ.setdefault(
-                    f"NONESUCH_{name.upper()}_ADDRESS", environ[f"NONESUCH_{name.upper()}_LISTEN"]
-                )
+                environ.setdefault(f"NONESUCH_{name.upper()}_ADDRESS", environ[f"NONESUCH_{name.upper()}_LISTEN"])
         self._data = Path(environ.setdefault("NONESUCH_DATA", "data"))
         cache = Path(environ.setdefault("NONESUCH_CACHE", "cache"))
         environ.setdefault("NONESUCH_ADMIN_STATE", str(self._data / "admin"))
@@ -129,9 +127,7 @@ class Supervisor:
             if child.process.poll() is None:
                 continue
             if child.num_restarts == MAX_RESTARTS:
-                raise ServiceError(
-                    f"{name} ended {MAX_RESTARTS + 1} times; its log ends:\n{self._log_end(name)}"
-                )
+                raise ServiceError(f"{name} ended {MAX_RESTARTS + 1} times; its log ends:\n{self._log_end(name)}")
             self._children[name] = _Child(self._spawn(name), child.num_restarts + 1)
             restarted.append(name)
         return restarted

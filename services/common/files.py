@@ -43,9 +43,7 @@ def safe_join(folder: Path, relative: str) -> Path:
     """Return `folder / relative`, or raise InvalidRequest if that would lie outside `folder`."""
     joined = (folder / relative).resolve()
     if not joined.is_relative_to(folder.resolve()) or joined == folder.resolve():
-        raise InvalidRequest(
-            f"path {relative!r} leaves its folder; give a relative path without '..'", field="path"
-        )
+        raise InvalidRequest(f"path {relative!r} leaves its folder; give a relative path without '..'", field="path")
     return joined
 
 

@@ -285,6 +285,4 @@ class _RequestIdInterceptor(
 def channel(address: str) -> grpc.Channel:
     """A channel to `host:port` that reconnects, keeps alive and hands on request ids. Close it when done."""
     split_address(address)
-    return grpc.intercept_channel(
-        grpc.insecure_channel(address, options=CHANNEL_OPTIONS), _RequestIdInterceptor()
-    )
+    return grpc.intercept_channel(grpc.insecure_channel(address, options=CHANNEL_OPTIONS), _RequestIdInterceptor())

@@ -32,9 +32,7 @@ class CommonSettings:
     """What all services agree on. Prefix `NONESUCH_`."""
 
     data: Path = setting(Path("data"), "Folder of the shared volume.")
-    cache: Path = setting(
-        Path("cache"), "Folder for what can be made again: converted engines, compiled code."
-    )
+    cache: Path = setting(Path("cache"), "Folder for what can be made again: converted engines, compiled code.")
     log_format: str = setting("text", "Log lines as `text` or `json`.", choices=("text", "json"))
     log_level: str = setting(
         "info", "Least important level that is logged.", choices=("debug", "info", "warning", "error")

@@ -36,9 +36,7 @@ class Generation:
         timeout_s: seconds after which the caller is gone; None: never.
     """
 
-    def __init__(
-        self, request: SampleRequest, codec: Codec, context: int, timeout_s: float | None = None
-    ) -> None:
+    def __init__(self, request: SampleRequest, codec: Codec, context: int, timeout_s: float | None = None) -> None:
         self.request = request
         self.submitted_at = time.monotonic()
         deadline = float("inf") if timeout_s is None else self.submitted_at + timeout_s

@@ -106,9 +106,7 @@ def load(published: Published, settings: GeneratorSettings, make_engine: MakeEng
     verify_files(folder, published.digests)
     vocabulary = Vocabulary.load(folder)
     if vocabulary.digest != published.vocabulary_digest:
-        raise Corrupt(
-            f"{folder / 'encoder.json'} and vocab.bpe are not the vocabulary that manifest.json names"
-        )
+        raise Corrupt(f"{folder / 'encoder.json'} and vocab.bpe are not the vocabulary that manifest.json names")
     engine = make_engine(folder, settings.slots, settings.precision)
     if engine.vocabulary_size != vocabulary.size:
         raise Corrupt(

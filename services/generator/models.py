@@ -83,9 +83,7 @@ class Models:
     def statuses(self) -> list[ModelStatus]:
         """All versions on the volume, by name, newest first; then those deleted but still in use."""
         with self._changed:
-            entries = sorted(
-                self._entries.values(), key=lambda e: (e.published.key.name, -e.published.key.version)
-            )
+            entries = sorted(self._entries.values(), key=lambda e: (e.published.key.name, -e.published.key.version))
             return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in (*entries, *self._gone)]
 
     @contextmanager

@@ -68,9 +68,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 timings=messages.timings(generation),
             )
 
-    def GenerateStream(
-        self, request: pb.GenerateRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.GenerateDelta]:
+    def GenerateStream(self, request: pb.GenerateRequest, context: grpc.ServicerContext) -> Iterator[pb.GenerateDelta]:
         """Samples as they are written."""
         if request.HasField("best_of") and request.best_of != (request.n if request.HasField("n") else 1):
             raise InvalidRequest(
@@ -95,13 +93,9 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 done=pb.StreamEnd(usage=messages.usage(generation), timings=messages.timings(generation))
             )
 
-    def GeneratePost(
-        self, request: pb.GeneratePostRequest, context: grpc.ServicerContext
-    ) -> pb.GeneratePostResponse:
+    def GeneratePost(self, request: pb.GeneratePostRequest, context: grpc.ServicerContext) -> pb.GeneratePostResponse:
         """A whole post."""
-        raise Unimplemented(
-            "GeneratePost is not built yet in this version; use Generate with an empty prompt"
-        )
+        raise Unimplemented("GeneratePost is not built yet in this version; use Generate with an empty prompt")
 
     def Score(self, request: pb.ScoreRequest, context: grpc.ServicerContext) -> pb.ScoreResponse:
         """How likely a text is."""
@@ -126,9 +120,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 )
             return response
 
-    def ListModels(
-        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
-    ) -> pb.ListModelsResponse:
+    def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
         """A page of the models on the volume."""
         if not 0 <= request.page_size <= MAX_PAGE_SIZE:
             raise InvalidRequest(

@@ -66,9 +66,7 @@ def forward_cached(
     blocks = tf.where(real, tf.gather(table, positions // P, batch_dims=1), 0)  # [N, T]
     heads = tf.range(H)
     write_rows = blocks[:, :, None] * H + heads  # [N, T, H]
-    write_at = tf.stack(
-        [write_rows, tf.broadcast_to((positions % P)[:, :, None], [N, T, H])], -1
-    )  # [N, T, H, 2]
+    write_at = tf.stack([write_rows, tf.broadcast_to((positions % P)[:, :, None], [N, T, H])], -1)  # [N, T, H, 2]
     read_rows = table[:, None, :] * H + heads[:, None]  # [N, H, B]
     seen = tf.range(S) <= positions[:, None, :, None]  # [N, 1, T, S]
 

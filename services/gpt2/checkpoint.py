@@ -97,9 +97,7 @@ def find_prefix(folder: Path) -> Path:
     if len(indexes) == 1:
         return indexes[0].with_suffix("")
     if indexes:
-        raise _corrupt(
-            pointer, f"is missing, and {len(indexes)} checkpoints are there: nothing says which one counts"
-        )
+        raise _corrupt(pointer, f"is missing, and {len(indexes)} checkpoints are there: nothing says which one counts")
     raise _corrupt(folder / "model.ckpt.index", "is missing: the folder holds no weights")
 
 
@@ -127,9 +125,7 @@ def read_weights(folder: Path) -> tuple[GPT2Config, dict[str, np.ndarray]]:
         if name not in shapes:
             raise _corrupt(index, f"has no {name!r}, which hparams.json asks for")
         if tuple(shapes[name]) != shape:
-            raise _corrupt(
-                index, f"has {name!r} of shape {shapes[name]}; hparams.json asks for {list(shape)}"
-            )
+            raise _corrupt(index, f"has {name!r} of shape {shapes[name]}; hparams.json asks for {list(shape)}")
         if dtypes[name] not in (tf.float32, tf.float16, tf.bfloat16):
             raise _corrupt(index, f"has {name!r} of type {dtypes[name].name}; expected a float")
     deeper = f"model/h{config.n_layer}/ln_1/g"

@@ -55,9 +55,7 @@ def linear(params: Params, name: str, x: tf.Tensor, compute_dtype: tf.DType) -> 
     """Affine map, computed and returned in `compute_dtype`. [N, C] -> [N, F]"""
     w = tf.cast(params[f"{name}/w"], compute_dtype)
     w = tf.reshape(w, w.shape[-2:])  # [C, F]: OpenAI's leading 1 goes
-    return tf.nn.bias_add(
-        tf.matmul(tf.cast(x, compute_dtype), w), tf.cast(params[f"{name}/b"], compute_dtype)
-    )
+    return tf.nn.bias_add(tf.matmul(tf.cast(x, compute_dtype), w), tf.cast(params[f"{name}/b"], compute_dtype))
 
 
 def layer_norm(params: Params, name: str, x: tf.Tensor) -> tf.Tensor:
@@ -74,9 +72,7 @@ def block(
         attend: mixes over time, q|k|v [B*T, 3C] -> [B*T, C]; alone knows which rows belong together.
         drops: two, applied before the two additions to the residual stream.
     """
-    h = linear(
-        params, f"{name}/attn/c_attn", layer_norm(params, f"{name}/ln_1", x), compute_dtype
-    )  # [B*T, 3C]
+    h = linear(params, f"{name}/attn/c_attn", layer_norm(params, f"{name}/ln_1", x), compute_dtype)  # [B*T, 3C]
     h = linear(params, f"{name}/attn/c_proj", attend(h), compute_dtype)  # [B*T, C]
     x += drops[0](tf.cast(h, tf.float32))
     h = linear(params, f"{name}/mlp/c_fc", layer_norm(params, f"{name}/ln_2", x), compute_dtype)  # [B*T, 4C]

@@ -148,9 +148,7 @@ def _penalise(
         for token_id in history:
             if not seen[token_id]:
                 seen[token_id] = True
-                row[token_id] = (
-                    row[token_id] / repetition if row[token_id] > 0 else row[token_id] * repetition
-                )
+                row[token_id] = row[token_id] / repetition if row[token_id] > 0 else row[token_id] * repetition
     if presence != 0.0 or frequency != 0.0:
         counts = np.zeros(len(row), np.int32)
         for token_id in history[num_prompt:]:

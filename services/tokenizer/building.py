@@ -157,9 +157,7 @@ def build_dataset(
         created_at=created_at,
     )
     encoded = _encode(open_documents(), vocabularies.codec(facts.id), order.header_format, progress)
-    return write_dataset(
-        datasets.clear(order.dataset_id), encoded, vocabulary_folder=facts.folder, source=source
-    )
+    return write_dataset(datasets.clear(order.dataset_id), encoded, vocabulary_folder=facts.folder, source=source)
 
 
 def _encode(
@@ -168,9 +166,7 @@ def _encode(
     for done, document in enumerate(documents):
         progress(done)
         text = text_for_model(document, header_format)
-        yield EncodedDocument(
-            document.id, document.path, document.title, len(text.encode()), codec.encode(text)
-        )
+        yield EncodedDocument(document.id, document.path, document.title, len(text.encode()), codec.encode(text))
 
 
 def _no_documents(corpus: str) -> FailedPrecondition:

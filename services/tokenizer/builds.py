@@ -90,18 +90,14 @@ class Builds:
                 path.unlink()
                 continue
             if build.state is State.RUNNING and build.num_attempts >= MOST_ATTEMPTS:
-                reason = (
-                    f"the service ended {build.num_attempts} times while building it; give it more memory"
-                )
+                reason = f"the service ended {build.num_attempts} times while building it; give it more memory"
                 build = dataclasses.replace(build, state=State.FAILED, error=reason)
             elif build.is_active:
                 build = dataclasses.replace(build, state=State.PENDING)
             self._builds[build.order.dataset_id] = build
             self._save(build)
         waiting = [build for build in self._builds.values() if build.state is State.PENDING]
-        self._queue = [
-            build.order.dataset_id for build in sorted(waiting, key=lambda build: build.created_at)
-        ]
+        self._queue = [build.order.dataset_id for build in sorted(waiting, key=lambda build: build.created_at)]
         self._worker.start()
 
     def submit(self, order: Order) -> Build:
@@ -139,9 +135,7 @@ class Builds:
             if build is None:
                 raise no_dataset(dataset_id)
             if not build.is_active:
-                raise FailedPrecondition(
-                    f"dataset {dataset_id!r} is {build.state}; there is nothing to cancel"
-                )
+                raise FailedPrecondition(f"dataset {dataset_id!r} is {build.state}; there is nothing to cancel")
             self._cancelled.add(dataset_id)
             if build.state is State.PENDING:
                 self._queue.remove(dataset_id)

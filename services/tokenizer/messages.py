@@ -98,9 +98,7 @@ def page(
     size = page_size or DEFAULT_PAGE
     ordered = sorted(items, key=key, reverse=newest_first)
     if page_token:
-        ordered = [
-            item for item in ordered if (key(item) < page_token if newest_first else key(item) > page_token)
-        ]
+        ordered = [item for item in ordered if (key(item) < page_token if newest_first else key(item) > page_token)]
     return ordered[:size], key(ordered[size - 1]) if len(ordered) > size else ""
 
 

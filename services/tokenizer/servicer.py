@@ -61,9 +61,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
     def Decode(self, request: pb.DecodeRequest, context: grpc.ServicerContext) -> pb.DecodeResponse:
         return pb.DecodeResponse(text=self._vocabularies.codec(request.vocabulary).decode(request.ids))
 
-    def CountTokens(
-        self, request: pb.CountTokensRequest, context: grpc.ServicerContext
-    ) -> pb.CountTokensResponse:
+    def CountTokens(self, request: pb.CountTokensRequest, context: grpc.ServicerContext) -> pb.CountTokensResponse:
         codec = self._vocabularies.codec(request.vocabulary)
         ids = codec.encode(_text(request.text))
         return pb.CountTokensResponse(num_tokens=len(ids), num_bytes=len(request.text.encode()))
@@ -107,9 +105,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self._vocabularies.delete(request.vocabulary)
         return pb.DeleteVocabularyResponse()
 
-    def BuildDataset(
-        self, request: pb.BuildDatasetRequest, context: grpc.ServicerContext
-    ) -> pb.BuildDatasetResponse:
+    def BuildDataset(self, request: pb.BuildDatasetRequest, context: grpc.ServicerContext) -> pb.BuildDatasetResponse:
         order = self._order(request)
         known = self._builds.get(order.dataset_id)
         if known is None or not known.is_active:
@@ -119,9 +115,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
             known = self._builds.submit(order)
         return pb.BuildDatasetResponse(dataset=messages.build_message(known))
 
-    def WatchDataset(
-        self, request: pb.WatchDatasetRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.Dataset]:
+    def WatchDataset(self, request: pb.WatchDatasetRequest, context: grpc.ServicerContext) -> Iterator[pb.Dataset]:
         last = None
         for _ in self._builds.changes(context.is_active):
             dataset = self._dataset(request.dataset)
@@ -139,12 +133,8 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self._builds.cancel(request.dataset)
         return pb.CancelDatasetResponse()
 
-    def ListDatasets(
-        self, request: pb.ListDatasetsRequest, context: grpc.ServicerContext
-    ) -> pb.ListDatasetsResponse:
-        datasets = {
-            manifest["id"]: messages.dataset_message(manifest) for manifest in self._datasets.manifests()
-        }
+    def ListDatasets(self, request: pb.ListDatasetsRequest, context: grpc.ServicerContext) -> pb.ListDatasetsResponse:
+        datasets = {manifest["id"]: messages.dataset_message(manifest) for manifest in self._datasets.manifests()}
         datasets |= {build.order.dataset_id: messages.build_message(build) for build in self._builds.all()}
         found, token = messages.page(
             list(datasets.values()),
@@ -155,9 +145,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         )
         return pb.ListDatasetsResponse(datasets=found, next_page_token=token)
 
-    def GetDataset(
-        self, request: pb.GetDatasetRequest, context: grpc.ServicerContext
-    ) -> pb.GetDatasetResponse:
+    def GetDataset(self, request: pb.GetDatasetRequest, context: grpc.ServicerContext) -> pb.GetDatasetResponse:
         return pb.GetDatasetResponse(dataset=self._dataset(request.dataset))
 
     def DeleteDataset(

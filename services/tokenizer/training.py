@@ -74,6 +74,4 @@ def train_vocabulary(texts: Iterable[str], size: int) -> TrainedVocabulary:
     encoder: dict[str, int] = dict(sorted(model["vocab"].items(), key=lambda entry: entry[1]))
     encoder[END_OF_TEXT] = len(encoder)
     merges = "".join(f"{left} {right}\n" for left, right in model["merges"])
-    return TrainedVocabulary(
-        json.dumps(encoder).encode(), b"#version: 0.2\n" + merges.encode(), size=len(encoder)
-    )
+    return TrainedVocabulary(json.dumps(encoder).encode(), b"#version: 0.2\n" + merges.encode(), size=len(encoder))

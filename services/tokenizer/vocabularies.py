@@ -156,9 +156,7 @@ class Vocabularies:
                 log.warning("vocabulary %s is not used again: %s", path.parent.name, error)
         return None
 
-    def add(
-        self, trained: TrainedVocabulary, source: dict[str, Any], bytes_per_token: float
-    ) -> VocabularyFacts:
+    def add(self, trained: TrainedVocabulary, source: dict[str, Any], bytes_per_token: float) -> VocabularyFacts:
         """Store a trained vocabulary under `<corpus>-<size>-<first 8 of its digest>` and return its facts.
 
         Args:

@@ -60,20 +60,12 @@ class Dataset:
             raise _corrupt(folder / MANIFEST_FILE, "it does not describe a dataset")
         tokens = _map(folder / TOKENS_FILE)
         documents = np.array(_map(folder / DOCUMENTS_FILE))
-        if tokens.shape != (manifest["num_tokens"],) or tokens.dtype != token_type(
-            manifest["vocabulary_size"]
-        ):
-            raise _corrupt(
-                folder / TOKENS_FILE, f"it holds {tokens.dtype} {tokens.shape}, not what the manifest says"
-            )
+        if tokens.shape != (manifest["num_tokens"],) or tokens.dtype != token_type(manifest["vocabulary_size"]):
+            raise _corrupt(folder / TOKENS_FILE, f"it holds {tokens.dtype} {tokens.shape}, not what the manifest says")
         if documents.dtype != DOCUMENT_TYPE or documents.shape != (manifest["num_documents"],):
             raise _corrupt(folder / DOCUMENTS_FILE, "it does not hold the documents that the manifest counts")
         borders = np.concatenate([[0], documents["end"]])
-        if (
-            (documents["start"] != borders[:-1]).any()
-            or (np.diff(borders) < 1).any()
-            or borders[-1] != len(tokens)
-        ):
+        if (documents["start"] != borders[:-1]).any() or (np.diff(borders) < 1).any() or borders[-1] != len(tokens):
             raise _corrupt(folder / DOCUMENTS_FILE, f"its borders do not cover {TOKENS_FILE}")
         return cls(folder, manifest, tokens, documents)
 
@@ -105,9 +97,7 @@ class Dataset:
         """The vocabulary that the ids belong to; Corrupt if it is not the one in the manifest."""
         vocabulary = Vocabulary.load(self.folder)
         if vocabulary.digest != self.manifest["vocabulary_digest"]:
-            raise Corrupt(
-                f"{self.folder}: its vocabulary files are not those in manifest.json; rebuild the dataset"
-            )
+            raise Corrupt(f"{self.folder}: its vocabulary files are not those in manifest.json; rebuild the dataset")
         return vocabulary
 
 
@@ -144,9 +134,7 @@ class DocumentTokens:
             document = self.documents[index]
             left = int(self._ends[index]) - (start + filled)  # tokens from here to this document's end
             count = min(left, length - filled)
-            window[filled : filled + count] = self._tokens[
-                document["end"] - left : document["end"] - left + count
-            ]
+            window[filled : filled + count] = self._tokens[document["end"] - left : document["end"] - left + count]
             filled += count
             index += 1
         return window

@@ -75,9 +75,7 @@ def write_dataset(
             shutil.copyfile(vocabulary_folder / name, partial / name)
         table, posts = _write_tokens(partial / TOKENS_FILE, documents, vocabulary)
         if not posts:
-            raise FailedPrecondition(
-                f"corpus {source.corpus!r} has no documents in this snapshot; add posts first"
-            )
+            raise FailedPrecondition(f"corpus {source.corpus!r} has no documents in this snapshot; add posts first")
         table["split"] = split_documents([post["id"] for post in posts], source.validation_fraction)
         np.save(partial / DOCUMENTS_FILE, table)
         (partial / POSTS_FILE).write_text(json.dumps(posts, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -108,14 +106,10 @@ def _write_tokens(
 
 def _write_header(file: BinaryIO, kind: np.dtype[Any], length: int) -> None:
     """Write the .npy header; NumPy pads it for any length, so that it can be overwritten in place."""
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": kind.str, "fortran_order": False, "shape": (length,)}
-    )
+    np.lib.format.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": (length,)})
 
 
-def _manifest(
-    partial: Path, source: DatasetSource, vocabulary: Vocabulary, table: np.ndarray
-) -> dict[str, Any]:
+def _manifest(partial: Path, source: DatasetSource, vocabulary: Vocabulary, table: np.ndarray) -> dict[str, Any]:
     held_out = table[table["split"] == VALIDATION]
     num_tokens = int(table["end"][-1])
     num_validation_tokens = int((held_out["end"] - held_out["start"]).sum())

@@ -120,9 +120,7 @@ def _parse_encoder(content: bytes, path: Path) -> dict[str, int]:
 def _byte_ranks(encode_map: dict[str, int], path: Path) -> dict[bytes, int]:
     absent = [byte for byte, character in CHARACTER_OF_BYTE.items() if character not in encode_map]
     if absent:
-        raise _corrupt(
-            path, f"no token for byte {absent[0]:#04x} (and {len(absent) - 1} more): not byte-level"
-        )
+        raise _corrupt(path, f"no token for byte {absent[0]:#04x} (and {len(absent) - 1} more): not byte-level")
     return {bytes([byte]): encode_map[character] for byte, character in CHARACTER_OF_BYTE.items()}
 
 
@@ -149,13 +147,9 @@ def _add_merges(ranks: dict[bytes, int], encode_map: dict[str, int], content: by
             raise _corrupt(path, f"line {number}, {line[:40]!r}, is not two tokens") from None
         token_id = encode_map.get("".join(parts))
         if token_id is None or left not in ranks or right not in ranks:
-            raise _corrupt(
-                path, f"line {number}, {line[:40]!r}, joins or makes a token that {ENCODER_FILE} lacks"
-            )
+            raise _corrupt(path, f"line {number}, {line[:40]!r}, joins or makes a token that {ENCODER_FILE} lacks")
         if token_id <= last or left + right in ranks:
-            raise _corrupt(
-                path, f"line {number}, {line[:40]!r}, is out of order with the ids of {ENCODER_FILE}"
-            )
+            raise _corrupt(path, f"line {number}, {line[:40]!r}, is out of order with the ids of {ENCODER_FILE}")
         ranks[left + right] = last = token_id
 
 

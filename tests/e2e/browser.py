@@ -1,10 +1,13 @@
 """The page as a person uses it, in headless Chromium."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
+
+from tests.e2e.system import wait_for
 
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 240_000  # training shares two cores with everything else
@@ -42,7 +45,17 @@ def train(page: Page, site: str, run: str, **fields: int) -> None:
         page.fill(f"[name={name}]", str(value))
     page.click("form.train button.primary")
     page.wait_for_url(f"**/runs/{run}", timeout=PATIENCE_MS)
-    page.wait_for_function("document.querySelector('#line').textContent.startsWith('[')", timeout=PATIENCE_MS)
+    wait_for(lambda: step_shown(page) > 0, "the run's page shows a step", PATIENCE_MS / 1000)
+
+
+def step_shown(page: Page) -> int:
+    """The step that the run's page shows, 0 before the first.
+
+    Polled from here: the page's content security policy lets nothing evaluate strings in it, which is how
+    Playwright's own `wait_for_function` works.
+    """
+    found = re.match(r"\[(\d+) ", page.inner_text("#line"))
+    return int(found[1]) if found else 0
 
 
 def chart_points(page: Page) -> int:
@@ -52,9 +65,7 @@ def chart_points(page: Page) -> int:
 
 def wait_until_state(page: Page, state: str) -> None:
     """Wait until the run's badge says `state`, without loading the page again."""
-    page.wait_for_function(
-        "(state) => document.querySelector('#state').textContent.trim() === state", arg=state, timeout=PATIENCE_MS
-    )
+    wait_for(lambda: page.inner_text("#state").strip() == state, f"the run is {state}", PATIENCE_MS / 1000)
 
 
 def write(page: Page, site: str, prompt: str, tokens: int) -> str:

@@ -10,7 +10,7 @@ import tempfile
 
 from services.supervisor import Supervisor
 from tests.e2e import browser
-from tests.e2e.system import ROOT, SAMPLE_BLOG
+from tests.e2e.system import ROOT, SAMPLE_BLOG, wait_for
 
 PICTURES = ROOT / "deploy" / "pictures"
 ALL = ROOT / "tests" / "screenshots"
@@ -34,16 +34,11 @@ def draw(link: str) -> None:
         page.goto(link)
         page.screenshot(path=ALL / "overview-empty.png", full_page=True)
         browser.upload(page, site, sorted(SAMPLE_BLOG.rglob("*.md")))
-        browser.train(page, site, "tides", steps=300, sample_every=60, save_every=100, validate_every=30)
-        page.wait_for_function(
-            "Number((document.querySelector('#line').textContent.match(/^\\[(\\d+)/) || [0, 0])[1]) >= 190",
-            timeout=10 * browser.PATIENCE_MS,
-        )
+        browser.train(page, site, "tides", steps=200, sample_every=40, save_every=100, validate_every=30)
+        wait_for(lambda: browser.step_shown(page) >= 120, "the curve has a shape", 900)
         page.screenshot(path=PICTURES / "run.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
         page.screenshot(path=ALL / "run-live.png", full_page=True)
-        page.wait_for_function(
-            "document.querySelector('#state').textContent.trim() === 'finished'", timeout=10 * browser.PATIENCE_MS
-        )
+        wait_for(lambda: page.inner_text("#state").strip() == "finished", "the run ends", 900)
         page.click("#publish button")
         page.wait_for_url("**/models**")
         browser.write(page, site, "The ferry", 160)

@@ -50,14 +50,10 @@ def test_a_stopped_run_goes_on_from_the_page(stack):
         browser.train(page, site, "page2", steps=2000, batch_size=2, context=32, sample_every=0)
         page.click("text=Stop")
         browser.wait_until_state(page, "stopped")
-        step = int(re.match(r"\[(\d+)", page.inner_text("#line"))[1])
+        step = browser.step_shown(page)
 
         page.click("text=Go on")
-        page.wait_for_function(
-            "(step) => Number((document.querySelector('#line').textContent.match(/^\\[(\\d+)/) || [0, 0])[1]) > step",
-            arg=step,
-            timeout=browser.PATIENCE_MS,
-        )
+        wait_for(lambda: browser.step_shown(page) > step, "the run goes on", 240)
         page.click("text=Stop")
         browser.wait_until_state(page, "stopped")
         assert page.complaints == []

@@ -52,9 +52,7 @@ def test_peer_addresses_name_a_service_and_its_port():
 
 
 def test_only_admin_and_generator_are_published_and_on_loopback():
-    published = {
-        name: section["ports"] for name, section in COMPOSE["services"].items() if "ports" in section
-    }
+    published = {name: section["ports"] for name, section in COMPOSE["services"].items() if "ports" in section}
     assert set(published) == {"admin", "generator"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 

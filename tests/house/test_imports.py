@@ -53,8 +53,7 @@ def test_imports_point_one_way(package):
         f"{path.relative_to(ROOT)} imports {name}"
         for path in modules_of(package)
         for name in imports_of(path)
-        if name.startswith("services.")
-        and name.split(".")[1] not in ALLOWED[package] | {package, "__version__"}
+        if name.startswith("services.") and name.split(".")[1] not in ALLOWED[package] | {package, "__version__"}
     ]
     assert not wrong
 

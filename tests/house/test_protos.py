@@ -28,9 +28,7 @@ def test_names_follow_the_style_guide(path):
     name = path.stem
     assert f"package nonesuch.{name}.v1;" in text
     assert re.findall(r"^service (\w+)", text, re.M) == [f"{name.capitalize()}Service"]
-    for rpc, request, response in re.findall(
-        r"rpc (\w+)\((?:stream )?(\w+)\) returns \(((?:stream )?\w+)\)", text
-    ):
+    for rpc, request, response in re.findall(r"rpc (\w+)\((?:stream )?(\w+)\) returns \(((?:stream )?\w+)\)", text):
         shared = {"GenerateStream": "GenerateRequest"}
         assert request == shared.get(rpc, f"{rpc}Request"), rpc
         assert response.startswith("stream ") or response == f"{rpc}Response", rpc

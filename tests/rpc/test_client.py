@@ -591,6 +591,15 @@ def test_an_interrupt_ends_a_stream_and_keeps_what_was_written(run, fakes):
     assert f"{POST_TEXT} (0)\n".startswith(result.stdout.rstrip("\n"))
 
 
+def test_generate_min_words_draws_again_and_says_when_it_gives_up(run, fakes):
+    assert run("generate", "--min-words", 5, "--seed", 3).stdout == f"{POST_TEXT} (0)\n"
+    assert [request.seed for request in fakes.generator.requests] == [3]
+
+    result = run("generate", "--min-words", 500, "--seed", 3, status=1)
+    assert "fewer than 500 words" in result.stderr
+    assert [request.seed for request in fakes.generator.requests][1:4] == [3, 4, 5]
+
+
 def test_generate_interactive_answers_each_line(run, fakes):
     result = run("generate", "--interactive", stdin="One\n\nTwo\n")
 
@@ -615,6 +624,7 @@ def test_generate_reads_a_prompt_from_standard_input(run, fakes):
         ("--logit-bias", "5"),
         ("--generator", "nowhere"),
         ("-n", "0"),
+        ("--min-words", "5", "--stream"),
     ],
 )
 def test_generate_refuses_wrong_usage(run, fakes, arguments):

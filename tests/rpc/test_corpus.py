@@ -55,9 +55,7 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[corpus_pb2_grpc.C
 def messages(posts: dict[str, bytes], header: pb.UploadHeader) -> Iterator[pb.UploadPostsRequest]:
     yield pb.UploadPostsRequest(header=header)
     for path, content in posts.items():
-        yield pb.UploadPostsRequest(
-            file=pb.UploadFile(path=path, modified_at=Timestamp(seconds=1_567_296_000))
-        )
+        yield pb.UploadPostsRequest(file=pb.UploadFile(path=path, modified_at=Timestamp(seconds=1_567_296_000)))
         for start in range(0, len(content), 1 << 20):
             yield pb.UploadPostsRequest(chunk=content[start : start + (1 << 20)])
 
@@ -126,9 +124,7 @@ def test_posts_come_in_and_documents_go_out(stub):
 def test_a_client_sends_only_what_is_needed(stub):
     upload(stub, "lean", {"a.md": b"one", "b.md": b"two", "c.md": b"three"})
     have = {"a.md": b"one", "b.md": b"changed", "d.md": b"new"}
-    hashes = [
-        pb.PostHash(path=path, sha256=hashlib.sha256(content).digest()) for path, content in have.items()
-    ]
+    hashes = [pb.PostHash(path=path, sha256=hashlib.sha256(content).digest()) for path, content in have.items()]
 
     needed = stub.CheckPosts(pb.CheckPostsRequest(corpus="lean", posts=hashes)).needed_paths
     report = upload(stub, "lean", {path: have[path] for path in needed}, prune=True, unchanged_paths=["a.md"])
@@ -139,9 +135,7 @@ def test_a_client_sends_only_what_is_needed(stub):
 
 
 def test_what_a_client_leaves_out_is_in_the_report(stub):
-    skipped = pb.SkippedFile(
-        path="l.md", reason=pb.Reason(code=pb.REASON_CODE_LINK_OUTSIDE, message="it leads to /")
-    )
+    skipped = pb.SkippedFile(path="l.md", reason=pb.Reason(code=pb.REASON_CODE_LINK_OUTSIDE, message="it leads to /"))
     parts = [
         *messages({"a.md": b"one"}, pb.UploadHeader(corpus="left")),
         pb.UploadPostsRequest(skipped=skipped),
@@ -156,9 +150,7 @@ def test_what_a_client_leaves_out_is_in_the_report(stub):
 def test_a_post_above_the_limit_is_left_out(stub):
     report = upload(stub, "large", {"a.md": b"one", "b.md": b"x " * (2 << 20)})
 
-    assert [(entry.path, entry.reason.code) for entry in report.skipped] == [
-        ("b.md", pb.REASON_CODE_TOO_LARGE)
-    ]
+    assert [(entry.path, entry.reason.code) for entry in report.skipped] == [("b.md", pb.REASON_CODE_TOO_LARGE)]
     assert report.num_documents == 1
 
 
@@ -178,14 +170,10 @@ def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_
 
 
 def test_posts_are_listed_page_by_page_with_their_reasons(stub):
-    upload(
-        stub, "pages", {f"{index}.md": f"text {index}".encode() for index in range(4)} | {"4.md": b"text 3"}
-    )
+    upload(stub, "pages", {f"{index}.md": f"text {index}".encode() for index in range(4)} | {"4.md": b"text 3"})
 
     first = stub.ListPosts(pb.ListPostsRequest(corpus="pages", page_size=3))
-    second = stub.ListPosts(
-        pb.ListPostsRequest(corpus="pages", page_size=3, page_token=first.next_page_token)
-    )
+    second = stub.ListPosts(pb.ListPostsRequest(corpus="pages", page_size=3, page_token=first.next_page_token))
 
     assert [post.path for post in first.posts] == ["0.md", "1.md", "2.md"]
     assert [post.path for post in second.posts] == ["3.md", "4.md"]
@@ -206,9 +194,7 @@ def test_a_post_is_shown_with_its_document_and_source(stub):
 
 
 def test_a_preview_stores_nothing(stub):
-    shown = stub.PreviewPost(
-        pb.PreviewPostRequest(path="a.md", content=b"---\ntitle: a: b\n---\nsome `code`")
-    )
+    shown = stub.PreviewPost(pb.PreviewPostRequest(path="a.md", content=b"---\ntitle: a: b\n---\nsome `code`"))
     nothing = stub.PreviewPost(pb.PreviewPostRequest(path="a.md", content=b" "))
     draft = pb.CleaningRules(include_drafts=True)
 
@@ -251,9 +237,7 @@ def test_snapshots_are_listed_newest_first_deleted_and_rolled_back_to(stub):
         upload(stub, "versions", {"a.md": content})
         digests.append(stub.CreateSnapshot(pb.CreateSnapshotRequest(corpus="versions")).snapshot.digest)
     first = stub.ListSnapshots(pb.ListSnapshotsRequest(corpus="versions", page_size=2))
-    rest = stub.ListSnapshots(
-        pb.ListSnapshotsRequest(corpus="versions", page_size=2, page_token=first.next_page_token)
-    )
+    rest = stub.ListSnapshots(pb.ListSnapshotsRequest(corpus="versions", page_size=2, page_token=first.next_page_token))
 
     stub.RollbackCorpus(pb.RollbackCorpusRequest(corpus="versions", snapshot=digests[0]))
     stub.DeleteSnapshot(pb.DeleteSnapshotRequest(corpus="versions", snapshot=digests[1]))
@@ -269,9 +253,7 @@ def test_imports_are_listed_newest_first(stub):
         upload(stub, "reports", {"a.md": content})
 
     first = stub.ListImports(pb.ListImportsRequest(corpus="reports", page_size=2))
-    rest = stub.ListImports(
-        pb.ListImportsRequest(corpus="reports", page_size=2, page_token=first.next_page_token)
-    )
+    rest = stub.ListImports(pb.ListImportsRequest(corpus="reports", page_size=2, page_token=first.next_page_token))
 
     assert [report.num_documents for report in [*first.imports, *rest.imports]] == [0, 1, 1]
     assert first.imports[0].skipped[0].reason.code == pb.REASON_CODE_EMPTY
@@ -296,16 +278,10 @@ FILE = pb.UploadPostsRequest(file=pb.UploadFile(path="a.md"))
         pytest.param([HEADER, HEADER], "part", id="two headers"),
         pytest.param([HEADER, pb.UploadPostsRequest()], "part", id="an empty message"),
         pytest.param([HEADER, pb.UploadPostsRequest(chunk=b"x")], "chunk", id="a chunk before its file"),
-        pytest.param(
-            [HEADER, FILE, pb.UploadPostsRequest(chunk=b"x" * (1 << 20) + b"x")], "chunk", id="a large chunk"
-        ),
+        pytest.param([HEADER, FILE, pb.UploadPostsRequest(chunk=b"x" * (1 << 20) + b"x")], "chunk", id="a large chunk"),
         pytest.param([HEADER, FILE, FILE], "file.path", id="a post twice"),
-        pytest.param(
-            [HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="../a.md"))], "path", id="a way out"
-        ),
-        pytest.param(
-            [HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="/a.md"))], "path", id="an absolute path"
-        ),
+        pytest.param([HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="../a.md"))], "path", id="a way out"),
+        pytest.param([HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="/a.md"))], "path", id="an absolute path"),
         pytest.param(
             [HEADER, pb.UploadPostsRequest(skipped=pb.SkippedFile(path="a.md"))],
             "skipped.reason",
@@ -477,8 +453,7 @@ def children(pid: int) -> list[int]:
 def test_a_kill_in_mid_import_leaves_the_catalogue_as_before_and_no_process_behind(tmp_path: Path):
     """`kill -9` at moments of an import; then the same import gives the digest of an undisturbed one."""
     posts = {
-        f"{index:02}.md": (f"# Post {index}\n\n" + f"Words of post {index}. " * 200).encode()
-        for index in range(60)
+        f"{index:02}.md": (f"# Post {index}\n\n" + f"Words of post {index}. " * 200).encode() for index in range(60)
     }
     digests = []
     for kill_after in (None, 0, 20, 59):

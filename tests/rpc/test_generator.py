@@ -87,9 +87,7 @@ class Service:
 
     def states(self) -> dict[int, str]:
         listed = self.stub.ListModels(pb.ListModelsRequest(), timeout=10).models
-        return {
-            model.version: pb.ModelState.Name(model.state).removeprefix("MODEL_STATE_") for model in listed
-        }
+        return {model.version: pb.ModelState.Name(model.state).removeprefix("MODEL_STATE_") for model in listed}
 
     def stop(self) -> None:
         self.channel.close()
@@ -178,12 +176,8 @@ def test_an_empty_prompt_begins_with_end_of_text(service: Service) -> None:
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(service: Service) -> None:
     first = service.generate(prompt="a", sampling=CREATIVE, ignore_end_of_text=True)
-    again = service.generate(
-        prompt="a", sampling=CREATIVE, ignore_end_of_text=True, seed=first.effective.seed
-    )
-    other = service.generate(
-        prompt="a", sampling=CREATIVE, ignore_end_of_text=True, seed=first.effective.seed + 1
-    )
+    again = service.generate(prompt="a", sampling=CREATIVE, ignore_end_of_text=True, seed=first.effective.seed)
+    other = service.generate(prompt="a", sampling=CREATIVE, ignore_end_of_text=True, seed=first.effective.seed + 1)
 
     assert first.samples[0].text == again.samples[0].text != other.samples[0].text
 
@@ -197,9 +191,7 @@ def test_a_stream_is_the_whole_sample_in_pieces(service: Service) -> None:
     assert deltas[0].start.effective == whole.effective
     assert deltas[-1].done.usage == whole.usage
     for sample in whole.samples:
-        texts = [
-            delta.text for delta in deltas if delta.HasField("text") and delta.text.index == sample.index
-        ]
+        texts = [delta.text for delta in deltas if delta.HasField("text") and delta.text.index == sample.index]
         assert "".join(text.text for text in texts) == sample.text
         assert [i for text in texts for i in text.ids] == list(sample.ids)
         assert [item.id for text in texts for item in text.logprobs] == list(sample.ids)
@@ -358,10 +350,7 @@ def test_without_a_model_the_server_serves_and_says_what_to_do(own_service: Call
     made = own_service()
     health = health_pb2_grpc.HealthStub(made.channel)
 
-    assert (
-        health.Check(health_pb2.HealthCheckRequest(), timeout=5).status
-        == health_pb2.HealthCheckResponse.SERVING
-    )
+    assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == health_pb2.HealthCheckResponse.SERVING
     code, message, details = refused(lambda: made.generate())
     assert code == grpc.StatusCode.FAILED_PRECONDITION
     assert "publish" in message
@@ -394,9 +383,7 @@ def test_without_a_model_the_server_serves_and_says_what_to_do(own_service: Call
         ("logprobs", {"logprobs": 21}),
     ],
 )
-def test_a_bad_value_is_refused_by_its_field(
-    service: Service, field: str, request_fields: dict[str, Any]
-) -> None:
+def test_a_bad_value_is_refused_by_its_field(service: Service, field: str, request_fields: dict[str, Any]) -> None:
     for call in (lambda: service.generate(**request_fields), lambda: list(service.stream(**request_fields))):
         code, _, details = refused(call)
 
@@ -422,9 +409,7 @@ def test_best_of_does_not_stream(service: Service) -> None:
     code, _, details = refused(lambda: list(service.stream(n=1, best_of=2)))
 
     assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert any(
-        getattr(d, "field_violations", None) and d.field_violations[0].field == "best_of" for d in details
-    )
+    assert any(getattr(d, "field_violations", None) and d.field_violations[0].field == "best_of" for d in details)
 
 
 def test_an_unknown_model_is_named(service: Service) -> None:
@@ -437,9 +422,7 @@ def test_an_unknown_model_is_named(service: Service) -> None:
 
 def test_a_score_is_the_sum_of_what_generate_says_of_its_tokens(service: Service) -> None:
     ascii_only = pb.SamplingParameters(logit_bias={byte: -100 for byte in range(128, 256)})
-    written = service.generate(
-        seed=2, max_new_tokens=12, logprobs=0, ignore_end_of_text=True, sampling=ascii_only
-    )
+    written = service.generate(seed=2, max_new_tokens=12, logprobs=0, ignore_end_of_text=True, sampling=ascii_only)
     (sample,) = written.samples
 
     score = service.stub.Score(pb.ScoreRequest(text=sample.text, per_token=True), timeout=30)
@@ -454,13 +437,9 @@ def test_a_score_is_the_sum_of_what_generate_says_of_its_tokens(service: Service
 
 def test_a_text_that_cannot_be_scored_is_refused(service: Service) -> None:
     for text in ("", "x" * 65):
-        code, _, details = refused(
-            lambda text=text: service.stub.Score(pb.ScoreRequest(text=text), timeout=10)
-        )
+        code, _, details = refused(lambda text=text: service.stub.Score(pb.ScoreRequest(text=text), timeout=10))
         assert code == grpc.StatusCode.INVALID_ARGUMENT
-        assert any(
-            getattr(d, "field_violations", None) and d.field_violations[0].field == "text" for d in details
-        )
+        assert any(getattr(d, "field_violations", None) and d.field_violations[0].field == "text" for d in details)
     assert service.stub.Score(pb.ScoreRequest(text="x" * 64), timeout=30).num_tokens == 64
 
 

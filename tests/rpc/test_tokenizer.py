@@ -52,9 +52,7 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
     def ListSnapshots(self, request: Any, context: Any) -> corpus_pb2.ListSnapshotsResponse:
         self._check(request.corpus, context)
         if not request.page_token:
-            return corpus_pb2.ListSnapshotsResponse(
-                snapshots=[self._snapshot("00" * 32)], next_page_token="2"
-            )
+            return corpus_pb2.ListSnapshotsResponse(snapshots=[self._snapshot("00" * 32)], next_page_token="2")
         return corpus_pb2.ListSnapshotsResponse(snapshots=[self._snapshot(DIGEST)])
 
     def ListDocuments(self, request: Any, context: Any) -> Iterator[corpus_pb2.Document]:
@@ -66,9 +64,7 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
                 if self.damaged:
                     context.abort(grpc.StatusCode.DATA_LOSS, "post 03.md is damaged")
             text = f"Post {n} is about tea, and about rain. <|endoftext|>\n" * (n + 1)
-            yield corpus_pb2.Document(
-                id=f"default/{n:02}.md", path=f"{n:02}.md", title=f"On tea {n}", text=text
-            )
+            yield corpus_pb2.Document(id=f"default/{n:02}.md", path=f"{n:02}.md", title=f"On tea {n}", text=text)
 
     def _snapshot(self, digest: str) -> corpus_pb2.Snapshot:
         return corpus_pb2.Snapshot(corpus="default", digest=digest, num_documents=12)
@@ -87,9 +83,7 @@ class House:
     corpus_address: str
 
     def start(self) -> None:
-        self.servicer = TokenizerServicer(
-            Vocabularies(self.data), Datasets(self.data), CorpusPeer(self.corpus_address)
-        )
+        self.servicer = TokenizerServicer(Vocabularies(self.data), Datasets(self.data), CorpusPeer(self.corpus_address))
         self.server = rpc.start(
             "127.0.0.1:0",
             lambda server: tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self.servicer, server),
@@ -258,9 +252,7 @@ def test_a_vocabulary_is_trained_listed_used_and_deleted(house: House) -> None:
 
     house.call("DeleteVocabulary", pb.DeleteVocabularyRequest(vocabulary=vocabulary.id))
 
-    assert_refused(
-        "NOT_FOUND", vocabulary.id, lambda: house.call("Encode", pb.EncodeRequest(vocabulary=vocabulary.id))
-    )
+    assert_refused("NOT_FOUND", vocabulary.id, lambda: house.call("Encode", pb.EncodeRequest(vocabulary=vocabulary.id)))
 
 
 def test_a_corpus_too_small_for_the_size_gives_the_size_it_reaches(house: House) -> None:

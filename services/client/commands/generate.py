@@ -16,9 +16,10 @@ from services.client.commands.plain import enum_name
 from services.client.connection import Service
 from services.client.nonesuch import MODEL_PATIENCE_S, Nonesuch
 from services.common import rpc
-from services.common.errors import Busy, InvalidRequest, Unavailable
+from services.common.errors import Busy, FailedPrecondition, InvalidRequest, Unavailable
 
 WAIT_S = 180.0  # --wait: for a model that was just published
+MOST_DRAWS = 30  # --min-words: after so many short ones the model writes short posts
 FOREVER_S = 3600.0  # --forever outlasts a full queue or a restart of the generator
 
 
@@ -98,6 +99,7 @@ def _parameter_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--slide", is_flag=True, help="Go on when the context is full, forgetting the oldest half.")
 @click.option("--echo", is_flag=True, help="Begin the text with the prompt.")
 @click.option("--originality", is_flag=True, help="With --json: how much stands verbatim in the corpus.")
+@click.option("--min-words", type=click.IntRange(min=1), metavar="N", help="Draw again until a sample has N words.")
 @click.option("--wait", is_flag=True, help=f"Wait up to {WAIT_S:.0f} s for a model that was just published.")
 @generator_option
 @terminal.json_option
@@ -110,6 +112,7 @@ def generate(
     forever: bool,
     interactive: bool,
     as_stream: bool,
+    min_words: int | None,
     wait: bool,
     generator: str,
     as_json: bool,
@@ -122,6 +125,10 @@ def generate(
         raise click.UsageError("--interactive asks for the prompt; leave PROMPT out")
     if as_stream and options["best_of"] is not None:
         raise click.UsageError("--best-of chooses among whole samples; leave --stream out")
+    if min_words and (as_stream or num_samples > 1 or interactive):
+        raise click.UsageError(
+            "--min-words draws whole samples, one at a time; leave --stream, --interactive and -n out"
+        )
     if generator:
         nonesuch.connection.generator = Service("generator", generator)
     given = _prompt(prompt)
@@ -132,6 +139,7 @@ def generate(
     except ValueError as error:  # a number too large for the field
         raise click.UsageError(str(error)) from None
     writer = _Writer(nonesuch, request, as_stream=as_stream, as_json=as_json, wait=wait)
+    writer.min_words = min_words or 0
     if interactive:
         _converse(writer)
     elif forever:
@@ -159,6 +167,7 @@ class _Writer:
         self._as_json = as_json
         self._wait = wait
         self.num_written = 0  # samples in the rounds before
+        self.min_words = 0  # a shorter sample is drawn again
         self.is_numbered = request.n > 1
 
     def write(self, *, as_line: bool = False) -> None:
@@ -166,7 +175,7 @@ class _Writer:
         if self._as_stream:
             self._print_stream(self._begin())
         else:
-            response = self._ask()
+            response = self._ask_until_long()
             if self._as_json:
                 (terminal.print_json_line if as_line else terminal.print_json)(response)
             else:
@@ -177,6 +186,26 @@ class _Writer:
 
     def _title(self, index: int) -> str:
         return f"sample {self.num_written + index + 1}" if self.is_numbered else ""
+
+    def _ask_until_long(self) -> generator_pb2.GenerateResponse:
+        """Samples of `min_words` words at least. Each draw is free to end where the model ends it.
+
+        Raises:
+            FailedPrecondition: MOST_DRAWS were too short.
+        """
+        first_seed = self.request.seed if self.request.HasField("seed") else None
+        longest = 0
+        for number in range(MOST_DRAWS if self.min_words else 1):
+            if first_seed is not None:
+                self.request.seed = (first_seed + number) % (1 << 64)
+            response = self._ask()
+            longest = max(longest, *(len(sample.text.split()) for sample in response.samples))
+            if longest >= self.min_words:
+                return response
+        raise FailedPrecondition(
+            f"{MOST_DRAWS} samples in a row had fewer than {self.min_words} words, the longest {longest}; "
+            "ask for fewer words or for more tokens with --length"
+        )
 
     def _ask(self) -> generator_pb2.GenerateResponse:
         """The whole response. On a terminal it is streamed, so that a bar can show how far it is."""

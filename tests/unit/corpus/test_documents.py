@@ -20,9 +20,7 @@ def reason(content: str, path: str = "post.md") -> Code:
 
 
 def test_metadata_comes_from_the_front_matter():
-    post = made(
-        "---\ntitle: '  On\n  bees '\ntags: [a, b, a]\ncategories: c d\ndate: 2019-09-01 10:00\n---\nText."
-    )
+    post = made("---\ntitle: '  On\n  bees '\ntags: [a, b, a]\ncategories: c d\ndate: 2019-09-01 10:00\n---\nText.")
 
     assert post == Document("On bees", ("a", "b", "c", "d"), "2019-09-01", "Text.")
 

@@ -22,12 +22,8 @@ def text(markdown: str, **rules: bool) -> str:
         pytest.param("# Head\nText\n## Next\nMore", "Head\n\nText\n\nNext\n\nMore", id="headings"),
         pytest.param("a *b* **c** ~~d~~ `e*f`", "a b c d e*f", id="emphasis"),
         pytest.param('see [the *words*](http://x.y "t").', "see the words.", id="link"),
-        pytest.param(
-            "see [a `b[0]`][`r[]`].\n\n[`r[]`]: http://x.y", "see a b[0].", id="reference with code"
-        ),
-        pytest.param(
-            "see [FnBox] and [x][].\n\n[fnbox]: <http://x>\n  'title'", "see FnBox and x.", id="shortcut"
-        ),
+        pytest.param("see [a `b[0]`][`r[]`].\n\n[`r[]`]: http://x.y", "see a b[0].", id="reference with code"),
+        pytest.param("see [FnBox] and [x][].\n\n[fnbox]: <http://x>\n  'title'", "see FnBox and x.", id="shortcut"),
         pytest.param("arr [not] a [1][2] link", "arr [not] a [1][2] link", id="no reference"),
         pytest.param("![A bee](b.png) on it", "A bee on it", id="image"),
         pytest.param("line  \nbreak<br>again", "line\nbreak\nagain", id="line break"),
@@ -36,9 +32,7 @@ def text(markdown: str, **rules: bool) -> str:
         pytest.param("x <b>y</b> <!-- z --> &amp; &lt;tag&gt;", "x y & <tag>", id="inline html"),
         pytest.param("<!-- a\n\n# b -->\n\nc", "c", id="comment over a blank line"),
         pytest.param("a \\<b\\> \\~c \\# d", "a <b> ~c # d", id="escapes"),
-        pytest.param(
-            "x {: .note}\n{: .note}\n## H {#id}\n## U {x}", "x {: .note}\n\nH\n\nU {x}", id="attributes"
-        ),
+        pytest.param("x {: .note}\n{: .note}\n## H {#id}\n## U {x}", "x {: .note}\n\nH\n\nU {x}", id="attributes"),
         pytest.param("Term\n: Meaning", "Term\n  Meaning", id="definition"),
         pytest.param("a&nbsp;b\u00a0c", "a b c", id="hard spaces"),
         pytest.param("# Only *a* head", "Only a head", id="only a heading"),
@@ -103,8 +97,7 @@ def test_a_footnote_stands_where_it_is_referred_to():
 
 def test_html_blocks_hold_markdown_after_a_blank_line():
     page = (
-        "<details>\n<summary>More</summary>\n\n- **a**\n  - b\n\n</details>\n\n"
-        "<div class='x'>\n  <p>c</p>\n</div>\n\nd"
+        "<details>\n<summary>More</summary>\n\n- **a**\n  - b\n\n</details>\n\n<div class='x'>\n  <p>c</p>\n</div>\n\nd"
     )
 
     assert text(page) == "More\n\n- a\n  - b\n\nc\n\nd"
@@ -134,9 +127,7 @@ def test_the_first_heading_is_told():
 
 
 def test_a_page_of_html_is_read():
-    page = page_text(
-        "<html><head><title>t</title></head><body><nav>x</nav><h1>H</h1><p>a<br>b</p></body></html>"
-    )
+    page = page_text("<html><head><title>t</title></head><body><nav>x</nav><h1>H</h1><p>a<br>b</p></body></html>")
 
     assert (page.text, page.heading) == ("H\n\na\nb", "H")
 
@@ -147,11 +138,7 @@ def test_deep_lists_are_flattened_not_lost():
     assert [int(number) for number in re.findall(r"item(\d+)", deep)] == list(range(300))
 
 
-@given(
-    st.lists(
-        st.sampled_from(["word", "- ", "  ", "\n", "\n\n", "> ", "```", "    ", "1. ", "x", "<div>", "| a |"])
-    )
-)
+@given(st.lists(st.sampled_from(["word", "- ", "  ", "\n", "\n\n", "> ", "```", "    ", "1. ", "x", "<div>", "| a |"])))
 def test_no_word_outside_code_info_is_lost_and_nothing_of_ours_shows(parts: list[str]):
     markdown = "".join(part if part != "word" else f"word{index} " for index, part in enumerate(parts))
     result = markdown_text(markdown, Rules())

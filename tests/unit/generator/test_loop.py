@@ -26,9 +26,7 @@ class Bench:
 
     def __init__(self, next_id: Callable[[list[int]], int], **engine: Any) -> None:
         self.engine = SpellingEngine(next_id, **engine)
-        self.loop = Loop(
-            "test", self.engine, Scheduler(self.engine.num_slots, queue_limit=4, prefill_tokens=4)
-        )
+        self.loop = Loop("test", self.engine, Scheduler(self.engine.num_slots, queue_limit=4, prefill_tokens=4))
 
     def submit(self, wanted: SampleRequest, timeout_s: float | None = None) -> Generation:
         generation = Generation(wanted, CODEC, self.engine.context, timeout_s)
@@ -116,11 +114,7 @@ def test_a_character_cut_in_half_becomes_a_replacement(bench: Callable[..., Benc
 
 
 def test_deltas_hold_whole_characters_only(bench: Callable[..., Bench]) -> None:
-    texts = [
-        event.text
-        for event in bench().submit(request(max_new_tokens=100)).events()
-        if isinstance(event, Text)
-    ]
+    texts = [event.text for event in bench().submit(request(max_new_tokens=100)).events() if isinstance(event, Text)]
     assert not any("\N{REPLACEMENT CHARACTER}" in text for text in texts)
 
 
@@ -198,9 +192,7 @@ def test_a_failing_step_ends_its_requests_and_nothing_else(bench: Callable[..., 
 def test_exclusions_that_leave_no_token_end_the_request(bench: Callable[..., Bench]) -> None:
     made = bench(lambda ids: 1, context=300)
     with pytest.raises(InvalidRequest, match="no token is left"):
-        list(
-            made.submit(request(sampling=SamplingParameters(no_repeat_ngram=1), max_new_tokens=290)).events()
-        )
+        list(made.submit(request(sampling=SamplingParameters(no_repeat_ngram=1), max_new_tokens=290)).events())
 
 
 def test_best_of_returns_the_likeliest(bench: Callable[..., Bench]) -> None:

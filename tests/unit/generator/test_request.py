@@ -47,7 +47,5 @@ def test_a_value_out_of_range_is_refused_by_its_field(field: str, values: dict[s
 
 
 def test_the_borders_are_allowed() -> None:
-    request(b"abcdefg", max_new_tokens=20, n=4, best_of=4, logprobs=20, slide=True, slide_keep=4).validate(
-        LIMITS
-    )
+    request(b"abcdefg", max_new_tokens=20, n=4, best_of=4, logprobs=20, slide=True, slide_keep=4).validate(LIMITS)
     request(max_new_tokens=1, min_new_tokens=1, logprobs=0, stop=("x" * 256,) * 16).validate(LIMITS)

@@ -99,9 +99,7 @@ def test_a_second_call_of_the_same_shape_does_not_retrace_nor_does_any_other_sha
 
 
 def test_contexts_longer_than_one_cache_block_equal_full_forward() -> None:
-    config = GPT2Config(
-        n_vocab=11, n_ctx=200, n_embd=8, n_head=2, n_layer=1
-    )  # four blocks of 64, the last cut
+    config = GPT2Config(n_vocab=11, n_ctx=200, n_embd=8, n_head=2, n_layer=1)  # four blocks of 64, the last cut
     params = {name: value * 8 for name, value in init_params(config, 4).items()}
     model = CachedModel(config, params, 2)
     ids = np.random.default_rng(1).integers(0, 11, (2, 200), dtype=np.int32)

@@ -27,9 +27,7 @@ def folder(tmp_path: Path, tiny: GPT2Config, tiny_params: dict[str, np.ndarray])
     return folder
 
 
-def test_weights_round_trip_bit_for_bit(
-    folder: Path, tiny: GPT2Config, tiny_params: dict[str, np.ndarray]
-) -> None:
+def test_weights_round_trip_bit_for_bit(folder: Path, tiny: GPT2Config, tiny_params: dict[str, np.ndarray]) -> None:
     config, params = read_weights(folder)
 
     assert config == tiny
@@ -106,9 +104,7 @@ def test_what_we_write_is_restored_by_a_tf1_saver(
     """As gpt-2-simple and nshepperd/gpt-2 restore it."""
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
-        variables = {
-            name: v1.get_variable(name, shape, use_resource=False) for name, shape in tiny.shapes.items()
-        }
+        variables = {name: v1.get_variable(name, shape, use_resource=False) for name, shape in tiny.shapes.items()}
         v1.train.Saver().restore(session, tf.train.latest_checkpoint(str(folder)))
         restored = session.run(variables)
 
@@ -217,9 +213,7 @@ def change_hparams(folder: Path, **change: int) -> None:
         (other_vocabulary, "model-7.index"),
     ],
 )
-def test_damage_is_corrupt_and_names_the_file(
-    folder: Path, damage: Callable[[Path], None], named: str
-) -> None:
+def test_damage_is_corrupt_and_names_the_file(folder: Path, damage: Callable[[Path], None], named: str) -> None:
     damage(folder)
 
     with pytest.raises(Corrupt) as raised:

@@ -44,14 +44,10 @@ def test_rows_of_a_batch_do_not_see_each_other(tiny: GPT2Config, tiny_params: di
     together = forward(tiny_params, IDS, tiny)
 
     for row in range(3):
-        np.testing.assert_allclose(
-            together[row], forward(tiny_params, IDS[row : row + 1], tiny)[0], atol=1e-5
-        )
+        np.testing.assert_allclose(together[row], forward(tiny_params, IDS[row : row + 1], tiny)[0], atol=1e-5)
 
 
-def test_loss_is_the_mean_negative_log_likelihood(
-    tiny: GPT2Config, tiny_params: dict[str, np.ndarray]
-) -> None:
+def test_loss_is_the_mean_negative_log_likelihood(tiny: GPT2Config, tiny_params: dict[str, np.ndarray]) -> None:
     logits = forward(tiny_params, IDS[:, :-1], tiny).numpy().astype(np.float64)
     log_likelihood = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = -np.take_along_axis(log_likelihood, IDS[:, 1:, None], -1).mean()
@@ -70,9 +66,7 @@ def test_bfloat16_products_stay_near_float32_and_give_float32_gradients(tiny: GP
     assert all(isinstance(each, tf.Tensor) and each.dtype == tf.float32 for each in gradients.values())
 
 
-def test_the_same_dropout_seed_drops_the_same_values(
-    tiny: GPT2Config, tiny_params: dict[str, np.ndarray]
-) -> None:
+def test_the_same_dropout_seed_drops_the_same_values(tiny: GPT2Config, tiny_params: dict[str, np.ndarray]) -> None:
     def logits(seed: int) -> np.ndarray:
         return forward(tiny_params, IDS, tiny, dropout=0.5, dropout_seed=tf.constant([7, seed])).numpy()
 

@@ -41,9 +41,7 @@ def oracle(
     config: GPT2Config, params: Mapping[str, np.ndarray], ids: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Logits after all but the last id, and the loss gradient by OpenAI's names."""
-    torch.set_num_threads(
-        1
-    )  # its threads and TensorFlow's wait for each other busily: 5 times slower with two
+    torch.set_num_threads(1)  # its threads and TensorFlow's wait for each other busily: 5 times slower with two
     with no_init_weights():
         model = transformers.GPT2LMHeadModel(
             transformers.GPT2Config(

@@ -12,9 +12,7 @@ def test_the_same_counter_gives_the_same_number() -> None:
 
 
 def test_seed_sample_and_position_each_change_the_number() -> None:
-    numbers = {
-        uniform(seed, sample, position) for seed in range(4) for sample in range(4) for position in range(4)
-    }
+    numbers = {uniform(seed, sample, position) for seed in range(4) for sample in range(4) for position in range(4)}
     assert len(numbers) == 64
 
 

@@ -69,9 +69,7 @@ def test_the_compiled_rules_equal_the_reference(rule: dict[str, Any]) -> None:
         u = float(generator.random())
 
         expected = reference.sample(logits, parameters, history, u, num_prompt=num_prompt, excluded=excluded)
-        assert (
-            rules.sample(logits, parameters, history, u, num_prompt=num_prompt, excluded=excluded) == expected
-        )
+        assert rules.sample(logits, parameters, history, u, num_prompt=num_prompt, excluded=excluded) == expected
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -83,9 +81,7 @@ def test_equal_logits_are_ranked_by_id_in_both(rule: dict[str, Any]) -> None:
         logits = generator.integers(0, 3, size=20).astype(np.float32)  # many equals
         u = float(generator.random())
 
-        assert rules.sample(logits, parameters, [1, 2, 1], u) == reference.sample(
-            logits, parameters, [1, 2, 1], u
-        )
+        assert rules.sample(logits, parameters, [1, 2, 1], u) == reference.sample(logits, parameters, [1, 2, 1], u)
 
 
 @pytest.mark.parametrize("rule", [{"top_k": 40}, {"top_p": 0.9}, {"typical_p": 0.9}, {"min_p": 0.1}], ids=str)

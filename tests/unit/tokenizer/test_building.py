@@ -74,9 +74,7 @@ def test_a_named_vocabulary_gives_the_same_tokens_as_the_own_one(
     own = build_dataset(ORDER, Reader(), *stores)
     facts = stores[0].facts(own.manifest["vocabulary"])
 
-    named_order = dataclasses.replace(
-        ORDER, own_vocabulary_size=0, vocabulary=facts.id, vocabulary_digest=facts.digest
-    )
+    named_order = dataclasses.replace(ORDER, own_vocabulary_size=0, vocabulary=facts.id, vocabulary_digest=facts.digest)
     named = build_dataset(named_order, Reader(), *stores)
 
     assert named.manifest["vocabulary_digest"] == own.manifest["vocabulary_digest"]
@@ -111,9 +109,7 @@ def test_a_damaged_dataset_is_built_anew(stores: tuple[Vocabularies, Datasets]) 
     assert rebuilt.manifest["files"] == dataset.manifest["files"]
 
 
-def test_progress_counts_documents_and_may_end_the_work(
-    stores: tuple[Vocabularies, Datasets], tmp_path: Path
-) -> None:
+def test_progress_counts_documents_and_may_end_the_work(stores: tuple[Vocabularies, Datasets], tmp_path: Path) -> None:
     seen: list[int] = []
 
     def progress(done: int) -> None:

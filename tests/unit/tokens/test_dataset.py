@@ -15,9 +15,7 @@ from services.tokens.dataset import Dataset
 from services.tokens.dataset_writer import DatasetSource, EncodedDocument, write_dataset
 from services.tokens.vocabulary import CHARACTER_OF_BYTE, END_OF_TEXT, Vocabulary
 
-SOURCE = DatasetSource(
-    id="blog-0123", corpus="blog", snapshot="ab" * 32, vocabulary="gpt2", validation_fraction=0.3
-)
+SOURCE = DatasetSource(id="blog-0123", corpus="blog", snapshot="ab" * 32, vocabulary="gpt2", validation_fraction=0.3)
 TEXTS = [f"post number {n} " * (n + 1) for n in range(12)]
 
 
@@ -34,16 +32,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def encoded(texts: list[str], vocabulary: Path) -> Iterator[EncodedDocument]:
     codec = Codec(Vocabulary.load(vocabulary))
     for n, text in enumerate(texts):
-        yield EncodedDocument(
-            f"blog/{n:03}.md", f"{n:03}.md", f"Post {n}", len(text.encode()), codec.encode(text)
-        )
+        yield EncodedDocument(f"blog/{n:03}.md", f"{n:03}.md", f"Post {n}", len(text.encode()), codec.encode(text))
 
 
 @pytest.fixture
 def dataset(tmp_path: Path, small: Path) -> Dataset:
-    return write_dataset(
-        tmp_path / "blog-0123", encoded(TEXTS, small), vocabulary_folder=small, source=SOURCE
-    )
+    return write_dataset(tmp_path / "blog-0123", encoded(TEXTS, small), vocabulary_folder=small, source=SOURCE)
 
 
 def test_each_document_is_stored_as_its_ids_and_the_end_of_text(dataset: Dataset) -> None:
@@ -103,9 +97,7 @@ def test_the_manifest_tells_what_the_dataset_was_made_of(dataset: Dataset) -> No
 
 
 def test_a_single_document_is_for_training(tmp_path: Path, small: Path) -> None:
-    dataset = write_dataset(
-        tmp_path / "one", encoded(["only"], small), vocabulary_folder=small, source=SOURCE
-    )
+    dataset = write_dataset(tmp_path / "one", encoded(["only"], small), vocabulary_folder=small, source=SOURCE)
 
     assert len(dataset.train) == len("only") + 1
     assert len(dataset.validation) == 0

@@ -67,9 +67,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         Vocabulary.load(folder)
 
 
-@pytest.mark.parametrize(
-    "content", [b"{", b"[1]", b'{"a": "x"}', b'{"a": true}', b'{"a": 1}', b"\xff", b'{"a": 0}']
-)
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"a": "x"}', b'{"a": true}', b'{"a": 1}', b"\xff", b'{"a": 0}'])
 def test_a_damaged_encoder_is_named(tmp_path: Path, content: bytes) -> None:
     folder = write_vocabulary(tmp_path, [*BYTES, "<|endoftext|>"], [])
     (folder / "encoder.json").write_bytes(content)
