@@ -74,7 +74,8 @@ def walk(supervisor: Supervisor, posts: Path, base: str, train_options: list[str
     else:
         _say(f"model {name} is there; `nonesuch train --corpus {name} --run NAME` trains another")
     # A post of some length: what the model itself ends early is drawn again, and the context slides on.
-    post = ["--slide", "--length", "500", "--min-words", str(MIN_WORDS)]
+    # A small model at temperature 1 wanders.
+    post = ["--temperature", "0.8", "--slide", "--length", "500", "--min-words", str(MIN_WORDS)]
     return _nonesuch(supervisor, "generate", "--model", name, "--wait", *post)
 
 
