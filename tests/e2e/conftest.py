@@ -26,7 +26,7 @@ def engine():
         client = docker.from_env()
         client.ping()
     except docker.errors.DockerException as error:
-        if os.environ.get("NONESUCH_TEST_REQUIRE_DOCKER"):
+        if os.environ.get("NONESUCH_TEST_REQUIRE_ALL"):
             raise
         pytest.skip(f"no Docker engine answers: {error}")
     return client
@@ -57,3 +57,10 @@ def stack(docker_engine, tmp_path_factory):
         logs.write_text(running.compose("logs", "--no-color"))
         print(f"the containers' logs are in {logs}")
         running.compose("--profile", "command", "down", "--volumes", "--remove-orphans")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_environment():
+    """Settings of the person who runs the tests are not the tests'."""
+    for variable in [name for name in os.environ if name.startswith("NONESUCH_") and "TEST" not in name]:
+        del os.environ[variable]

@@ -1,6 +1,8 @@
 """The page of the compose stack in a real browser: upload, train, watch the chart move, publish, generate."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,13 @@ from tests.e2e import browser
 from tests.e2e.system import SAMPLE_BLOG, wait_for
 
 pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture(autouse=True)
+def chromium_is_there():
+    """Without Chromium these tests are skipped, or fail where nothing may be skipped."""
+    if not Path(browser.CHROMIUM).exists() and not os.environ.get("NONESUCH_TEST_REQUIRE_ALL"):
+        pytest.skip(f"no {browser.CHROMIUM}: install Debian's package chromium")
 
 
 def test_from_posts_to_a_post_in_the_browser(stack):
