@@ -216,6 +216,7 @@ class _Writer:
                 until_published=self._wait,
             )
         with terminal.progress() as on_progress:
+            on_progress("waiting", 0, 0)
             return writing.collect(self._begin(), lambda done, total: on_progress("writing", done, total))
 
     def _begin(self) -> Iterator[generator_pb2.GenerateDelta]:
