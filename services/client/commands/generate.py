@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from itertools import chain, count
+from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import click
 
-from protos import generator_pb2
 from services.client import writing
 from services.client.commands import terminal
-from services.client.commands.plain import enum_name
+from services.client.commands.writer import WAIT_S, Writer
 from services.client.connection import Service
-from services.client.nonesuch import MODEL_PATIENCE_S, Nonesuch
+from services.client.nonesuch import Nonesuch
 from services.common import rpc
-from services.common.errors import Busy, FailedPrecondition, InvalidRequest, Unavailable
+from services.common.errors import Busy, InvalidRequest, Unavailable
 
-WAIT_S = 180.0  # --wait: for a model that was just published
-MOST_DRAWS = 30  # --min-words: after so many short ones the model writes short posts
 FOREVER_S = 3600.0  # --forever outlasts a full queue or a restart of the generator
 
 
@@ -138,7 +135,7 @@ def generate(
         request = writing.make_request(given, n=num_samples, **options)
     except ValueError as error:  # a number too large for the field
         raise click.UsageError(str(error)) from None
-    writer = _Writer(nonesuch, request, as_stream=as_stream, as_json=as_json, wait=wait)
+    writer = Writer(nonesuch, request, as_stream=as_stream, as_json=as_json, wait=wait)
     writer.min_words = min_words or 0
     if interactive:
         _converse(writer)
@@ -148,137 +145,7 @@ def generate(
         writer.write()
 
 
-class _Writer:
-    """Writes one round of samples and prints it."""
-
-    def __init__(
-        self,
-        nonesuch: Nonesuch,
-        request: generator_pb2.GenerateRequest,
-        *,
-        as_stream: bool,
-        as_json: bool,
-        wait: bool,
-    ) -> None:
-        self.request = request
-        self.patience_s = WAIT_S if wait else MODEL_PATIENCE_S
-        self._connection = nonesuch.connection
-        self._as_stream = as_stream
-        self._as_json = as_json
-        self._wait = wait
-        self.num_written = 0  # samples in the rounds before
-        self.min_words = 0  # a shorter sample is drawn again
-        self.is_numbered = request.n > 1
-
-    def write(self, *, as_line: bool = False) -> None:
-        """Ask for the samples and print them; `as_line`: JSON on one line, as part of a sequence."""
-        if self._as_stream:
-            self._print_stream(self._begin())
-        else:
-            response = self._ask_until_long()
-            if self._as_json:
-                (terminal.print_json_line if as_line else terminal.print_json)(response)
-            else:
-                for sample in response.samples:
-                    terminal.print_post(sample.text, title=self._title(sample.index))
-                _remark(response)
-        self.num_written += self.request.n
-
-    def _title(self, index: int) -> str:
-        return f"sample {self.num_written + index + 1}" if self.is_numbered else ""
-
-    def _ask_until_long(self) -> generator_pb2.GenerateResponse:
-        """Samples of `min_words` words at least. Each draw is free to end where the model ends it.
-
-        Raises:
-            FailedPrecondition: MOST_DRAWS were too short.
-        """
-        first_seed = self.request.seed if self.request.HasField("seed") else None
-        longest = 0
-        for number in range(MOST_DRAWS if self.min_words else 1):
-            if first_seed is not None:
-                self.request.seed = (first_seed + number) % (1 << 64)
-            response = self._ask()
-            longest = max(longest, *(len(sample.text.split()) for sample in response.samples))
-            if longest >= self.min_words:
-                return response
-        raise FailedPrecondition(
-            f"{MOST_DRAWS} samples in a row had fewer than {self.min_words} words, the longest {longest}; "
-            "ask for fewer words or for more tokens with --length"
-        )
-
-    def _ask(self) -> generator_pb2.GenerateResponse:
-        """The whole response. On a terminal it is streamed, so that a bar can show how far it is."""
-        if self._as_json or self.request.HasField("best_of") or not terminal.err().is_terminal:
-            return writing.patiently(
-                lambda: writing.generate(self._connection, self.request),
-                self.patience_s,
-                until_published=self._wait,
-            )
-        with terminal.progress() as on_progress:
-            on_progress("waiting", 0, 0)
-            return writing.collect(self._begin(), lambda done, total: on_progress("writing", done, total))
-
-    def _begin(self) -> Iterator[generator_pb2.GenerateDelta]:
-        """A stream that has given its first message: before it, waiting and trying again is harmless."""
-
-        def attempt() -> Iterator[generator_pb2.GenerateDelta]:
-            deltas = writing.stream(self._connection, self.request)
-            first = next(deltas, None)
-            return deltas if first is None else chain([first], deltas)
-
-        return writing.patiently(attempt, self.patience_s, until_published=self._wait)
-
-    def _print_stream(self, deltas: Iterator[generator_pb2.GenerateDelta]) -> None:
-        """Print deltas as they come. Of several samples one is shown at a time; the others wait."""
-        if self._as_json:
-            for delta in deltas:
-                terminal.print_json_line(delta)
-            return
-        kept: dict[int, str] = {}
-        ended: set[int] = set()
-        current = 0
-        begun = -1
-        start = generator_pb2.StreamStart()
-        try:
-            for delta in deltas:
-                kind = delta.WhichOneof("delta")
-                if kind == "start":
-                    start = delta.start
-                elif kind == "text":
-                    kept[delta.text.index] = kept.get(delta.text.index, "") + delta.text.text
-                elif kind == "end":
-                    ended.add(delta.end.index)
-                elif kind == "done":
-                    _remark(
-                        generator_pb2.GenerateResponse(
-                            model=start.model,
-                            effective=start.effective,
-                            usage=delta.done.usage,
-                            timings=delta.done.timings,
-                        )
-                    )
-                while current in kept or current in ended:
-                    if begun != current:
-                        begun = current
-                        if self.is_numbered:
-                            terminal.say(f"======== {self._title(current).upper()} ========")
-                    _print_piece(kept.pop(current, ""))
-                    if current not in ended:
-                        break
-                    terminal.say()
-                    current += 1
-        except KeyboardInterrupt:
-            terminal.say()
-            raise
-
-
-def _print_piece(text: str) -> None:
-    sys.stdout.write(terminal.printable(text) if sys.stdout.isatty() else text)
-    sys.stdout.flush()
-
-
-def _go_on(writer: _Writer) -> None:
+def _go_on(writer: Writer) -> None:
     """Rounds until Ctrl-C, each with its own seed, over full queues and restarts."""
     writer.is_numbered = True
     first_seed = writer.request.seed if writer.request.HasField("seed") else None
@@ -288,7 +155,7 @@ def _go_on(writer: _Writer) -> None:
         writing.patiently(lambda: _one_round(writer), FOREVER_S if number else writer.patience_s)
 
 
-def _one_round(writer: _Writer) -> None:
+def _one_round(writer: Writer) -> None:
     """One round; a generator that went away in the middle of it is worth another try."""
     try:
         writer.write(as_line=True)
@@ -299,7 +166,7 @@ def _one_round(writer: _Writer) -> None:
         raise
 
 
-def _converse(writer: _Writer) -> None:
+def _converse(writer: Writer) -> None:
     """Prompts from the terminal or from standard input, one a line, until the end of input."""
     while True:
         line = _read_line()
@@ -343,21 +210,3 @@ def _prompt(argument: str | None) -> str:
     except UnicodeDecodeError as error:
         message = f"the prompt is not UTF-8 at byte {error.start}; convert it first"
         raise InvalidRequest(message, field="prompt") from None
-
-
-def _remark(response: generator_pb2.GenerateResponse) -> None:
-    """On a terminal, a line on what wrote the text and how."""
-    if not terminal.err().is_terminal:
-        return
-    written = response.usage.generated_tokens
-    seconds = response.timings.decode.ToNanoseconds() / 1e9
-    model = f"{response.model.name}@{response.model.version}"
-    parts = [model, f"seed {response.effective.seed}", terminal.count(written, "token")]
-    if seconds > 0:
-        parts.append(f"{written / seconds:,.0f} tokens/s")
-    reasons = {enum_name(sample, "finish_reason") for sample in response.samples}
-    if "CONTEXT" in reasons:
-        parts.append("the context is full; --slide goes on past it")
-    elif "LENGTH" in reasons:
-        parts.append("--length was reached")
-    terminal.note(" · ".join(parts))
