@@ -107,7 +107,8 @@ def _bar(*, shown: bool) -> Iterator[Callable[[trainer_pb2.Run, trainer_pb2.Metr
         TimeRemainingColumn(compact=True),
     )
     # Lines go above the bar when both are on the terminal; a file gets them directly.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
+    redirect = sys.stdout.isatty()
+    with terminal.live(Progress(*columns, console=console, transient=True, redirect_stdout=redirect)) as bars:
         task = bars.add_task("", total=None, measured="")
 
         def move(run: trainer_pb2.Run, metrics: trainer_pb2.Metrics | None) -> None:

@@ -47,13 +47,21 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+# The console of the bar that is on the screen now: what is printed through it goes above the bar.
+_above_bar: list[Console] = []
+
+
 def out() -> Console:
     """Standard output as rich sees it; made anew because tests replace the stream."""
+    if _above_bar and sys.stdout.isatty():
+        return _above_bar[-1]
     return _Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """Standard error as rich sees it."""
+    if _above_bar:
+        return _above_bar[-1]
     return _Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
 
 
@@ -217,7 +225,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True) as bars:
+    with live(Progress(*columns, console=console, transient=True)) as bars:
         task = bars.add_task("", total=None)
         stages: list[str] = []
 
@@ -228,6 +236,17 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(task, completed=done, total=total or None)
 
         yield move
+
+
+@contextmanager
+def live(bars: Progress) -> Iterator[Progress]:
+    """Show bars; what this module prints meanwhile goes above them."""
+    with bars:
+        _above_bar.append(bars.console)
+        try:
+            yield bars
+        finally:
+            _above_bar.pop()
 
 
 def confirm(question: str, *, yes: bool) -> None:

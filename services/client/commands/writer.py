@@ -1,4 +1,4 @@
-"""Writes rounds of samples for `nonesuch generate` and prints them: whole, streamed, or as JSON."""
+"""Asks for one round of samples and prints it: whole or as it is written, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ MOST_DRAWS = 30  # --min-words: after so many short ones the model writes short 
 
 
 class Writer:
-    """Writes one round of samples and prints it."""
+    """Writes rounds of samples and prints them.
+
+    Args:
+        request: asked for each time; may be changed between rounds.
+        as_stream: print the text while it is written.
+        wait: be patient with a model that is not there yet.
+    """
 
     def __init__(
         self,
@@ -85,6 +91,7 @@ class Writer:
                 until_published=self._wait,
             )
         with terminal.progress() as on_progress:
+            on_progress("waiting", 0, 0)
             return writing.collect(self._begin(), lambda done, total: on_progress("writing", done, total))
 
     def _begin(self) -> Iterator[generator_pb2.GenerateDelta]:

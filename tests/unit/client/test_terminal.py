@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import io
+import sys
+from contextlib import contextmanager
+
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.client.commands import terminal
@@ -44,3 +49,45 @@ def test_amounts_read_well():
     ]
     assert [terminal.count(each, "post") for each in (0, 1, 1200)] == ["0 posts", "1 post", "1,200 posts"]
     assert terminal.when(Timestamp()) == ""
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@contextmanager
+def screen():
+    """Both streams on one terminal. Within the test: pytest sets its own streams after the fixtures."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = Screen()
+        patch.setattr(sys, "stdout", made)
+        patch.setattr(sys, "stderr", made)
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", "60")
+        yield made
+
+
+def test_a_post_on_a_terminal_has_its_header_set_apart_and_cannot_steer():
+    text = "title: A [b]\ntags: x, y\ndate: 2019-09-01\n\n" + "word " * 20 + "\x1b[2J"
+
+    with screen() as shown:
+        terminal.print_post(text, title="sample 1")
+
+    lines = shown.getvalue().splitlines()
+    assert "sample 1" in lines[0]
+    assert "A [b]" in lines[1]
+    assert "2019-09-01 · x, y" in lines[2]
+    assert max(map(len, lines[4:])) <= 60
+    assert "\x1b[2J" not in shown.getvalue()
+
+
+def test_what_is_printed_while_a_bar_is_shown_goes_above_it():
+    with screen() as made, terminal.progress() as on_progress:
+        on_progress("sending posts", 1, 2)
+        terminal.note("a remark")
+        terminal.say("a line")
+
+    shown = made.getvalue()
+    assert "\x1b[2K\x1b[2ma remark\x1b[0m\n" in shown  # the bar's line is erased first
+    assert "a line\n" in shown
