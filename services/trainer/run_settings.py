@@ -84,7 +84,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "mini": {"steps": 1000, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
 }
 """What fresh models take where the request says nothing; `steps` is the least, a large corpus gets more."""
-FRESH_EPOCHS = 2
+FRESH_EPOCHS = 4
 MAX_DEFAULT_STEPS = 3000
 
 
