@@ -82,6 +82,7 @@ class Models:
 
     def statuses(self) -> list[ModelStatus]:
         """All versions on the volume, by name, newest first; then those deleted but still in use."""
+        self._look()  # what was published a moment ago is among them
         with self._changed:
             entries = sorted(self._entries.values(), key=lambda e: (e.published.key.name, -e.published.key.version))
             return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in (*entries, *self._gone)]

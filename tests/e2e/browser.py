@@ -10,7 +10,7 @@ from playwright.sync_api import Page, sync_playwright
 from tests.e2e.system import wait_for
 
 CHROMIUM = "/usr/bin/chromium"
-PATIENCE_MS = 240_000  # training shares two cores with everything else
+PATIENCE_MS = 120_000  # training shares two cores with everything else
 
 
 @contextmanager
