@@ -6,6 +6,7 @@ The way is the `nonesuch` command, step by step as a person would type it; there
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -29,8 +30,12 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end after the post is printed")
     parser.add_argument("--free-ports", action="store_true", help="take any free ports")
     options = parser.parse_args()
-    if options.posts and not options.posts.is_dir():
-        parser.error(f"--posts {options.posts}: no such folder")
+    if options.posts:
+        options.posts = options.posts.expanduser()  # not every shell does it in `make run POSTS=~/blog`
+        if not options.posts.is_dir():
+            parser.error(f"--posts {options.posts}: no such folder")
+    elif options.train or options.once:
+        parser.error("--train and --once need --posts: without posts there is nothing to learn from")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     supervisor = Supervisor(os.environ, free_ports=options.free_ports)
@@ -64,15 +69,16 @@ def walk(supervisor: Supervisor, posts: Path, base: str, train_options: list[str
     Returns:
         The exit status of the first step that failed, or 0.
     """
-    name = corpus_name(posts)
-    if status := _nonesuch(supervisor, "posts", "add", str(posts), "--corpus", name):
+    corpus = corpus_name(posts)
+    name = model_name(corpus, base)
+    if status := _nonesuch(supervisor, "posts", "add", str(posts), "--corpus", corpus):
         return status
     if not _is_published(supervisor, name):
-        train = ["train", "--corpus", name, "--run", name, "--base", base, "--publish", "at-end", "--follow"]
+        train = ["train", "--corpus", corpus, "--run", name, "--base", base, "--publish", "at-end", "--follow"]
         if status := _nonesuch(supervisor, *train, *train_options):
             return status
     else:
-        _say(f"model {name} is there; `nonesuch train --corpus {name} --run NAME` trains another")
+        _say(f"model {name} is there; `nonesuch train --corpus {corpus} --run NAME` trains another")
     # A post of some length: what the model itself ends early is drawn again, and the context slides on.
     # A small model at temperature 1 wanders.
     post = ["--temperature", "0.8", "--slide", "--length", "500", "--min-words", str(MIN_WORDS)]
@@ -90,10 +96,21 @@ def corpus_name(posts: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", named).strip("-.") or "default"
 
 
+def model_name(corpus: str, base: str) -> str:
+    """The run's and the model's name: the corpus's, and the base's where it is not the usual one.
+
+    >>> model_name("blog", "nano"), model_name("blog", "micro")
+    ('blog', 'blog-micro')
+    """
+    return corpus if base == "nano" else f"{corpus}-{base}"
+
+
 def _is_published(supervisor: Supervisor, model: str) -> bool:
     command = [sys.executable, "-m", "services.client", "models", "list", "--json"]
-    answer = subprocess.run(command, env=dict(supervisor.environ), capture_output=True, text=True, check=True)
-    return f'"{model}"' in answer.stdout
+    answer = subprocess.run(command, env=dict(supervisor.environ), stdout=subprocess.PIPE, text=True)
+    if answer.returncode:
+        raise ServiceError("the published models could not be listed")
+    return any(entry["name"] == model for entry in json.loads(answer.stdout))
 
 
 def _nonesuch(supervisor: Supervisor, *arguments: str) -> int:

@@ -1,0 +1,43 @@
+"""The way from posts to a post that `make run` walks: names, and what is done again."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from services import __main__ as way
+
+RUN_OF_ANOTHER_NAME = '[{"name": "voice", "versions": [{"model": "voice", "run": "blog", "dataset": "blog"}]}]'
+
+
+def published(monkeypatch, answer, status=0):
+    found = SimpleNamespace(returncode=status, stdout=answer)
+    monkeypatch.setattr(way.subprocess, "run", lambda *arguments, **options: found)
+    return way._is_published(SimpleNamespace(environ={}), "blog")
+
+
+def test_a_corpus_has_the_name_of_its_folder():
+    assert way.corpus_name(Path("/home/me/My Blog/_posts")) == "My-Blog"
+    assert way.corpus_name(Path("/posts")) == "default"
+
+
+def test_another_base_is_another_model_so_that_more_patience_trains_one():
+    assert way.model_name("blog", "nano") == "blog"
+    assert way.model_name("blog", "micro") == "blog-micro"
+
+
+def test_a_model_is_published_when_one_has_that_name_and_not_when_something_else_has(monkeypatch):
+    assert published(monkeypatch, '[{"name": "blog", "versions": []}]')
+    assert not published(monkeypatch, RUN_OF_ANOTHER_NAME)
+    with pytest.raises(way.ServiceError):
+        published(monkeypatch, "", status=1)
+
+
+@pytest.mark.parametrize("options", [["--once"], ["--train", "--steps 5"], ["--posts", "~/no such folder"]])
+def test_options_that_would_do_nothing_are_refused(options):
+    ended = subprocess.run([sys.executable, "-m", "services", *options], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "--posts" in ended.stderr
+    assert "~" not in ended.stderr
