@@ -95,7 +95,7 @@ def test_posts_come_in_and_documents_go_out(stub):
         },
     )
 
-    assert (report.corpus, report.num_added, report.num_documents, report.num_words) == ("blog", 6, 2, 5)
+    assert (report.corpus, report.num_added, report.num_documents, report.num_words) == ("blog", 2, 2, 5)
     assert [(entry.path, entry.reason.code) for entry in report.skipped] == [
         ("draft.md", pb.REASON_CODE_DRAFT),
         ("empty.md", pb.REASON_CODE_EMPTY),
