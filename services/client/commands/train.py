@@ -109,7 +109,11 @@ def run_settings(values: dict[str, Any]) -> trainer_pb2.RunSettings:
     for name, value in values.items():
         if value is not None:
             word = f"{_ENUMS[name]}_{value.upper().replace('-', '_')}" if name in _ENUMS else value
-            setattr(settings, name, word)
+            try:
+                setattr(settings, name, word)
+            except ValueError:
+                option = f"--{name.replace('_', '-')}"
+                raise click.BadParameter(f"{value} is more than a run can have", param_hint=option) from None
     return settings
 
 
