@@ -262,6 +262,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         if known is not None:
             if request.settings.HasField("steps") and request.settings.steps != known.settings.steps:
                 raise FailedPrecondition(f"run {request.run!r} has steps={known.settings.steps}")
+            if known.state == trainer_pb2.RUN_STATE_SUCCEEDED:
+                return trainer_pb2.StartRunResponse(run=known)
             known.state = trainer_pb2.RUN_STATE_RUNNING
             return trainer_pb2.StartRunResponse(run=known, resumed=True)
         run = trainer_pb2.Run(

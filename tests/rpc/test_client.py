@@ -309,6 +309,17 @@ def test_train_goes_on_with_the_runs_own_dataset_and_says_that_posts_have_change
     assert "the posts have changed since run1 began" in result.stderr
 
 
+def test_train_says_that_a_run_is_finished_rather_than_started(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x"}
+    run("train")
+    fakes.trainer.runs["run1"].state = trainer_pb2.RUN_STATE_SUCCEEDED
+
+    said = run("train").stdout
+
+    assert "run1: finished" in said
+    assert "started" not in said
+
+
 def test_train_refuses_other_settings_for_a_run_that_exists(run, fakes):
     fakes.corpus.posts["default"] = {"a.md": b"x"}
     run("train", "--steps", "5")

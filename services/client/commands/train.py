@@ -98,6 +98,9 @@ def train(
     elif as_json:
         terminal.print_json(started.run)
     else:
+        if started.run.state == trainer_pb2.RUN_STATE_SUCCEEDED:
+            terminal.say(f"{following.describe(started.run)}; for another: nonesuch train --run NAME")
+            return
         begun = "goes on" if started.resumed else "is started"
         terminal.say(f"{run} {begun}: base {started.run.base}, dataset {started.run.dataset}")
         terminal.say(f"{following.describe(started.run)}; watch it with: nonesuch runs watch {run}")
