@@ -77,6 +77,9 @@ def walk(supervisor: Supervisor, posts: Path, base: str, train_options: list[str
         train = ["train", "--corpus", corpus, "--run", name, "--base", base, "--publish", "at-end", "--follow"]
         if status := _nonesuch(supervisor, *train, *train_options):
             return status
+        # A run that was finished before does not publish once more.
+        if not _is_published(supervisor, name) and (status := _nonesuch(supervisor, "models", "publish", name)):
+            return status
     else:
         _say(f"model {name} is there; `nonesuch train --corpus {corpus} --run NAME` trains another")
     # A post of some length: what the model itself ends early is drawn again, and the context slides on.

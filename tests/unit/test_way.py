@@ -35,6 +35,25 @@ def test_a_model_is_published_when_one_has_that_name_and_not_when_something_else
         published(monkeypatch, "", status=1)
 
 
+def walked(monkeypatch, published):
+    """The verbs that a walk types, when the model is published or not at each look."""
+    typed = []
+    monkeypatch.setattr(way, "_nonesuch", lambda supervisor, *arguments: typed.append(arguments) or 0)
+    looks = iter(published)
+    monkeypatch.setattr(way, "_is_published", lambda supervisor, model: next(looks))
+    assert way.walk(SimpleNamespace(), Path("/blog"), "nano", []) == 0
+    return [" ".join(arguments[:2]) if arguments[0] in ("posts", "models") else arguments[0] for arguments in typed]
+
+
+def test_what_is_there_already_is_not_done_again(monkeypatch):
+    assert walked(monkeypatch, [True]) == ["posts add", "generate"]
+    assert walked(monkeypatch, [False, True]) == ["posts add", "train", "generate"]
+
+
+def test_a_finished_run_whose_model_was_deleted_is_published_again(monkeypatch):
+    assert walked(monkeypatch, [False, False]) == ["posts add", "train", "models publish", "generate"]
+
+
 @pytest.mark.parametrize("options", [["--once"], ["--train", "--steps 5"], ["--posts", "~/no such folder"]])
 def test_options_that_would_do_nothing_are_refused(options):
     ended = subprocess.run([sys.executable, "-m", "services", *options], capture_output=True, text=True)
