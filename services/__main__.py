@@ -15,10 +15,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from services.supervisor import ServiceError, Supervisor
 
 MIN_WORDS = 150
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM came: unlike Ctrl-C it came to this process alone."""
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise _TerminatedError
 
 
 def main() -> int:
@@ -36,7 +45,7 @@ def main() -> int:
             parser.error(f"--posts {options.posts}: no such folder")
     elif options.train or options.once:
         parser.error("--train and --once need --posts: without posts there is nothing to learn from")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
 
     supervisor = Supervisor(os.environ, free_ports=options.free_ports)
     try:
@@ -58,7 +67,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):  # once is enough
+            signal.signal(number, signal.SIG_IGN)
         _say("stopping")
         supervisor.stop()
 
@@ -125,8 +135,10 @@ def _nonesuch(supervisor: Supervisor, *arguments: str) -> int:
             return command.wait(0.2)
         except subprocess.TimeoutExpired:
             _check(supervisor)
-        except KeyboardInterrupt:
-            command.wait()  # the terminal told it too: it saves and stops
+        except KeyboardInterrupt as wish:
+            if isinstance(wish, _TerminatedError):
+                command.send_signal(signal.SIGINT)
+            command.wait()  # else the terminal told it too: it saves and stops
             raise
 
 
