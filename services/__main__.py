@@ -94,8 +94,10 @@ def walk(supervisor: Supervisor, posts: Path, base: str, train_options: list[str
         _say(f"model {name} is there; `nonesuch train --corpus {corpus} --run NAME` trains another")
     # A post of some length: what the model itself ends early is drawn again, and the context slides on.
     # A small model at temperature 1 wanders.
-    post = ["--temperature", "0.8", "--slide", "--length", "500", "--min-words", str(MIN_WORDS)]
-    return _nonesuch(supervisor, "generate", "--model", name, "--wait", *post)
+    post = ["generate", "--model", name, "--wait", "--temperature", "0.8", "--slide", "--length", "500"]
+    if _nonesuch(supervisor, *post, "--min-words", str(MIN_WORDS)) == 0:
+        return 0
+    return _nonesuch(supervisor, *post)  # who writes short posts gets a short one
 
 
 def corpus_name(posts: Path) -> str:

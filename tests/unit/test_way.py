@@ -35,10 +35,15 @@ def test_a_model_is_published_when_one_has_that_name_and_not_when_something_else
         published(monkeypatch, "", status=1)
 
 
-def walked(monkeypatch, published):
+def walked(monkeypatch, published, writes_long=True):
     """The verbs that a walk types, when the model is published or not at each look."""
     typed = []
-    monkeypatch.setattr(way, "_nonesuch", lambda supervisor, *arguments: typed.append(arguments) or 0)
+
+    def nonesuch(supervisor, *arguments):
+        typed.append(arguments)
+        return int("--min-words" in arguments and not writes_long)
+
+    monkeypatch.setattr(way, "_nonesuch", nonesuch)
     looks = iter(published)
     monkeypatch.setattr(way, "_is_published", lambda supervisor, model: next(looks))
     assert way.walk(SimpleNamespace(), Path("/blog"), "nano", []) == 0
@@ -48,6 +53,10 @@ def walked(monkeypatch, published):
 def test_what_is_there_already_is_not_done_again(monkeypatch):
     assert walked(monkeypatch, [True]) == ["posts add", "generate"]
     assert walked(monkeypatch, [False, True]) == ["posts add", "train", "generate"]
+
+
+def test_a_model_that_writes_short_posts_gives_a_short_one(monkeypatch):
+    assert walked(monkeypatch, [True], writes_long=False) == ["posts add", "generate", "generate"]
 
 
 def test_a_finished_run_whose_model_was_deleted_is_published_again(monkeypatch):
