@@ -26,10 +26,10 @@ help: ## Show this list.
 	@echo "Options of run and demo: POSTS=folder (default $(POSTS)), BASE=nano|micro|mini|124M, TRAIN='--steps 500 ...'"
 
 run: $(VENV)/installed protos ## Learn from POSTS on this machine, print a post, and stay up with the page until Ctrl-C.
-	@$(BIN)/python -m services --posts '$(POSTS)' --base '$(BASE)' --train '$(TRAIN)'
+	@$(BIN)/python -m services --posts '$(POSTS)' --base '$(BASE)' --train='$(TRAIN)'
 
 demo: $(VENV)/installed protos ## The same, ending after the post.
-	@$(BIN)/python -m services --posts '$(POSTS)' --base '$(BASE)' --train '$(TRAIN)' --once
+	@$(BIN)/python -m services --posts '$(POSTS)' --base '$(BASE)' --train='$(TRAIN)' --once
 
 test: $(VENV)/dev-installed protos ## Run every test; those of the containers where a Docker engine answers.
 	@$(BIN)/python -m pytest $(ARGS)

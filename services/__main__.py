@@ -6,6 +6,7 @@ The way is the `nonesuch` command, step by step as a person would type it; there
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -14,10 +15,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from services.supervisor import ServiceError, Supervisor
 
 MIN_WORDS = 150
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM came: unlike Ctrl-C it came to this process alone."""
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise _TerminatedError
 
 
 def main() -> int:
@@ -29,9 +39,13 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end after the post is printed")
     parser.add_argument("--free-ports", action="store_true", help="take any free ports")
     options = parser.parse_args()
-    if options.posts and not options.posts.is_dir():
-        parser.error(f"--posts {options.posts}: no such folder")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if options.posts:
+        options.posts = options.posts.expanduser()  # not every shell does it in `make run POSTS=~/blog`
+        if not options.posts.is_dir():
+            parser.error(f"--posts {options.posts}: no such folder")
+    elif options.train or options.once:
+        parser.error("--train and --once need --posts: without posts there is nothing to learn from")
+    signal.signal(signal.SIGTERM, _end)
 
     supervisor = Supervisor(os.environ, free_ports=options.free_ports)
     try:
@@ -53,7 +67,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):  # once is enough
+            signal.signal(number, signal.SIG_IGN)
         _say("stopping")
         supervisor.stop()
 
@@ -64,19 +79,25 @@ def walk(supervisor: Supervisor, posts: Path, base: str, train_options: list[str
     Returns:
         The exit status of the first step that failed, or 0.
     """
-    name = corpus_name(posts)
-    if status := _nonesuch(supervisor, "posts", "add", str(posts), "--corpus", name):
+    corpus = corpus_name(posts)
+    name = model_name(corpus, base)
+    if status := _nonesuch(supervisor, "posts", "add", str(posts), "--corpus", corpus):
         return status
     if not _is_published(supervisor, name):
-        train = ["train", "--corpus", name, "--run", name, "--base", base, "--publish", "at-end", "--follow"]
+        train = ["train", "--corpus", corpus, "--run", name, "--base", base, "--publish", "at-end", "--follow"]
         if status := _nonesuch(supervisor, *train, *train_options):
             return status
+        # A run that was finished before does not publish once more.
+        if not _is_published(supervisor, name) and (status := _nonesuch(supervisor, "models", "publish", name)):
+            return status
     else:
-        _say(f"model {name} is there; `nonesuch train --corpus {name} --run NAME` trains another")
+        _say(f"model {name} is there; `nonesuch train --corpus {corpus} --run NAME` trains another")
     # A post of some length: what the model itself ends early is drawn again, and the context slides on.
     # A small model at temperature 1 wanders.
-    post = ["--temperature", "0.8", "--slide", "--length", "500", "--min-words", str(MIN_WORDS)]
-    return _nonesuch(supervisor, "generate", "--model", name, "--wait", *post)
+    post = ["generate", "--model", name, "--wait", "--temperature", "0.8", "--slide", "--length", "500"]
+    if _nonesuch(supervisor, *post, "--min-words", str(MIN_WORDS)) == 0:
+        return 0
+    return _nonesuch(supervisor, *post)  # who writes short posts gets a short one
 
 
 def corpus_name(posts: Path) -> str:
@@ -90,10 +111,21 @@ def corpus_name(posts: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", named).strip("-.") or "default"
 
 
+def model_name(corpus: str, base: str) -> str:
+    """The run's and the model's name: the corpus's, and the base's where it is not the usual one.
+
+    >>> model_name("blog", "nano"), model_name("blog", "micro")
+    ('blog', 'blog-micro')
+    """
+    return corpus if base == "nano" else f"{corpus}-{base}"
+
+
 def _is_published(supervisor: Supervisor, model: str) -> bool:
     command = [sys.executable, "-m", "services.client", "models", "list", "--json"]
-    answer = subprocess.run(command, env=dict(supervisor.environ), capture_output=True, text=True, check=True)
-    return f'"{model}"' in answer.stdout
+    answer = subprocess.run(command, env=dict(supervisor.environ), stdout=subprocess.PIPE, text=True)
+    if answer.returncode:
+        raise ServiceError("the published models could not be listed")
+    return any(entry["name"] == model for entry in json.loads(answer.stdout))
 
 
 def _nonesuch(supervisor: Supervisor, *arguments: str) -> int:
@@ -105,8 +137,10 @@ def _nonesuch(supervisor: Supervisor, *arguments: str) -> int:
             return command.wait(0.2)
         except subprocess.TimeoutExpired:
             _check(supervisor)
-        except KeyboardInterrupt:
-            command.wait()  # the terminal told it too: it saves and stops
+        except KeyboardInterrupt as wish:
+            if isinstance(wish, _TerminatedError):
+                command.send_signal(signal.SIGINT)
+            command.wait()  # else the terminal told it too: it saves and stops
             raise
 
 

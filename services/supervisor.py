@@ -34,7 +34,8 @@ SERVICES = {
 }
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 90.0  # a training run saves a checkpoint first
-MAX_RESTARTS = 5
+MAX_RESTARTS = 5  # in a row
+STEADY_S = 60.0  # one that ends after so long is not failing to start
 _PR_SET_PDEATHSIG = 1
 
 
@@ -46,6 +47,7 @@ class ServiceError(Exception):
 class _Child:
     process: subprocess.Popen[bytes]
     num_restarts: int = 0
+    started_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -120,15 +122,16 @@ class Supervisor:
         """Start again each service that has ended, and return their names.
 
         Raises:
-            ServiceError: one has ended more than MAX_RESTARTS times.
+            ServiceError: one has ended more than MAX_RESTARTS times, each time within STEADY_S.
         """
         restarted = []
         for name, child in self._children.items():
             if child.process.poll() is None:
                 continue
-            if child.num_restarts == MAX_RESTARTS:
+            num_restarts = child.num_restarts if time.monotonic() - child.started_s < STEADY_S else 0
+            if num_restarts == MAX_RESTARTS:
                 raise ServiceError(f"{name} ended {MAX_RESTARTS + 1} times; its log ends:\n{self._log_end(name)}")
-            self._children[name] = _Child(self._spawn(name), child.num_restarts + 1)
+            self._children[name] = _Child(self._spawn(name), num_restarts + 1)
             restarted.append(name)
         return restarted
 

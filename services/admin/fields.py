@@ -12,12 +12,16 @@ from flask_wtf import FlaskForm
 from wtforms import FloatField, IntegerField
 from wtforms.validators import NumberRange, Optional
 
+from services.common.errors import InvalidRequest
 
-def whole_number(label: str, hint: str, placeholder: str, minimum: int, maximum: int | None = None) -> IntegerField:
+LARGEST = 2**31 - 1  # what most number fields of the protos hold
+
+
+def whole_number(label: str, hint: str, placeholder: str, minimum: int, maximum: int = LARGEST) -> IntegerField:
     """A field for a whole number from `minimum` to `maximum`, or nothing."""
     limits = [Optional(), NumberRange(min=minimum, max=maximum)]
-    render = {"placeholder": placeholder, "min": minimum, "inputmode": "numeric", "step": 1}
-    return IntegerField(label, limits, description=hint, render_kw=render | ({"max": maximum} if maximum else {}))
+    render = {"placeholder": placeholder, "min": minimum, "max": maximum, "inputmode": "numeric", "step": 1}
+    return IntegerField(label, limits, description=hint, render_kw=render)
 
 
 def real_number(label: str, hint: str, placeholder: str, minimum: float, maximum: float | None = None) -> FloatField:
@@ -49,6 +53,13 @@ class PlainForm(FlaskForm):
         def get_translations(self, form: FlaskForm) -> _Words:
             """The words for complaints."""
             return _Words()
+
+
+def chosen_number(text: str, field: str) -> int:
+    """The number in a hidden field or a choice, 0 to LARGEST; InvalidRequest when it is something else."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= LARGEST):
+        raise InvalidRequest(f"{text[:40]!r} is no number that {field} can have; reload the page", field=field)
+    return int(text)
 
 
 def complaints(form: FlaskForm) -> dict[str, str]:

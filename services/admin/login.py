@@ -31,7 +31,7 @@ def _require_login() -> Response | None:
         if keys.opens(token):
             _remember(keys.fingerprint)
             rest = [(key, value) for key, value in request.args.items(multi=True) if key != "token"]
-            path = request.path if request.endpoint not in ("login.show", None) else url_for("overview.index")
+            path = _inside("" if request.endpoint in ("login.show", None) else request.path)
             return redirect(f"{path}?{urlencode(rest)}" if rest else path)
         flash(
             "That token is not the one this page was started with. Copy it again from the terminal.",
@@ -82,6 +82,9 @@ def sign_out() -> Response:
 
 
 def _inside(address: str) -> str:
-    """`address` if it is a path of this site, else the first page."""
-    is_path = address.startswith("/") and not address.startswith(("//", "/\\")) and "\n" not in address
+    """`address` if it is a path of this site, else the first page.
+
+    Browsers and urllib drop tabs and line ends from an address: `/<tab>/elsewhere` would be another site.
+    """
+    is_path = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
     return address if is_path else url_for("overview.index")

@@ -92,7 +92,7 @@ class TrainForm(PlainForm):
         default="",
         description="Fast arithmetic helps where the processor has it.",
     )
-    seed = whole_number("Seed", "The same seed and settings give the same run.", "0", 0)
+    seed = whole_number("Seed", "The same seed and settings give the same run.", "0", 0, 2**63 - 1)
     save_every = whole_number("Save every", "Steps between checkpoints. The last step is always saved.", "1000", 1)
     keep = whole_number("Checkpoints kept", "Older ones are deleted.", "5", 1)
     validate_every = whole_number(

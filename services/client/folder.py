@@ -8,15 +8,20 @@ files are opened. Knows nothing of what a post means; the corpus service decides
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from services.common.errors import InvalidRequest, NotFound
 
 POST_SUFFIXES = (".md", ".markdown", ".mdown", ".mkd", ".mdx", ".txt", ".text", ".html", ".htm")
 MAX_POST_BYTES = 8 << 20  # the corpus service's limit per post
+MAX_PATH_LENGTH = 1000  # and that of a post's path
+_SHOWN_LENGTH = 900  # of a path that no post can have; room for a number
+_NOT_IN_PATHS = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +54,26 @@ class Findings:
 def find_posts(paths: Iterable[Path]) -> Findings:
     """Find the posts in folders and files.
 
-    A post's path is relative to the folder that was given; of a single file it is the file's name.
+    A post's path is relative to the folder that was given; of a single file it is the file's name. No two
+    entries have the same path: of files left out, the second and further are numbered.
 
     Raises:
-        NotFound: a path does not exist.
+        NotFound: a path does not exist or cannot be reached.
         InvalidRequest: two files would be the same post.
     """
     found = Findings()
     origins: dict[str, Path] = {}
+    left_out: dict[Path, LeftOut] = {}
     for given in paths:
-        if given.is_dir():
-            entries = _files_below(given.resolve())
-        elif given.exists():
-            entries = iter([(given.name, given)])
-        else:
-            raise NotFound(f"{given} does not exist; give a folder of posts, or posts")
-        root = given.resolve() if given.is_dir() else given.resolve().parent
-        for path, file in entries:
-            entry = _examine(path, file, root, is_asked_for=file is given)
+        is_folder = _is_folder(given)
+        # Its folder is resolved, the name is not: a single post may be a link to anywhere.
+        root = given.resolve() if is_folder else given.parent.resolve()
+        for path, file in _files_below(root) if is_folder else [(given.name, root / given.name)]:
+            entry = _examine(path, file, root, is_asked_for=not is_folder)
             if entry is None:
                 continue
             if isinstance(entry, LeftOut):
-                found.left_out.append(entry)
+                left_out[file] = entry
                 continue
             other = origins.setdefault(entry.path, entry.file)
             if other != entry.file:
@@ -81,19 +84,50 @@ def find_posts(paths: Iterable[Path]) -> Findings:
                 )
             found.posts.append(entry)
     found.posts = sorted({post.path: post for post in found.posts}.values(), key=lambda post: post.path)
-    found.left_out.sort(key=lambda entry: entry.path)
+    found.left_out = _apart(left_out.values(), {post.path for post in found.posts})
     return found
 
 
+def _is_folder(given: Path) -> bool:
+    """Whether a path leads to a folder and not to a file; NotFound if it leads nowhere."""
+    try:
+        return stat.S_ISDIR(given.stat().st_mode)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in it
+        words = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({_words(error)})"
+        raise NotFound(f"{given} {words}; give a folder of posts, or posts") from None
+
+
+def _apart(left_out: Iterable[LeftOut], taken: set[str]) -> list[LeftOut]:
+    """The entries in order of path, none with a path that another entry or a post has."""
+    apart = []
+    for entry in sorted(left_out, key=lambda entry: entry.path):
+        path = next(path for number in count(1) if (path := _numbered(entry.path, number)) not in taken)
+        taken.add(path)
+        apart.append(replace(entry, path=path))
+    return apart
+
+
+def _numbered(path: str, number: int) -> str:
+    return path if number == 1 else f"{path} ({number})"
+
+
 def _files_below(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every file that is not hidden, and every link to a folder, with its path relative to `root`."""
-    for folder, folders, files in os.walk(root):
+    """Every file that is not hidden, every link to a folder and every folder that cannot be read.
+
+    Each comes with its path relative to `root`.
+    """
+    unreadable: list[Path] = []
+    for folder, folders, files in os.walk(root, onerror=lambda error: unreadable.append(Path(error.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in [*files, *links]:
             if not name.startswith("."):
                 file = Path(folder, name)
                 yield file.relative_to(root).as_posix(), file
+    for file in unreadable:
+        if file == root:
+            raise NotFound(f"{root} cannot be read; give a folder of posts, or posts")
+        yield file.relative_to(root).as_posix(), file
 
 
 def _examine(path: str, file: Path, root: Path, *, is_asked_for: bool) -> PostFile | LeftOut | None:
@@ -101,19 +135,21 @@ def _examine(path: str, file: Path, root: Path, *, is_asked_for: bool) -> PostFi
 
     None: a link to a folder inside `root`, whose posts are found at their own place.
     """
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(path).decode(errors="replace")
-        return LeftOut(shown, "UNREADABLE", "its name is not UTF-8; rename it")
+    shown = _NOT_IN_PATHS.sub("\N{REPLACEMENT CHARACTER}", _shown(path))
+    if shown != path:
+        return LeftOut(
+            shown[:_SHOWN_LENGTH], "UNREADABLE", "its name is not UTF-8, or holds what no path may; rename it"
+        )
+    if len(path) > MAX_PATH_LENGTH:
+        return LeftOut(path[:_SHOWN_LENGTH], "UNREADABLE", f"its path has more than {MAX_PATH_LENGTH} characters")
     try:
         if file.is_symlink() and not is_asked_for and not file.resolve().is_relative_to(root):
-            return LeftOut(path, "LINK_OUTSIDE", f"a link to {file.resolve()}, which is outside the folder")
+            return LeftOut(path, "LINK_OUTSIDE", f"a link to {_shown(file.resolve())}, which is outside the folder")
         status = file.stat()
     except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
         return LeftOut(path, "UNREADABLE", _words(error))
     if stat.S_ISDIR(status.st_mode):
-        return None
+        return None if file.is_symlink() else LeftOut(path, "UNREADABLE", "a folder that cannot be read")
     if file.suffix.lower() not in POST_SUFFIXES:
         return LeftOut(path, "UNKNOWN_KIND", f"not one of {' '.join(POST_SUFFIXES)}")
     if not stat.S_ISREG(status.st_mode):
@@ -124,6 +160,11 @@ def _examine(path: str, file: Path, root: Path, *, is_asked_for: bool) -> PostFi
     if not os.access(file, os.R_OK):
         return LeftOut(path, "UNREADABLE", "permission denied")
     return PostFile(path, file, status.st_size, status.st_mtime)
+
+
+def _shown(path: str | Path) -> str:
+    """A path as valid Unicode."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _words(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from protos import corpus_pb2, tokenizer_pb2, trainer_pb2
 from services.client.connection import Connection, pages
 from services.client.progress import Progress, silent
 from services.client.watching import watch_dataset
-from services.common.errors import FailedPrecondition, NotFound
+from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
 
 DEFAULT_CORPUS = "default"
 DEFAULT_BASE = "nano"
@@ -88,13 +88,12 @@ def build_dataset(
 
 
 def dataset_for_base(
-    connection: Connection, base_name: str, corpus: str = DEFAULT_CORPUS, on_progress: Progress = silent
+    connection: Connection, base: trainer_pb2.Base, corpus: str = DEFAULT_CORPUS, on_progress: Progress = silent
 ) -> tokenizer_pb2.Dataset:
     """Build the dataset that a run from this base on this corpus needs.
 
     A fresh base learns with a vocabulary of its size, trained on the corpus; any other with the one it has.
     """
-    base = find_base(connection, base_name)
     vocabulary = base.vocabulary_size if base.fresh else base.name
     return build_dataset(connection, corpus=corpus, vocabulary=vocabulary, on_progress=on_progress)
 
@@ -128,12 +127,15 @@ def start_run(
     known = _existing(connection, run)
     if known is None:
         if not dataset:
-            dataset = dataset_for_base(connection, base or DEFAULT_BASE, corpus or DEFAULT_CORPUS, on_progress).id
+            found = find_base(connection, base or DEFAULT_BASE)
+            _check_context(found, settings)
+            dataset = dataset_for_base(connection, found, corpus or DEFAULT_CORPUS, on_progress).id
     elif not dataset and not fresh:
         learned_from = _dataset_or_none(connection, known.dataset)
         if learned_from is not None and corpus not in ("", learned_from.corpus):
             # Not what the run has: let the trainer refuse it by name.
-            dataset = dataset_for_base(connection, base or known.base, corpus, on_progress).id
+            found = find_base(connection, base or known.base)
+            dataset = dataset_for_base(connection, found, corpus, on_progress).id
         elif learned_from is not None and _has_changed(connection, learned_from):
             remark = (
                 f"the posts have changed since {run} began; it goes on with those it had. "
@@ -143,6 +145,15 @@ def start_run(
     request = trainer_pb2.StartRunRequest(run=run, dataset=dataset, base=base, settings=settings, fresh=fresh)
     response: trainer_pb2.StartRunResponse = connection.trainer.StartRun(request, timeout_s=START_S)
     return Started(response.run, response.resumed, remark if response.resumed else "")
+
+
+def _check_context(base: trainer_pb2.Base, settings: trainer_pb2.RunSettings | None) -> None:
+    """Refuse what the trainer will refuse, before minutes are spent on a dataset."""
+    if settings is not None and settings.context > base.context:
+        raise InvalidRequest(
+            f"context is {settings.context}: base {base.name!r} sees at most {base.context} tokens",
+            field="settings.context",
+        )
 
 
 def _existing(connection: Connection, run: str) -> trainer_pb2.Run | None:

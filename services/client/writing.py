@@ -27,7 +27,11 @@ def parse_model(text: str) -> tuple[str, int | None, str]:
     name, separator, version = text.partition("@")
     if separator and not version:
         raise InvalidRequest(f"{text!r}: no version after the '@'; write NAME@3 or NAME@latest", field="model")
-    return (name, int(version), "") if version.isascii() and version.isdigit() else (name, None, version)
+    if not (version.isascii() and version.isdigit()):
+        return name, None, version
+    if len(version) > 9:
+        raise InvalidRequest(f"{text[:100]!r}: no model has so many versions", field="model")
+    return name, int(version), ""
 
 
 def make_request(

@@ -1,4 +1,4 @@
-"""Files that others read: written whole or not at all, checked by SHA-256, never outside their folder.
+"""Files that others read: written whole or not at all, checked by SHA-256, under names that stay in their folder.
 
 A writer writes beside, fsyncs and renames; a half-written anything is invisible to readers.
 """
@@ -37,14 +37,6 @@ def check_name(name: str, *, field: str, kind: str) -> str:
             field=field,
         )
     return name
-
-
-def safe_join(folder: Path, relative: str) -> Path:
-    """Return `folder / relative`, or raise InvalidRequest if that would lie outside `folder`."""
-    joined = (folder / relative).resolve()
-    if not joined.is_relative_to(folder.resolve()) or joined == folder.resolve():
-        raise InvalidRequest(f"path {relative!r} leaves its folder; give a relative path without '..'", field="path")
-    return joined
 
 
 def sync_folder(folder: Path) -> None:

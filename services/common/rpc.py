@@ -52,6 +52,11 @@ CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 
+# A status travels in headers, of which gRPC takes 8 KiB: a longer one would arrive as a broken stream. Each message
+# is in there up to four times, once with three characters for each byte that is not ASCII.
+MAX_MESSAGE_IN_STATUS_BYTES = 900
+MAX_FACT_IN_STATUS_BYTES = 200
+
 Observer = Callable[[str, str, float], None]
 
 
@@ -64,25 +69,36 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def status_of(error: NonesuchError) -> status_pb2.Status:
-    """The rich status of an error of ours, as google.rpc.Status."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata)
+    """The rich status of an error of ours, as google.rpc.Status; what is too long for headers loses its middle."""
+    message = _clipped(error.message, MAX_MESSAGE_IN_STATUS_BYTES)
+    metadata = {name: _clipped(value, MAX_FACT_IN_STATUS_BYTES) for name, value in error.metadata.items()}
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=metadata)
     details: list[Any] = [info]
     if error.field is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(round(error.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if error.status == "FAILED_PRECONDITION":
-        unmet = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=error.message)
+        unmet = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=message)
         details.append(error_details_pb2.PreconditionFailure(violations=[unmet]))
-    status = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=error.message)
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=message)
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _clipped(text: str, most_bytes: int) -> str:
+    """The text in so many UTF-8 bytes: its head, which says what is wrong, and its tail, which says what to do."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= most_bytes:
+        return text
+    half = (most_bytes - len(" … ".encode())) // 2
+    return f"{encoded[:half].decode(errors='ignore')} … {encoded[-half:].decode(errors='ignore')}"
 
 
 class _Interceptor(grpc.ServerInterceptor):  # type: ignore[misc]
@@ -150,8 +166,9 @@ def fail(method: str, error: BaseException, context: grpc.ServicerContext) -> No
     """End the rpc with the status that `error` stands for."""
     identifier = logs.request_id.get()
     if isinstance(error, NonesuchError):
-        log.info("%s: %s: %s", method, error.status, error.message)
-        context.abort_with_status(_with_request_id(rpc_status.to_status(status_of(error)), identifier))
+        status = status_of(error)
+        log.info("%s: %s: %s", method, error.status, status.message)
+        context.abort_with_status(_with_request_id(rpc_status.to_status(status), identifier))
     if isinstance(error, grpc.RpcError) and hasattr(error, "code"):
         # A peer failed: its status and words are the best explanation there is.
         log.warning("%s: a peer answered %s: %s", method, error.code(), error.details())

@@ -1,7 +1,7 @@
 """Documents: a post -> metadata and text, with content hashes.
 
 The whole of cleaning in one call: decode, take off front matter, find title, tags and date, turn Markdown or
-HTML into text. Pure; what may hang or overflow runs in converters.py.
+HTML into text. Pure; what may hang or overflow runs in cleaners.py.
 """
 
 from __future__ import annotations

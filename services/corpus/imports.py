@@ -211,9 +211,13 @@ class Import:
         connection.executemany("DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed])
         touch(connection, self._corpus)
         num_documents, num_words = count(connection, self._corpus)
-        new = [arrival for arrival in self._arrivals if arrival.path not in present]
-        changed = [a for a in self._arrivals if a.path in present and a.source != present[a.path]]
-        counts = (len(new), len(changed), len(self._unchanged), len(doomed), num_documents, num_words)
+        rows = connection.execute("SELECT path FROM posts WHERE corpus = ? AND code IS NOT NULL", (self._corpus,))
+        left_out = {row["path"] for row in rows}  # these are counted by their reasons
+        came = [arrival for arrival in self._arrivals if arrival.path not in left_out]
+        new = [arrival for arrival in came if arrival.path not in present]
+        changed = [a for a in came if a.path in present and a.source != present[a.path]]
+        num_unchanged = len(self._unchanged - left_out)
+        counts = (len(new), len(changed), num_unchanged, len(doomed), num_documents, num_words)
         return write(connection, self._corpus, now, counts, self._reasons(connection))
 
     def _reasons(self, connection: sqlite3.Connection) -> list[tuple[str, bool, Reason]]:

@@ -3,7 +3,7 @@
 Paragraphs, headings, lists and blocks of code stand apart; links are their words, images their alternative
 text, tables rows, footnotes in parentheses where they are referred to; no markup and no HTML remains.
 Rendered by Python-Markdown, read by BeautifulSoup. Takes the body only: front matter is taken off before.
-Slow or deep input is not bounded here; that is what converters.py is for.
+Slow or deep input is not bounded here; that is what cleaners.py is for.
 """
 
 from __future__ import annotations

@@ -241,7 +241,10 @@ class Builds:
     def _set(self, build: Build, *, save: bool = True) -> None:
         self._builds[build.order.dataset_id] = build
         if save:
-            self._save(build)
+            try:
+                self._save(build)
+            except OSError as error:  # a full disk must not end the queue; only a restart misses the record
+                log.error("the record of dataset %s cannot be written: %s", build.order.dataset_id, error)
         self._num_changes += 1
         self._changed.notify_all()
 

@@ -47,6 +47,22 @@ def test_the_demo_learns_and_prints_a_post_and_finds_it_the_second_time(tmp_path
     assert "model quick_blog is there" in second.stdout
 
 
+def test_a_demo_that_is_terminated_saves_its_run_and_ends(tmp_path, quick_posts):
+    options = "--steps 100000 --batch-size 1 --context 16 --sample-every 0"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services", "--free-ports", "--once", "--posts", quick_posts, "--train", options],
+        cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("[3 "):
+            break
+    process.terminate()
+    rest, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "saved checkpoint" in rest
+
+
 def test_a_taken_port_is_refused_by_name(tmp_path):
     environ = environment(tmp_path)
     with socket.socket() as taken:

@@ -208,8 +208,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
     def __init__(self):
         self.bases = [
             trainer_pb2.Base(name="nano", fresh=True, vocabulary_size=2048, num_layers=4, width=128, context=256),
-            trainer_pb2.Base(name="micro", fresh=True, vocabulary_size=4096),
-            trainer_pb2.Base(name="124M", vocabulary_size=50257),
+            trainer_pb2.Base(name="micro", fresh=True, vocabulary_size=4096, context=512),
+            trainer_pb2.Base(name="124M", vocabulary_size=50257, context=1024),
         ]
         self.runs: dict[str, trainer_pb2.Run] = {}
         self.started: list[trainer_pb2.StartRunRequest] = []
@@ -262,6 +262,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         if known is not None:
             if request.settings.HasField("steps") and request.settings.steps != known.settings.steps:
                 raise FailedPrecondition(f"run {request.run!r} has steps={known.settings.steps}")
+            if known.state == trainer_pb2.RUN_STATE_SUCCEEDED:
+                return trainer_pb2.StartRunResponse(run=known)
             known.state = trainer_pb2.RUN_STATE_RUNNING
             return trainer_pb2.StartRunResponse(run=known, resumed=True)
         run = trainer_pb2.Run(

@@ -188,6 +188,17 @@ def test_a_vocabulary_size_that_is_no_number_is_wrong_usage(run):
     assert "own:SIZE" in run("dataset", "build", "--vocabulary", "own:big", status=2).stderr
 
 
+def test_an_own_vocabulary_has_the_size_that_training_asks_for(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x"}
+    fakes.trainer.bases[0].vocabulary_size = 1234
+
+    built = json.loads(run("dataset", "build", "--json").stdout)
+    run("train")
+
+    assert fakes.trainer.started[0].dataset == built["id"]
+    assert built["vocabulary"] == "own-1234"
+
+
 def test_bases_import_sends_the_files_of_the_layout(run, fakes, tmp_path):
     folder = tmp_path / "117M"
     folder.mkdir()
@@ -250,6 +261,34 @@ def test_train_encodes_with_the_vocabulary_of_an_imported_base(run, fakes):
     assert fakes.tokenizer.datasets[fakes.trainer.started[0].dataset].vocabulary == "124M"
 
 
+def test_train_refuses_a_context_beyond_the_base_before_it_builds_a_dataset(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x"}
+
+    said = run("train", "--context", "100000", status=1).stderr
+
+    assert "context is 100000: base 'nano' sees at most 256 tokens" in said
+    assert not fakes.tokenizer.datasets
+
+
+def test_numbers_that_the_wire_cannot_hold_are_refused_by_name(run, fakes):
+    assert "--steps" in run("train", "--steps", 2**40, status=2).stderr
+    assert "own:SIZE" in run("dataset", "build", "--vocabulary", f"own:{2**40}", status=2).stderr
+    assert "so many versions" in run("models", "delete", f"run1@{2**40}", status=1).stderr
+    assert "so many versions" in run("generate", "--model", f"run1@{2**40}", status=1).stderr
+    assert "--cursor" in run("runs", "watch", "run1", "--cursor", 2**70, status=2).stderr
+
+
+def test_an_argument_that_is_not_utf8_is_named(fakes):
+    for arguments in (["posts", "remove", b"caf\xe9.md"], ["runs", "show", b"caf\xe9"], ["generate", b"caf\xe9"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "services.client", *arguments],
+            env={**os.environ, **fakes.environment}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert ended.returncode in (1, 2)
+        assert "Traceback" not in ended.stderr
+        assert "utf-8" in ended.stderr.lower()
+
+
 def test_train_names_the_bases_there_are(run):
     assert "there are nano, micro, 124M" in run("train", "--base", "giant", status=1).stderr
 
@@ -268,6 +307,17 @@ def test_train_goes_on_with_the_runs_own_dataset_and_says_that_posts_have_change
 
     assert fakes.trainer.started[1].dataset == ""
     assert "the posts have changed since run1 began" in result.stderr
+
+
+def test_train_says_that_a_run_is_finished_rather_than_started(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x"}
+    run("train")
+    fakes.trainer.runs["run1"].state = trainer_pb2.RUN_STATE_SUCCEEDED
+
+    said = run("train").stdout
+
+    assert "run1: finished" in said
+    assert "started" not in said
 
 
 def test_train_refuses_other_settings_for_a_run_that_exists(run, fakes):

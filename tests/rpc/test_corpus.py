@@ -95,7 +95,7 @@ def test_posts_come_in_and_documents_go_out(stub):
         },
     )
 
-    assert (report.corpus, report.num_added, report.num_documents, report.num_words) == ("blog", 6, 2, 5)
+    assert (report.corpus, report.num_added, report.num_documents, report.num_words) == ("blog", 2, 2, 5)
     assert [(entry.path, entry.reason.code) for entry in report.skipped] == [
         ("draft.md", pb.REASON_CODE_DRAFT),
         ("empty.md", pb.REASON_CODE_EMPTY),
@@ -119,6 +119,21 @@ def test_posts_come_in_and_documents_go_out(stub):
     assert len(bees.content_hash) == 64
     assert list(stub.ListDocuments(pb.ListDocumentsRequest(corpus="blog"))) == documents
     assert (snapshot.num_documents, snapshot.num_words) == (2, 5)
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\N{OWL}"])
+def test_an_error_about_a_very_long_value_arrives_with_its_status(stub, letter):
+    long = letter * 100_000
+
+    status, message, _ = failure(stub.DeletePosts, pb.DeletePostsRequest(corpus="default", paths=[long]))
+    assert status is grpc.StatusCode.NOT_FOUND
+    assert message.startswith("there is no corpus") or message.endswith("nothing was removed")
+
+    request = pb.PreviewPostRequest(path=long, content=b"x")
+    assert failure(stub.PreviewPost, request)[::2] == (grpc.StatusCode.INVALID_ARGUMENT, "path")
+    status, message, _ = failure(stub.GetCorpus, pb.GetCorpusRequest(corpus=long))
+    assert status is grpc.StatusCode.NOT_FOUND
+    assert message.startswith("there is no corpus") and message.endswith("`nonesuch posts add`")
 
 
 def test_a_client_sends_only_what_is_needed(stub):

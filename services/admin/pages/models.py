@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response
 
 from protos import generator_pb2, trainer_pb2
 from services.admin.context import current
+from services.admin.fields import chosen_number
 from services.admin.peers import PUBLISH_S, QUICK_S
 from services.admin.problems import attempt
 from services.client.connection import pages
@@ -69,9 +70,9 @@ def rollback(model: str) -> Response:
 def delete(model: str) -> Response:
     """Delete a model with all its versions, or one version."""
     wanted = trainer_pb2.DeleteModelRequest(model=model)
-    version = request.form.get("version", type=int)
-    if version is not None:
-        wanted.version = version
+    version = request.form.get("version", "")
+    if version:
+        wanted.version = chosen_number(version, "version")
     current().services.trainer.DeleteModel(wanted, timeout_s=QUICK_S)
-    flash(f"{model} was deleted." if version is None else f"Version {version} of {model} was deleted.", "done")
+    flash(f"Version {wanted.version} of {model} was deleted." if version else f"{model} was deleted.", "done")
     return redirect(url_for("models.index"))

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response
 from protos import trainer_pb2
 from services.admin import run_events, streams, words
 from services.admin.context import current
+from services.admin.fields import chosen_number
 from services.admin.pages.starting import empty_form, offers
 from services.admin.paging import place
 from services.admin.peers import PUBLISH_S, QUICK_S
@@ -60,7 +61,7 @@ def show(run: str) -> str:
 def events(run: str) -> Response:
     """The run's progress as server-sent events, from where the browser was cut off."""
     last = request.headers.get("Last-Event-ID", "")
-    cursor = int(last) if last.isdigit() else 0
+    cursor = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else 0
     context = current()
     return streams.respond(run_events.lines(context.services, run, cursor, context.stopping))
 
@@ -89,9 +90,8 @@ def resume(run: str) -> Response:
 def publish(run: str) -> Response:
     """Make a checkpoint a model version."""
     source = trainer_pb2.CheckpointSource(run=run)
-    step = request.form.get("step", "")
-    if step.isdigit():
-        source.step = int(step)
+    if step := request.form.get("step", ""):
+        source.step = chosen_number(step, "step")
     wanted = trainer_pb2.PublishModelRequest(checkpoint=source, model=request.form.get("model", "").strip())
     version = current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S).version
     flash(
@@ -109,7 +109,7 @@ def delete(run: str) -> Response:
     return redirect(url_for("runs.index"))
 
 
-@blueprint.post("/<run>/checkpoints/<int:step>/delete")
+@blueprint.post("/<run>/checkpoints/<int(max=2147483647):step>/delete")
 def delete_checkpoint(run: str, step: int) -> Response:
     """Delete one checkpoint."""
     wanted = trainer_pb2.DeleteCheckpointRequest(run=run, step=step)

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 from protos import trainer_pb2
 from services.admin.context import current
 from services.admin.downloads import attachment, file_stem
+from services.admin.fields import chosen_number
 from services.admin.peers import QUICK_S
 from services.client.connection import pages
 from services.client.post import as_markdown, parse
@@ -72,7 +73,7 @@ def download() -> Response:
 @blueprint.post("/delete")
 def delete() -> Response:
     """Delete a run's samples of one step."""
-    run, step = request.form.get("run", ""), request.form.get("step", 0, type=int)
+    run, step = request.form.get("run", ""), chosen_number(request.form.get("step", ""), "step")
     wanted = trainer_pb2.DeleteSamplesRequest(run=run, step=step)
     current().services.trainer.DeleteSamples(wanted, timeout_s=QUICK_S)
     flash(f"The samples of {run} at step {step:,} were deleted.", "done")

@@ -12,11 +12,11 @@ from services.client.commands.posts import corpus_option
 from services.client.connection import pages
 from services.client.nonesuch import Nonesuch
 
-NANO_VOCABULARY = 2048  # what `train` with the base nano asks for, so that both find the same dataset
+LARGEST_SIZE = 2**31 - 1  # that the wire holds; the tokenizer's own limit is lower
 
 
 class VocabularyChoice(click.ParamType):
-    """`own`, `own:SIZE` or a name; a size stands for `own`."""
+    """`own`, `own:SIZE` or a name; a size stands for `own`, 0 for the size that the default base asks for."""
 
     name = "own[:SIZE]|NAME"
 
@@ -28,8 +28,8 @@ class VocabularyChoice(click.ParamType):
         if kind != "own":
             return value
         if not separator:
-            return NANO_VOCABULARY
-        if not size.isdigit():
+            return 0
+        if not (size.isascii() and size.isdigit() and 0 < int(size) <= LARGEST_SIZE):
             self.fail(f"{value!r}: expected own:SIZE, such as own:4096", param, ctx)
         return int(size)
 
@@ -61,6 +61,8 @@ def build(
     as_json: bool,
 ) -> None:
     """Build a dataset from the present posts. `train` does this by itself when it must."""
+    if vocabulary == 0:  # so that `train` finds this dataset
+        vocabulary = preparing.find_base(nonesuch.connection, preparing.DEFAULT_BASE).vocabulary_size
     with terminal.progress() as on_progress:
         built = preparing.build_dataset(
             nonesuch.connection,

@@ -196,7 +196,8 @@ def _read_line() -> str | None:
 
             return input("> ")
         terminal.err().print("> ", end="")
-        return sys.stdin.readline().rstrip("\n") or None
+        line = sys.stdin.readline()
+        return line.rstrip("\n") if line else None
     except EOFError:
         terminal.say()
         return None

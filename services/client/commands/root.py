@@ -22,7 +22,7 @@ from services.client.commands.status import status
 from services.client.commands.tokens import tokens
 from services.client.commands.train import train
 from services.client.nonesuch import Nonesuch
-from services.common.errors import NonesuchError
+from services.common.errors import InvalidRequest, NonesuchError
 from services.common.settings import SettingsError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -52,6 +52,11 @@ class Root(click.Group):
             sys.stdout.flush()
         except NonesuchError as error:
             terminal.complain(error)
+            raise SystemExit(1) from None
+        except UnicodeEncodeError as error:
+            if not any(error.object in argument for argument in sys.argv):
+                raise  # not for what was typed: the terminal cannot show a character
+            terminal.complain(InvalidRequest(f"{error.object!r} is not UTF-8; convert it first"))
             raise SystemExit(1) from None
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None

@@ -93,7 +93,7 @@ def show(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
 @runs.command()
 @click.argument("run")
 @click.option("--all", "everything", is_flag=True, help="Print the whole history first, not the last steps only.")
-@click.option("--cursor", default=0, type=click.IntRange(min=0), help="Begin after this update of --json.")
+@click.option("--cursor", default=0, type=click.IntRange(0, 2**63 - 1), help="Begin after this update of --json.")
 @terminal.json_option
 @click.pass_obj
 def watch(nonesuch: Nonesuch, run: str, everything: bool, cursor: int, as_json: bool) -> None:

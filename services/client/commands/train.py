@@ -98,6 +98,9 @@ def train(
     elif as_json:
         terminal.print_json(started.run)
     else:
+        if started.run.state == trainer_pb2.RUN_STATE_SUCCEEDED:
+            terminal.say(f"{following.describe(started.run)}; for another: nonesuch train --run NAME")
+            return
         begun = "goes on" if started.resumed else "is started"
         terminal.say(f"{run} {begun}: base {started.run.base}, dataset {started.run.dataset}")
         terminal.say(f"{following.describe(started.run)}; watch it with: nonesuch runs watch {run}")
@@ -109,7 +112,11 @@ def run_settings(values: dict[str, Any]) -> trainer_pb2.RunSettings:
     for name, value in values.items():
         if value is not None:
             word = f"{_ENUMS[name]}_{value.upper().replace('-', '_')}" if name in _ENUMS else value
-            setattr(settings, name, word)
+            try:
+                setattr(settings, name, word)
+            except ValueError:
+                option = f"--{name.replace('_', '-')}"
+                raise click.BadParameter(f"{value} is more than a run can have", param_hint=option) from None
     return settings
 
 

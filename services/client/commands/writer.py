@@ -74,7 +74,7 @@ class Writer:
             if first_seed is not None:
                 self.request.seed = (first_seed + number) % (1 << 64)
             response = self._ask()
-            longest = max(longest, *(len(sample.text.split()) for sample in response.samples))
+            longest = max([longest, *(len(sample.text.split()) for sample in response.samples)])
             if longest >= self.min_words:
                 return response
         raise FailedPrecondition(

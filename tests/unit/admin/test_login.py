@@ -73,7 +73,9 @@ def test_the_login_form_takes_the_token_or_the_whole_link(app, visitor):
     assert right.location == "/runs?page=2"
 
 
-@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example/", "/\\evil.example", "x"])
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example/", "/\\evil.example", "x", "/\t/evil.example", "/\r/x"]
+)
 def test_signing_in_never_leads_to_another_site(app, visitor, elsewhere):
     app.config["WTF_CSRF_ENABLED"] = False
 

@@ -315,3 +315,21 @@ def test_a_bug_is_shown_with_the_id_that_the_log_has(client, services, app, capl
     assert "secret" not in page.text
     assert re.search(r"request [0-9a-f]{16}", page.text)
     assert "secret" in caplog.text
+
+
+def test_a_broken_version_deletes_nothing_rather_than_every_version(client, services, csrf):
+    for version in ("all", "-1", str(2**40), "²"):
+        client.post("/models/voice/delete", data={"csrf_token": csrf, "version": version})
+
+    assert not services.trainer.asked(trainer_pb2.DeleteModelRequest)
+
+
+def test_a_broken_step_or_cursor_is_no_fault_of_the_page(client, services, csrf):
+    answers = [
+        client.post("/samples/delete", data={"csrf_token": csrf, "run": "run1", "step": str(2**40)}),
+        client.post("/runs/run1/publish", data={"csrf_token": csrf, "step": "²"}),
+        client.post(f"/runs/run1/checkpoints/{2**40}/delete", data={"csrf_token": csrf}),
+        client.get("/runs/run1/events", headers={"Last-Event-ID": "9" * 30}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [302, 302, 404, 200]

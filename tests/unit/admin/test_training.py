@@ -90,7 +90,7 @@ def test_training_starts_with_what_was_filled_in_and_nothing_else(app, client, r
 @pytest.mark.parametrize(
     ("field", "value", "complaint"),
     [
-        ("steps", "0", "at least 1"),
+        ("steps", "0", "between 1 and"),
         ("steps", "many", "Give a whole number."),
         ("learning_rate", "fast", "Give a number."),
         ("learning_rate", "nan", "must be at least"),
@@ -187,3 +187,14 @@ def test_every_setting_of_a_run_has_a_field_or_is_left_to_the_trainer(app):
     settings = {field.name for field in trainer_pb2.RunSettings.DESCRIPTOR.fields}
     assert settings - named == left_to_the_trainer
     assert set(TrainForm.LEARNING) | set(TrainForm.WRITING_DOWN) | {"steps"} <= settings
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "seed", "sample_length"])
+def test_a_number_that_no_run_can_have_is_a_complaint_beside_its_field(client, ready, started, csrf, name):
+    data = {"csrf_token": csrf, "run": "voice", "base": "nano", name: str(2**70)}
+
+    answer = client.post("/start", data=data)
+
+    assert answer.status_code == 400
+    assert "Number must be between" in answer.text
+    assert not started

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from services.client.folder import MAX_POST_BYTES, find_posts
 from services.common.errors import InvalidRequest, NotFound
+from services.corpus.imports import check_path
 
 
 def paths(findings):
@@ -90,11 +92,15 @@ def test_what_is_too_large_or_no_regular_file_is_never_opened(tmp_path):
 
 
 def test_a_name_that_is_not_utf8_is_left_out(tmp_path):
-    (tmp_path / os.fsdecode(b"caf\xe9.md")).write_text("x")
+    name = os.fsdecode(b"caf\xe9.md")
+    (tmp_path / name).write_text("x")
+    (tmp_path / "blog").mkdir()
+    (tmp_path / "blog" / "link.md").symlink_to(tmp_path / name)
 
-    found = find_posts([tmp_path])
-
-    assert reasons(found) == {"caf\ufffd.md": "UNREADABLE"}
+    assert reasons(find_posts([tmp_path]))["caf\ufffd.md"] == "UNREADABLE"
+    linked = find_posts([tmp_path / "blog"]).left_out[0]
+    assert linked.code == "LINK_OUTSIDE"
+    assert linked.message.encode()
 
 
 def test_a_single_post_goes_by_its_name_and_may_be_a_link(tmp_path):
@@ -126,3 +132,71 @@ def test_two_files_that_would_be_one_post_are_refused(tmp_path):
 def test_a_path_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(NotFound, match="nowhere does not exist"):
         find_posts([tmp_path / "nowhere"])
+
+
+def test_names_that_no_post_can_have_are_left_out_and_told_apart(tmp_path):
+    for name in (b"a\\b.md", b"a\nb.md", b"a\xff.md", b"a\xfe.md"):
+        (tmp_path / os.fsdecode(name)).write_text("x")
+    deep = tmp_path.joinpath(*["d" * 200] * 5)
+    deep.mkdir(parents=True)
+    (deep / "long.md").write_text("x")
+    (tmp_path / "good.md").write_text("x")
+
+    found = find_posts([tmp_path])
+
+    assert paths(found) == ["good.md"]
+    assert {"a\ufffdb.md", "a\ufffdb.md (2)", "a\ufffd.md", "a\ufffd.md (2)"} < set(reasons(found))
+    assert len(found.left_out) == len(reasons(found)) == 5
+    for entry in found.left_out:
+        check_path(entry.path)
+
+
+def test_two_folders_may_leave_out_files_of_the_same_name(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cover.png").write_bytes(b"x")
+    (tmp_path / "one" / "a.md").write_text("x")
+    with (tmp_path / "two" / "a.md").open("wb") as file:
+        file.truncate(MAX_POST_BYTES + 1)
+
+    found = find_posts([tmp_path / "one", tmp_path / "two", tmp_path / "two"])
+
+    assert paths(found) == ["a.md"]
+    assert reasons(found) == {"cover.png": "UNKNOWN_KIND", "cover.png (2)": "UNKNOWN_KIND", "a.md (2)": "TOO_LARGE"}
+
+
+def test_a_post_given_by_a_relative_path_is_the_one_in_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "a.md").write_text("x")
+    monkeypatch.chdir(tmp_path)
+
+    assert paths(find_posts([Path(), Path("a.md")])) == ["a.md"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_not_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open.md").write_text("x")
+    scandir = os.scandir
+
+    def refuse(folder):  # root may read everything, so permissions alone would test nothing
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    found = find_posts([tmp_path])
+
+    assert paths(found) == ["open.md"]
+    assert reasons(found) == {"closed": "UNREADABLE"}
+    with pytest.raises(NotFound, match="closed cannot be read"):
+        find_posts([tmp_path / "closed"])
+
+
+def test_a_path_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+
+    with pytest.raises(NotFound, match=r"private cannot be read \(Permission denied\)"):
+        find_posts([tmp_path / "private"])

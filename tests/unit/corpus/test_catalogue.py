@@ -76,7 +76,7 @@ def test_an_import_reports_what_went_in_and_what_did_not(catalogue, cleaners):
         },
     )
 
-    assert (report.num_added, report.num_documents, report.num_words) == (4, 2, 5)
+    assert (report.num_added, report.num_documents, report.num_words) == (2, 2, 5)
     assert [(path, reason.code) for path, reason in report.skipped] == [
         ("c.css", Code.UNKNOWN_KIND),
         ("d.md", Code.EMPTY),
@@ -84,6 +84,20 @@ def test_an_import_reports_what_went_in_and_what_did_not(catalogue, cleaners):
     ]
     assert [post.path for post in catalogue.posts("default", "", 10)] == ["a.md", "b.md", "d.md", "e.md"]
     assert reports.past(catalogue, "default", 1 << 62, 10) == [report]
+
+
+def test_each_post_that_comes_is_counted_once(catalogue, cleaners):
+    posts = {"a.md": "one", "b.md": "one", "c.md": "two", "d.md": "---\ndraft: true\n---\nx", "e.css": "x"}
+
+    def counts(report):
+        came = (report.num_added, report.num_changed, report.num_unchanged)
+        assert sum(came) + len(report.skipped) == len(posts)
+        return came
+
+    assert counts(bring(catalogue, cleaners, posts)) == (2, 0, 0)
+    assert counts(bring(catalogue, cleaners, posts)) == (0, 0, 2)
+    assert counts(bring(catalogue, cleaners, posts | {"c.md": "---\ndraft: true\n---\ny"})) == (0, 0, 1)
+    assert counts(bring(catalogue, cleaners, posts | {"c.md": "three"})) == (0, 1, 1)
 
 
 def test_unchanged_posts_are_not_cleaned_again(catalogue, cleaners):

@@ -67,6 +67,28 @@ def test_a_second_build_waits_for_the_first(tmp_path: Path) -> None:
     builds.stop()
 
 
+def test_a_full_disk_fails_a_build_and_not_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(OSError(28, "No space left on device"))
+    builds = Builds(tmp_path, gate)
+    builds.start()
+    builds.submit(order(300))
+    until(lambda: state(builds, order(300)) is State.RUNNING)
+
+    def refuse(path: Path, value: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("services.tokenizer.builds.write_json", refuse)
+        gate.open.set()
+        until(lambda: state(builds, order(300)) is State.FAILED)
+    gate.failure = None
+    builds.submit(order(301))
+    until(lambda: state(builds, order(301)) is None)
+
+    assert "No space left" in builds.get(order(300).dataset_id).error
+    builds.stop()
+
+
 def test_progress_and_the_end_are_told_to_who_waits(tmp_path: Path) -> None:
     gate = Gate()
     builds = Builds(tmp_path, gate)
