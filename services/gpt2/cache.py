@@ -99,7 +99,8 @@ class CachedModel:
 
     Args:
         config: architecture.
-        params: weights by name; kept once, float32 (matrices in `compute_dtype`).
+        params: weights by name. Arrays are copied, float32 (matrices in `compute_dtype`); variables are kept,
+            and every call reads them as they then are.
         num_slots: sequences that may be in the cache at once.
         compute_dtype: of matrix products and cache, tf.float32 or tf.bfloat16.
         jit_compile: compile with XLA; for GPUs (on a CPU it is slower).
@@ -121,7 +122,9 @@ class CachedModel:
         self._positions = min(BLOCK_POSITIONS, config.n_ctx)
         self._slot_blocks = -(-config.n_ctx // self._positions)
         weights: dict[str, Any] = {
-            name: tf.constant(value, compute_dtype if name.endswith("/w") else tf.float32)
+            name: value
+            if isinstance(value, tf.Variable)
+            else tf.constant(value, compute_dtype if name.endswith("/w") else tf.float32)
             for name, value in params.items()
         }
         shape = [(1 + num_slots * self._slot_blocks) * config.n_head, self._positions, config.head_size]

@@ -81,6 +81,5 @@ class Evaluator:
             yield padded[:-1].reshape(shape), padded[1:].reshape(shape), weights.reshape(shape)
 
     def _nats(self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        logits = model.forward(params, inputs, self._config, compute_dtype=self._compute_dtype)  # [B, T, V]
-        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # [B, T]
+        nats = model.token_losses(params, inputs, targets, self._config, compute_dtype=self._compute_dtype)  # [B, T]
         return tf.reduce_sum(tf.cast(nats * weights, tf.float64))
