@@ -7,6 +7,7 @@ for ever. Copies files; loads no weights.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from dataclasses import dataclass
@@ -24,12 +25,19 @@ from services.common.files import (
     write_json,
 )
 from services.gpt2.config import GPT2Config
+from services.gpt2.pointer import write_pointer
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Base
-from services.trainer.checkpoints import Checkpoint, write_pointer
+from services.trainer.checkpoints import Checkpoint
 from services.trainer.events import now
+from services.trainer.volume import read_manifest, size_of
 
+log = logging.getLogger(__name__)
 _NUMBERS_FILE = ".numbers.json"  # the last number given to each name, kept when the name is deleted
+_FACTS = (
+    *("name", "version", "run", "step", "dataset", "created_at", "num_parameters", "vocabulary_digest"),
+    *("validation_loss", "bits_per_byte", "validation_step"),
+)
 CARRIED = ("hparams.json", "encoder.json", "vocab.bpe")
 
 
@@ -53,7 +61,7 @@ class ModelVersion:
     @property
     def size_bytes(self) -> int:
         """Size of all its files."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return size_of(self.folder)
 
 
 class Models:
@@ -179,10 +187,9 @@ class Models:
         found = []
         for folder in (self._folder / name).glob("[1-9]*"):
             try:
-                manifest = read_json(folder / "manifest.json")
-            except Corrupt:
-                continue
-            found.append(ModelVersion(folder, manifest))
+                found.append(ModelVersion(folder, read_manifest(folder, *_FACTS)))
+            except Corrupt as error:
+                log.warning("a model version is left out: %s", error.message)
         return sorted(found, key=lambda version: version.version, reverse=True)
 
     def _publish(

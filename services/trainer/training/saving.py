@@ -18,13 +18,13 @@ import numpy as np
 from services.common.errors import Corrupt
 from services.common.files import new_folder, read_json, sha256_files, write_atomic, write_json
 from services.gpt2 import checkpoint as weights
+from services.gpt2.pointer import write_pointer
 from services.trainer.checkpoints import (
     Checkpoint,
     delete_checkpoint,
     folder_of,
     list_checkpoints,
     superfluous,
-    write_pointer,
 )
 from services.trainer.events import now
 from services.trainer.training.average import LossAverage

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from services.common.errors import Corrupt, NotFound
-from services.common.files import sha256_files, write_json
+from services.common.files import remove_folder, sha256_files, write_json
+from services.trainer import checkpoints
 from services.trainer.checkpoints import (
     Checkpoint,
     get_checkpoint,
@@ -105,6 +106,28 @@ def test_newest_sound_checkpoint_passes_over_damaged_ones_and_names_their_files(
         get_checkpoint(tmp_path, 3)
     with pytest.raises(Corrupt, match=r"step-9/manifest\.json"):
         get_checkpoint(tmp_path, 9)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"files": [], "created_at": "", "validation": null}', '{"files": {}}'])
+def test_manifest_that_is_json_but_no_manifest_is_damaged_by_name(tmp_path: Path, content: str) -> None:
+    write_checkpoint(tmp_path, 2)
+    (write_checkpoint(tmp_path, 3) / "manifest.json").write_text(content)
+    with pytest.raises(Corrupt, match=r"step-3/manifest\.json"):
+        get_checkpoint(tmp_path, 3)
+    assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [2]
+
+
+def test_checkpoint_that_goes_while_it_is_listed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (1, 2):
+        write_checkpoint(tmp_path, step)
+    before = checkpoints._steps(tmp_path)
+    (kept,) = list_checkpoints(tmp_path)[1:]
+    remove_folder(tmp_path / "step-1")
+    monkeypatch.setattr(checkpoints, "_steps", lambda run_folder: before)  # as they were a moment ago
+    assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [2]
+    assert kept.size_bytes > 0
+    remove_folder(kept.folder)
+    assert kept.size_bytes == 0
 
 
 def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path: Path) -> None:
