@@ -16,14 +16,22 @@ from pathlib import Path
 
 from services.common.errors import FailedPrecondition, NonesuchError, NotFound, Unavailable
 from services.generator import metrics
-from services.generator.choice import KEEP_ASKED_S, RETRY_AFTER_S, Entry, ModelStatus, State, choose, wanted
+from services.generator.choice import (
+    KEEP_ASKED_S,
+    LOAD_AGAIN_S,
+    RETRY_AFTER_S,
+    Entry,
+    ModelStatus,
+    State,
+    choose,
+    wanted,
+)
 from services.generator.loaded import LoadedModel
 from services.generator.published import Key, Published, scan
 
 log = logging.getLogger(__name__)
 
 CLOSE_S = 5.0  # at the end a load is not waited for any longer
-TRY_AGAIN_S = 30.0  # after a failure that the files do not explain, such as too little memory
 
 
 class Models:
@@ -81,10 +89,11 @@ class Models:
                 entry.loaded.close()
 
     def statuses(self) -> list[ModelStatus]:
-        """All versions on the volume, by name, newest first; then those deleted but still in use."""
+        """All versions, those deleted but still in use among them, by name, newest first."""
         with self._changed:
-            entries = sorted(self._entries.values(), key=lambda e: (e.published.key.name, -e.published.key.version))
-            return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in (*entries, *self._gone)]
+            entries = [*self._entries.values(), *self._gone]
+            entries.sort(key=lambda e: (e.published.key.name, -e.published.key.version))
+            return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in entries]
 
     @contextmanager
     def use(self, name: str, version: int | None, *, patience_s: float) -> Iterator[LoadedModel]:
@@ -99,7 +108,7 @@ class Models:
             NotFound: no such model or version.
             FailedPrecondition: no model is published yet.
             Corrupt: the version is damaged, and there is no other to take.
-            Unavailable: it is still being loaded.
+            Unavailable: it is still being loaded, or could not be and will be tried again.
         """
         entry = self._take(name, version, time.monotonic() + patience_s)
         assert entry.loaded is not None
@@ -189,6 +198,7 @@ class Models:
                     break
                 entry.state = State.LOADING
             self._load_one(entry)
+            self._tell_names()
         self._unload(keep)
         self._tell_names()
 
@@ -208,7 +218,7 @@ class Models:
                 entry.state = State.FAILED
                 entry.error = str(error) or type(error).__name__
                 if not isinstance(error, NonesuchError):
-                    entry.try_again_at = time.monotonic() + TRY_AGAIN_S
+                    entry.try_again_at = time.monotonic() + LOAD_AGAIN_S
                 self._changed.notify_all()
             return
         with self._changed:
