@@ -7,6 +7,7 @@ nothing for the others; its error is shown, and it is tried again when its files
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -243,15 +244,15 @@ class Models:
                 entry.state = State.DRAINING
                 if entry.users == 0:
                     closing.append(entry)
-            unloaded = [entry.loaded for entry in closing]
+            unloaded = [(entry.published.key, entry.loaded) for entry in closing if entry.loaded is not None]
             for entry in closing:
                 entry.loaded = None
                 entry.state = State.AVAILABLE
             self._gone = [entry for entry in self._gone if entry.loaded is not None]
-        for entry, loaded in zip(closing, unloaded, strict=True):
-            assert loaded is not None
-            loaded.close()
-            log.info("model %s is unloaded", entry.published.key)
+        if unloaded:
+            while unloaded:
+                _close(*unloaded.pop())
+            gc.collect()  # an engine's graph refers to itself: its memory would wait for a chance
 
     def _tell_names(self) -> None:
         with self._changed:
@@ -261,3 +262,8 @@ class Models:
             self._on_serving(name, True)
         for name in before - names:
             self._on_serving(name, False)
+
+
+def _close(key: Key, loaded: LoadedModel) -> None:
+    loaded.close()
+    log.info("model %s is unloaded", key)

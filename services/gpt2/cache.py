@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from services.gpt2.config import GPT2Config
-from services.gpt2.layers import MASKED, keep
+from services.gpt2.layers import MASKED, inference, keep
 from services.gpt2.model import Params, block, forward, output
 
 BLOCK_POSITIONS = 64  # 16 KiB per head at D 64: large enough to copy at memory speed
@@ -138,11 +138,13 @@ class CachedModel:
         @tf.function(input_signature=[matrix, row, row, matrix], jit_compile=jit_compile, autograph=False)  # type: ignore[untyped-decorator]
         def step(ids: tf.Tensor, starts: tf.Tensor, lengths: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
             self.num_traces += 1
-            return forward_cached(weights, ids, starts, lengths, table, cache, config, compute_dtype)
+            with inference():
+                return forward_cached(weights, ids, starts, lengths, table, cache, config, compute_dtype)
 
         @tf.function(input_signature=[matrix], jit_compile=jit_compile, autograph=False)  # type: ignore[untyped-decorator]
         def score(ids: tf.Tensor) -> tf.Tensor:
-            return forward(weights, ids, config, compute_dtype=compute_dtype)
+            with inference():
+                return forward(weights, ids, config, compute_dtype=compute_dtype)
 
         self._step, self._score = step, score
 

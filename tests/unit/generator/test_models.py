@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,20 @@ def test_no_more_models_than_allowed_stay_in_memory(shelf: Callable[..., Shelf])
 
     _eventually(lambda: list(made.states().values()).count(State.SERVING) == 2)
     assert made.states()["owl/1"] is State.SERVING
+
+
+def test_a_model_that_is_unloaded_is_freed_at_once(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.start()
+    made.ask("owl")
+    unloaded = weakref.ref(made.loaded[0])
+    made.loaded[0].itself = made.loaded[0]  # type: ignore[attr-defined]  # as graphs do
+    made.loaded.clear()
+
+    made.publish("owl", 2)
+
+    _eventually(lambda: unloaded() is None)
 
 
 def test_after_a_rollback_the_older_version_serves_again(shelf: Callable[..., Shelf]) -> None:
