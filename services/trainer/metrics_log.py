@@ -23,10 +23,14 @@ FILE_NAME = "metrics.jsonl"
 class MetricsLog:
     """The writer's end. Every line is flushed to the system, so that a killed process loses none."""
 
-    def __init__(self, path: Path, *, after_step: int) -> None:
-        """Open for appending, keeping only the whole lines up to `after_step`."""
+    def __init__(self, path: Path, *, after_step: int, validated: bool = True) -> None:
+        """Open for appending, keeping only the whole lines up to `after_step`; its validation if `validated`."""
         if path.exists():
-            kept = [line for line in read_metrics(path) if line["step"] <= after_step]
+            kept = [
+                line
+                for line in read_metrics(path)
+                if line["step"] < after_step + (validated or "validation_loss" not in line)
+            ]
             write_atomic(path, "".join(_encode(line) for line in kept).encode())
         self._file = path.open("a", encoding="utf-8")
 

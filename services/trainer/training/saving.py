@@ -45,6 +45,8 @@ class TrainingState:
     """Number format chosen at the start: a resumed run keeps it, whatever `auto` would choose then."""
     validation: dict[str, Any] | None = None
     """The newest: `step`, `loss`, `bits_per_byte`."""
+    left_out: tuple[str, ...] = ()
+    """What a stop cut short at this step, of `validation` and `sample`: a resumed run does it first."""
 
 
 def save(run_folder: Path, trainer: Trainer, state: TrainingState, *, keep: int) -> Checkpoint:

@@ -7,6 +7,8 @@ N samples, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -41,16 +43,23 @@ class Writer:
         self._model = CachedModel(config, params, num_samples, compute_dtype=compute_dtype)
         self._context, self._end_of_text_id, self._num_samples = config.n_ctx, end_of_text_id, num_samples
 
-    def write(self, *, length: int, seed: int) -> list[list[int]]:
+    def write(
+        self, *, length: int, seed: int, wanted: Callable[[], bool] = lambda: True
+    ) -> list[list[int]] | None:
         """Return the ids of N samples, each up to `length` or its end-of-text id, which is left out.
 
         A sample longer than the context goes on from the second half of what the model sees.
+
+        Args:
+            wanted: asked before each token; None is returned as soon as it says no.
         """
         texts: list[list[int]] = [[] for _ in range(self._num_samples)]
         seen = [[self._end_of_text_id] for _ in texts]  # what stands in each row's cache, the newest not yet
         fed = [0] * len(texts)  # ids of `seen` that the cache holds
         active = list(range(len(texts)))
         while active:
+            if not wanted():
+                return None
             logits = self._logits(active, seen, fed)
             still = []
             for row, row_logits in zip(active, logits, strict=True):
