@@ -19,7 +19,6 @@ from services.generator.engine import Chunk
 from services.gpt2.cache import CachedModel, round_up
 from services.gpt2.checkpoint import read_weights
 
-
 log = logging.getLogger(__name__)
 
 # Handing a small product to another thread costs more than it saves. One thread against two, a step of

@@ -86,14 +86,18 @@ class TrainingProcess:
 
     def run(self, stop: Event) -> bool:
         """Train until the last step or until `stop` is set; True when the last step is done."""
+
+        def wanted() -> bool:
+            """Whether there is time to validate and sample: always after the last step, which none follows."""
+            return self._state.step == self._settings.steps or not stop.is_set()
+
         print("Training...", flush=True)
         self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
         with self._metrics:
-            self._catch_up(wanted=lambda: not stop.is_set())
+            self._catch_up(wanted)
             while self._state.step < self._settings.steps and not stop.is_set():
                 self._do_step()
-                last = self._state.step == self._settings.steps
-                self._do_what_is_due(last=last, wanted=lambda last=last: last or not stop.is_set())
+                self._do_what_is_due(last=self._state.step == self._settings.steps, wanted=wanted)
             if stop.is_set():
                 print("interrupted", flush=True)
             if self._state.step:

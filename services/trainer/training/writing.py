@@ -43,9 +43,7 @@ class Writer:
         self._model = CachedModel(config, params, num_samples, compute_dtype=compute_dtype)
         self._context, self._end_of_text_id, self._num_samples = config.n_ctx, end_of_text_id, num_samples
 
-    def write(
-        self, *, length: int, seed: int, wanted: Callable[[], bool] = lambda: True
-    ) -> list[list[int]] | None:
+    def write(self, *, length: int, seed: int, wanted: Callable[[], bool] = lambda: True) -> list[list[int]] | None:
         """Return the ids of N samples, each up to `length` or its end-of-text id, which is left out.
 
         A sample longer than the context goes on from the second half of what the model sees.

@@ -128,7 +128,9 @@ def test_newest_sound_checkpoint_passes_over_damaged_ones_and_names_their_files(
         get_checkpoint(tmp_path, 9)
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"files": [], "created_at": "", "validation": null}', '{"files": {}}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"files": [], "created_at": "", "validation": null}', '{"files": {}}']
+)
 def test_manifest_that_is_json_but_no_manifest_is_damaged_by_name(tmp_path: Path, content: str) -> None:
     write_checkpoint(tmp_path, 2)
     (write_checkpoint(tmp_path, 3) / "manifest.json").write_text(content)

@@ -27,9 +27,7 @@ class Bench:
         self.runs, self.command, self.ended = Runs(Volume(data)), "raise SystemExit(0)", threading.Condition()
         self.on_success: Callable[[RunRecord], None] = lambda record: None
         self.runs.load()
-        self.supervisor = Supervisor(
-            self.runs, Volume(data), nice=0, on_success=lambda record: self.on_success(record)
-        )
+        self.supervisor = Supervisor(self.runs, Volume(data), nice=0, on_success=lambda record: self.on_success(record))
         patch.setattr(self.supervisor, "_spawn", self._spawn)
         move = self.runs.move
 
