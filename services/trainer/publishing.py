@@ -97,6 +97,7 @@ class Models:
             source=checkpoint.folder,
             prefix=prefix,
             carried=checkpoint.folder.parent,
+            vocabulary_digest=dataset["vocabulary_digest"],
             step=checkpoint.step,
             facts={
                 "run": checkpoint.run,
@@ -116,6 +117,7 @@ class Models:
             source=base.folder,
             prefix=base.prefix,
             carried=base.folder,
+            vocabulary_digest=base.vocabulary_digest,
             step=0,
             facts={
                 "run": "",
@@ -193,7 +195,15 @@ class Models:
         return sorted(found, key=lambda version: version.version, reverse=True)
 
     def _publish(
-        self, name: str, *, source: Path, prefix: str, carried: Path, step: int, facts: dict[str, Any]
+        self,
+        name: str,
+        *,
+        source: Path,
+        prefix: str,
+        carried: Path,
+        vocabulary_digest: str,
+        step: int,
+        facts: dict[str, Any],
     ) -> ModelVersion:
         with self._lock:
             number = self._take_number(name)
@@ -206,6 +216,13 @@ class Models:
                 except FileNotFoundError as error:
                     raise Corrupt(f"{error.filename} is missing", metadata={"file": str(error.filename)}) from None
                 write_pointer(partial, f"model-{step}")
+                vocabulary = Vocabulary.load(carried)  # named by its own path when it is damaged
+                if vocabulary.digest != vocabulary_digest:
+                    path = carried / "encoder.json"
+                    raise Corrupt(
+                        f"{path} and vocab.bpe are not the vocabulary that the weights were trained with",
+                        metadata={"file": str(path)},
+                    )
                 config = GPT2Config.from_hparams(
                     read_json(partial / "hparams.json"), source=str(carried / "hparams.json")
                 )
@@ -215,7 +232,7 @@ class Models:
                     "version": number,
                     "step": step,
                     "created_at": now(),
-                    "vocabulary_digest": Vocabulary.load(partial).digest,
+                    "vocabulary_digest": vocabulary.digest,
                     "num_parameters": config.num_parameters,
                     **facts,
                     "files": sha256_files(partial),
