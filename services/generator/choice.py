@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from services.common.errors import Corrupt, FailedPrecondition, NotFound
+from services.common.errors import Corrupt, FailedPrecondition, NotFound, Unavailable
 from services.generator.loaded import LoadedModel
 from services.generator.published import Key, Published
 
 RETRY_AFTER_S = 2.0
+LOAD_AGAIN_S = 30.0  # after a failure that the files do not explain, such as too little memory
 KEEP_ASKED_S = 600.0  # what was asked for stays in memory so long, if there is room
 
 
@@ -61,6 +62,7 @@ def choose(entries: Mapping[Key, Entry], name: str, version: int | None) -> Entr
         NotFound: no such model or version.
         FailedPrecondition: no model is published yet.
         Corrupt: the version is damaged, and there is no other to take.
+        Unavailable: it could not be loaded for another reason, and will be tried again.
     """
     name = name or _published_last(entries)
     of_name = [entry for key, entry in sorted(entries.items()) if key.name == name]
@@ -76,6 +78,11 @@ def choose(entries: Mapping[Key, Entry], name: str, version: int | None) -> Entr
         raise NotFound(
             f"model {name!r} has no version {version}; it has {known}",
             metadata={"model": name, "version": str(version)},
+        )
+    if entry.state is State.FAILED and entry.try_again_at < float("inf"):
+        raise Unavailable(
+            f"model {entry.published.key} could not be loaded: {entry.error}; it is tried again",
+            retry_after_s=LOAD_AGAIN_S,
         )
     if entry.state is State.FAILED:
         raise Corrupt(f"model {entry.published.key} cannot be served: {entry.error}")

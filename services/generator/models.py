@@ -7,6 +7,7 @@ nothing for the others; its error is shown, and it is tried again when its files
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -16,14 +17,22 @@ from pathlib import Path
 
 from services.common.errors import FailedPrecondition, NonesuchError, NotFound, Unavailable
 from services.generator import metrics
-from services.generator.choice import KEEP_ASKED_S, RETRY_AFTER_S, Entry, ModelStatus, State, choose, wanted
+from services.generator.choice import (
+    KEEP_ASKED_S,
+    LOAD_AGAIN_S,
+    RETRY_AFTER_S,
+    Entry,
+    ModelStatus,
+    State,
+    choose,
+    wanted,
+)
 from services.generator.loaded import LoadedModel
 from services.generator.published import Key, Published, scan
 
 log = logging.getLogger(__name__)
 
 CLOSE_S = 5.0  # at the end a load is not waited for any longer
-TRY_AGAIN_S = 30.0  # after a failure that the files do not explain, such as too little memory
 
 
 class Models:
@@ -81,11 +90,12 @@ class Models:
                 entry.loaded.close()
 
     def statuses(self) -> list[ModelStatus]:
-        """All versions on the volume, by name, newest first; then those deleted but still in use."""
+        """All versions, those deleted but still in use among them, by name, newest first."""
         self._look()  # what was published a moment ago is among them
         with self._changed:
-            entries = sorted(self._entries.values(), key=lambda e: (e.published.key.name, -e.published.key.version))
-            return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in (*entries, *self._gone)]
+            entries = [*self._entries.values(), *self._gone]
+            entries.sort(key=lambda e: (e.published.key.name, -e.published.key.version))
+            return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in entries]
 
     @contextmanager
     def use(self, name: str, version: int | None, *, patience_s: float) -> Iterator[LoadedModel]:
@@ -100,7 +110,7 @@ class Models:
             NotFound: no such model or version.
             FailedPrecondition: no model is published yet.
             Corrupt: the version is damaged, and there is no other to take.
-            Unavailable: it is still being loaded.
+            Unavailable: it is still being loaded, or could not be and will be tried again.
         """
         entry = self._take(name, version, time.monotonic() + patience_s)
         assert entry.loaded is not None
@@ -190,6 +200,7 @@ class Models:
                     break
                 entry.state = State.LOADING
             self._load_one(entry)
+            self._tell_names()
         self._unload(keep)
         self._tell_names()
 
@@ -209,7 +220,7 @@ class Models:
                 entry.state = State.FAILED
                 entry.error = str(error) or type(error).__name__
                 if not isinstance(error, NonesuchError):
-                    entry.try_again_at = time.monotonic() + TRY_AGAIN_S
+                    entry.try_again_at = time.monotonic() + LOAD_AGAIN_S
                 self._changed.notify_all()
             return
         with self._changed:
@@ -234,15 +245,15 @@ class Models:
                 entry.state = State.DRAINING
                 if entry.users == 0:
                     closing.append(entry)
-            unloaded = [entry.loaded for entry in closing]
+            unloaded = [(entry.published.key, entry.loaded) for entry in closing if entry.loaded is not None]
             for entry in closing:
                 entry.loaded = None
                 entry.state = State.AVAILABLE
             self._gone = [entry for entry in self._gone if entry.loaded is not None]
-        for entry, loaded in zip(closing, unloaded, strict=True):
-            assert loaded is not None
-            loaded.close()
-            log.info("model %s is unloaded", entry.published.key)
+        if unloaded:
+            while unloaded:
+                _close(*unloaded.pop())
+            gc.collect()  # an engine's graph refers to itself: its memory would wait for a chance
 
     def _tell_names(self) -> None:
         with self._changed:
@@ -252,3 +263,8 @@ class Models:
             self._on_serving(name, True)
         for name in before - names:
             self._on_serving(name, False)
+
+
+def _close(key: Key, loaded: LoadedModel) -> None:
+    loaded.close()
+    log.info("model %s is unloaded", key)

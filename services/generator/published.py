@@ -6,6 +6,7 @@ Reads manifests only; whether the files are what they should be is checked when 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from services.common.errors import Corrupt
 from services.common.files import read_json
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,12 +58,13 @@ class Published:
 def scan(folder: Path) -> dict[Key, Published]:
     """Return all versions below `folder`, which need not exist.
 
-    A version is a folder `<name>/<number>` with a manifest.json; without one it does not exist (yet).
+    A version is a folder `<name>/<number>` with a manifest.json; without one it does not exist (yet). Numbers
+    are from 1 and written in one way, so that no two folders are one version.
     """
     found: dict[Key, Published] = {}
     for model in _folders(folder):
         for version in _folders(model):
-            if version.name.isascii() and version.name.isdigit() and (version / "manifest.json").is_file():
+            if _NUMBER.fullmatch(version.name) and (version / "manifest.json").is_file():
                 published = _read(Key(model.name, int(version.name)), version)
                 found[published.key] = published
     return found

@@ -50,6 +50,6 @@ class Sequence:
 
     def slide(self, keep: int) -> None:
         """Drop the older half of the context but for its first `keep` ids; the rest is computed anew."""
-        tail = (len(self.context) - keep) // 2
+        tail = max(1, (len(self.context) - keep) // 2)  # the newest id at least: the next is drawn after it
         self.context = self.context[:keep] + self.context[len(self.context) - tail :]
         self.num_computed = min(self.num_computed, keep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from pathlib import Path
 
 from services.generator.engine import Engine
@@ -17,7 +18,7 @@ def make_models(folder: Path, settings: GeneratorSettings) -> Models:
 
     return Models(
         folder,
-        lambda published: load(published, settings, _make_engine),
+        lambda published: load(published, settings, partial(_make_engine, threads=settings.threads)),
         prepare=_prepare,
         max_models=settings.max_models,
         poll_s=settings.poll_s,
@@ -30,8 +31,8 @@ def _prepare() -> None:
     importlib.import_module("services.generator.tensorflow_engine")
 
 
-def _make_engine(folder: Path, num_slots: int, precision: str) -> Engine:
+def _make_engine(folder: Path, num_slots: int, precision: str, *, threads: int) -> Engine:
     # Here, not above: TensorFlow takes seconds to import, and the server answers before that.
     from services.generator.tensorflow_engine import TensorflowEngine
 
-    return TensorflowEngine(folder, num_slots, precision)
+    return TensorflowEngine(folder, num_slots, precision, threads=threads)

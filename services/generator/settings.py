@@ -25,3 +25,8 @@ class GeneratorSettings:
     max_models: int = setting(4, "Model versions in memory; others are loaded when asked for.", minimum=1)
     poll_s: float = setting(1.0, "Seconds between looks for new models.", minimum=0.01)
     precision: str = setting("float32", "Type of matrix products and cache.", choices=("float32", "bfloat16"))
+    threads: int = setting(
+        0,
+        "CPU threads of a step, for all models; 0: one if the first model loaded is small, else all cores.",
+        minimum=0,
+    )

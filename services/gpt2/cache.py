@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from services.gpt2.config import GPT2Config
-from services.gpt2.layers import MASKED, keep
+from services.gpt2.layers import MASKED, inference, keep
 from services.gpt2.model import Params, block, forward, output
 
 BLOCK_POSITIONS = 64  # 16 KiB per head at D 64: large enough to copy at memory speed
@@ -99,7 +99,8 @@ class CachedModel:
 
     Args:
         config: architecture.
-        params: weights by name; kept once, float32 (matrices in `compute_dtype`).
+        params: weights by name. Arrays are copied, float32 (matrices in `compute_dtype`); variables are kept,
+            and every call reads them as they then are.
         num_slots: sequences that may be in the cache at once.
         compute_dtype: of matrix products and cache, tf.float32 or tf.bfloat16.
         jit_compile: compile with XLA; for GPUs (on a CPU it is slower).
@@ -121,7 +122,9 @@ class CachedModel:
         self._positions = min(BLOCK_POSITIONS, config.n_ctx)
         self._slot_blocks = -(-config.n_ctx // self._positions)
         weights: dict[str, Any] = {
-            name: tf.constant(value, compute_dtype if name.endswith("/w") else tf.float32)
+            name: value
+            if isinstance(value, tf.Variable)
+            else tf.constant(value, compute_dtype if name.endswith("/w") else tf.float32)
             for name, value in params.items()
         }
         shape = [(1 + num_slots * self._slot_blocks) * config.n_head, self._positions, config.head_size]
@@ -135,11 +138,13 @@ class CachedModel:
         @tf.function(input_signature=[matrix, row, row, matrix], jit_compile=jit_compile, autograph=False)  # type: ignore[untyped-decorator]
         def step(ids: tf.Tensor, starts: tf.Tensor, lengths: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
             self.num_traces += 1
-            return forward_cached(weights, ids, starts, lengths, table, cache, config, compute_dtype)
+            with inference():
+                return forward_cached(weights, ids, starts, lengths, table, cache, config, compute_dtype)
 
         @tf.function(input_signature=[matrix], jit_compile=jit_compile, autograph=False)  # type: ignore[untyped-decorator]
         def score(ids: tf.Tensor) -> tf.Tensor:
-            return forward(weights, ids, config, compute_dtype=compute_dtype)
+            with inference():
+                return forward(weights, ids, config, compute_dtype=compute_dtype)
 
         self._step, self._score = step, score
 

@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from services.common.errors import Corrupt
-from services.common.files import read_json, write_atomic, write_json
+from services.common.files import read_json, write_json
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import Params
+from services.gpt2.pointer import write_pointer
 
 # What TensorFlow's reader raises on damaged files (every part has a checksum): IndexError where the data file
 # ends too early, OpError for most of the rest.
@@ -52,16 +53,6 @@ def write_weights(folder: Path, step: int, params: Params, config: GPT2Config) -
         )
     write_json(folder / "hparams.json", config.to_hparams())
     write_pointer(folder, prefix.name)
-
-
-def write_pointer(folder: Path, prefix: str) -> None:
-    """Write the text file `checkpoint`, by which TensorFlow and the 2019 scripts find the newest weights.
-
-    Args:
-        prefix: path of the checkpoint's files without suffix, relative to `folder`, such as `step-4/model-4`.
-    """
-    line = f'model_checkpoint_path: "{prefix}"\nall_model_checkpoint_paths: "{prefix}"\n'
-    write_atomic(folder / "checkpoint", line.encode())
 
 
 def read_config(folder: Path) -> GPT2Config:

@@ -9,7 +9,10 @@ B batch, T time, H heads, D head size, C channels, V vocabulary, N any number of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,8 @@ MASKED = -1e10  # OpenAI's: far below any score
 _GELU_1 = np.float32(2 * np.sqrt(2 / np.pi))
 _GELU_3 = np.float32(2 * np.sqrt(2 / np.pi) * 0.044715)
 
+_inference = ContextVar("inference", default=False)
+
 Drop = Callable[[tf.Tensor], tf.Tensor]  # linear, and the same on each call: dropout with a fixed seed
 
 
@@ -30,7 +35,32 @@ def keep(x: tf.Tensor) -> tf.Tensor:
     return x
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
+@contextmanager
+def inference() -> Iterator[None]:
+    """What is traced within has no gradients of ours.
+
+    TensorFlow keeps each gradient function that a trace makes for ever, with it the graph, and with it the
+    weights that the graph has captured. A model that is served and then unloaded would never be freed.
+    """
+    before = _inference.set(True)
+    try:
+        yield
+    finally:
+        _inference.reset(before)
+
+
+def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As tf.custom_gradient; within `inference` the values alone."""
+    with_gradient: Callable[..., Any] = tf.custom_gradient(function)
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        return function(*arguments)[0] if _inference.get() else with_gradient(*arguments)
+
+    return call
+
+
+@custom_gradient
 def embed(wte: tf.Tensor, ids: tf.Tensor) -> Any:
     """Look up token embeddings: [V, C], int32 [B, T] -> [B, T, C].
 
@@ -44,7 +74,7 @@ def embed(wte: tf.Tensor, ids: tf.Tensor) -> Any:
     return tf.gather(wte, ids), gradient
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
+@custom_gradient
 def norm(x: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor) -> Any:
     """Layer normalisation of the last axis. float32 [N, C], [C], [C] -> [N, C]"""
     centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
@@ -62,7 +92,7 @@ def norm(x: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor) -> Any:
     return normed * gain + bias, gradient
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
+@custom_gradient
 def gelu(x: tf.Tensor) -> Any:
     """GELU in its tanh form (Hendrycks and Gimpel 2016), as GPT-2 was trained with. Any shape and float."""
     x32 = tf.cast(x, tf.float32)
@@ -84,7 +114,7 @@ def attention(qkv: tf.Tensor, drop: Drop = keep) -> tf.Tensor:
         drop: dropout of the attention weights, given in float32 (in bfloat16 chances come in steps of 1/128).
     """
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    @custom_gradient
     def attend(qkv: tf.Tensor) -> Any:
         T, D = tf.shape(qkv)[1], qkv.shape[4]
         future = tf.linalg.band_part(tf.fill([T, T], MASKED), 0, -1)  # upper triangle and diagonal
@@ -113,7 +143,7 @@ def attention(qkv: tf.Tensor, drop: Drop = keep) -> tf.Tensor:
     return attend(qkv)
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
+@custom_gradient
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> Any:
     """-log softmax(logits)[target] of each row, in nats. [N, V], int32 [N] -> float32 [N]"""
     logits32 = tf.cast(logits, tf.float32)

@@ -27,6 +27,7 @@ TOKENS_FILE = "tokens.npy"
 DOCUMENTS_FILE = "documents.npy"
 POSTS_FILE = "posts.json"
 MANIFEST_FILE = "manifest.json"
+_NEEDED = ("num_tokens", "num_documents", "vocabulary_size", "vocabulary_digest", "end_of_text_id", "files")
 
 
 def token_type(vocabulary_size: int) -> np.dtype[Any]:
@@ -58,6 +59,9 @@ class Dataset:
         manifest = read_json(folder / MANIFEST_FILE)
         if not isinstance(manifest, dict) or manifest.get("kind") != "dataset":
             raise _corrupt(folder / MANIFEST_FILE, "it does not describe a dataset")
+        absent = [name for name in _NEEDED if name not in manifest]
+        if absent:
+            raise _corrupt(folder / MANIFEST_FILE, f"it does not say {', '.join(absent)}")
         tokens = _map(folder / TOKENS_FILE)
         documents = np.array(_map(folder / DOCUMENTS_FILE))
         if tokens.shape != (manifest["num_tokens"],) or tokens.dtype != token_type(manifest["vocabulary_size"]):

@@ -29,6 +29,7 @@ from services.common.files import (
 from services.gpt2.config import FRESH, GPT2Config
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.events import now
+from services.trainer.volume import read_manifest
 
 _LAYOUT = re.compile(
     r"checkpoint|counter|hparams\.json|encoder\.json|vocab\.bpe|[\w.-]+\.(index|meta|data-\d{5}-of-\d{5})"
@@ -68,8 +69,8 @@ class Bases:
         """Read what a base is, without its weights; Corrupt names a file that is missing or damaged."""
         folder = self._folder / name
         config = GPT2Config.from_hparams(read_json(folder / "hparams.json"), source=str(folder / "hparams.json"))
-        manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
-        return Base(name, folder, config, str(manifest.get("prefix", "")), Vocabulary.load(folder).digest)
+        manifest = read_manifest(folder, "prefix") if (folder / "manifest.json").exists() else {"prefix": ""}
+        return Base(name, folder, config, str(manifest["prefix"]), Vocabulary.load(folder).digest)
 
     def get(self, name: str) -> Base:
         """Return a base whose every file is sound.
@@ -87,7 +88,7 @@ class Bases:
                 metadata={"base": name},
             )
         if (folder / "manifest.json").exists():
-            verify_files(folder, read_json(folder / "manifest.json")["files"])
+            verify_files(folder, read_manifest(folder)["files"])
         else:
             write_json(folder / "manifest.json", _inspect(folder, name))
         return self.describe(name)

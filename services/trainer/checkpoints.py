@@ -6,13 +6,16 @@ valid manifest it does not exist. Writing and loading the arrays is training/sav
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from services.common.errors import Corrupt, NotFound
-from services.common.files import read_json, remove_folder, verify_files, write_atomic
+from services.common.files import remove_folder, verify_files
+from services.gpt2.pointer import write_pointer
+from services.trainer.volume import read_manifest, size_of
 
 _FOLDER = re.compile(r"step-(\d+)")
 
@@ -38,8 +41,8 @@ class Checkpoint:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all its files."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
+        """Size of all its files; 0 when it was deleted meanwhile."""
+        return size_of(self.folder)
 
     def verify(self) -> None:
         """Compare every file with the manifest; Corrupt names the first that differs."""
@@ -52,13 +55,11 @@ def folder_of(run_folder: Path, step: int) -> Path:
 
 
 def list_checkpoints(run_folder: Path) -> list[Checkpoint]:
-    """The complete checkpoints of a run, by step. A folder without a manifest is skipped."""
+    """The complete checkpoints of a run, by step. A folder without a sound manifest is skipped."""
     found = []
     for step in _steps(run_folder):
-        try:
-            found.append(get_checkpoint(run_folder, step))
-        except Corrupt:
-            continue
+        with contextlib.suppress(Corrupt):  # also when the training process has just deleted it
+            found.append(_read(run_folder, step))
     return found
 
 
@@ -77,7 +78,7 @@ def get_checkpoint(run_folder: Path, step: int) -> Checkpoint:
             reason="CHECKPOINT_NOT_FOUND",
             metadata={"run": run_folder.name, "step": str(step)},
         )
-    return Checkpoint(run_folder.name, step, folder, read_json(folder / "manifest.json"))
+    return _read(run_folder, step)
 
 
 def newest_sound(run_folder: Path) -> tuple[Checkpoint | None, list[Corrupt]]:
@@ -85,7 +86,7 @@ def newest_sound(run_folder: Path) -> tuple[Checkpoint | None, list[Corrupt]]:
     damage: list[Corrupt] = []
     for step in reversed(_steps(run_folder)):
         try:
-            checkpoint = get_checkpoint(run_folder, step)
+            checkpoint = _read(run_folder, step)
             checkpoint.verify()
         except Corrupt as error:
             damage.append(error)
@@ -108,16 +109,6 @@ def superfluous(checkpoints: list[Checkpoint], keep: int) -> list[Checkpoint]:
     return [checkpoint for checkpoint in checkpoints[:-keep] if checkpoint is not best]
 
 
-def write_pointer(folder: Path, prefix: str) -> None:
-    """Write the text file `checkpoint`, by which TensorFlow and the 2019 scripts find the newest weights.
-
-    Args:
-        prefix: of the weights' files, relative to `folder`, such as `step-4/model-4`.
-    """
-    text = f'model_checkpoint_path: "{prefix}"\nall_model_checkpoint_paths: "{prefix}"\n'
-    write_atomic(folder / "checkpoint", text.encode())
-
-
 def delete_checkpoint(checkpoint: Checkpoint) -> None:
     """Remove a checkpoint, and point the run's `checkpoint` file at the newest that is left."""
     run_folder = checkpoint.folder.parent
@@ -127,6 +118,11 @@ def delete_checkpoint(checkpoint: Checkpoint) -> None:
         write_pointer(run_folder, f"{left[-1].folder.name}/model-{left[-1].step}")
     else:
         (run_folder / "checkpoint").unlink(missing_ok=True)
+
+
+def _read(run_folder: Path, step: int) -> Checkpoint:
+    folder = folder_of(run_folder, step)
+    return Checkpoint(run_folder.name, step, folder, read_manifest(folder, "created_at", "validation"))
 
 
 def _steps(run_folder: Path) -> list[int]:

@@ -16,12 +16,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from services.common.errors import Corrupt, InvalidRequest
+
 FILE_NAME = "events.jsonl"
 
 
 def now() -> str:
     """The time in UTC as files of the trainer hold it: ISO 8601 with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def parse_line(line: bytes, path: Path) -> dict[str, Any]:
+    """Read a line of a run's log; Corrupt names the file when it is not one."""
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise Corrupt(f"{path} holds a damaged line ({error})", metadata={"file": str(path)}) from None
+    if not isinstance(value, dict):
+        raise Corrupt(f"{path} holds a line that is no object", metadata={"file": str(path)})
+    return value
 
 
 class EventLog:
@@ -56,16 +69,19 @@ class EventLog:
         """Yield (cursor after the line, line) for every whole line from `cursor` on.
 
         Raises:
-            ValueError: `cursor` is not where a line begins.
+            InvalidRequest: `cursor` is not where a line begins.
+            Corrupt: a line is damaged; names the file.
         """
-        if not self._path.exists():
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
             return
-        with self._path.open("rb") as file:
+        with file:
             if cursor:
                 size = file.seek(0, os.SEEK_END)
-                file.seek(cursor - 1)
+                file.seek(max(0, cursor - 1))
                 if not 0 < cursor <= size or file.read(1) != b"\n":
-                    raise ValueError(f"{cursor} is not a cursor of this run")
+                    raise InvalidRequest(f"{cursor} is not a cursor of this run; begin with 0", field="cursor")
             while (line := file.readline()).endswith(b"\n"):
                 cursor += len(line)
-                yield cursor, json.loads(line)
+                yield cursor, parse_line(line, self._path)

@@ -8,24 +8,29 @@ Knows no training: a line is a dict with at least `step`.
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from services.common.files import write_atomic
+from services.trainer.events import parse_line
 
 FILE_NAME = "metrics.jsonl"
-_TAIL_BYTES = 1 << 18
 
 
 class MetricsLog:
     """The writer's end. Every line is flushed to the system, so that a killed process loses none."""
 
-    def __init__(self, path: Path, *, after_step: int) -> None:
-        """Open for appending, keeping only the whole lines up to `after_step`."""
+    def __init__(self, path: Path, *, after_step: int, validated: bool = True) -> None:
+        """Open for appending, keeping only the whole lines up to `after_step`; its validation if `validated`."""
         if path.exists():
-            kept = [line for line in read_metrics(path) if line["step"] <= after_step]
+            kept = [
+                line
+                for line in read_metrics(path)
+                if line["step"] < after_step + (validated or "validation_loss" not in line)
+            ]
             write_atomic(path, "".join(_encode(line) for line in kept).encode())
         self._file = path.open("a", encoding="utf-8")
 
@@ -48,35 +53,40 @@ def _encode(line: dict[str, Any]) -> str:
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the whole lines of a metrics file; a last line without its newline is still being written."""
+    """Yield the whole lines of a metrics file; a last line without its newline is still being written.
+
+    Raises:
+        Corrupt: a line is damaged; names the file.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                yield parse_line(line, path)
 
 
 def newest_lines(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """The newest step's line and the newest validation's, without reading a long file whole.
+    """The newest step's line and the newest validation's, found from the end; None where there is none.
 
-    Each is None when there is none in the last quarter mebibyte.
+    Raises:
+        Corrupt: one of them is damaged; names the file.
     """
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return None, None
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL_BYTES))
-        lines = file.read().split(b"\n")[:-1]  # what follows the last newline is still being written
-    if size > _TAIL_BYTES:
-        lines = lines[1:]
-    step = validation = None
-    for text in reversed(lines):
-        line = json.loads(text)
-        if "validation_loss" in line:
-            validation = validation or line
-        else:
-            step = step or line
-        if step and validation:
-            break
-    return step, validation
+    # Mapped, for a run without validation is searched to its beginning. The writer only appends or replaces
+    # the file, so that what is mapped stays.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        end = content.rfind(b"\n") + 1  # what follows the last newline is still being written
+        step, validation = _line_before(content, end), None
+        found = content.rfind(b'"validation_loss"', 0, end)
+        if found >= 0:
+            validation = content[content.rfind(b"\n", 0, found) + 1 : content.find(b"\n", found)]
+        if step == validation and validation is not None:
+            step = _line_before(content, end - len(validation) - 1)
+    return tuple(parse_line(line, path) if line else None for line in (step, validation))  # type: ignore[return-value]
+
+
+def _line_before(content: mmap.mmap, end: int) -> bytes | None:
+    """The line that ends with the newline before `end`, without it."""
+    return content[content.rfind(b"\n", 0, end - 1) + 1 : end - 1] if end > 0 else None

@@ -7,6 +7,7 @@ for ever. Copies files; loads no weights.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from dataclasses import dataclass
@@ -24,12 +25,19 @@ from services.common.files import (
     write_json,
 )
 from services.gpt2.config import GPT2Config
+from services.gpt2.pointer import write_pointer
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Base
-from services.trainer.checkpoints import Checkpoint, write_pointer
+from services.trainer.checkpoints import Checkpoint
 from services.trainer.events import now
+from services.trainer.volume import read_manifest, size_of
 
+log = logging.getLogger(__name__)
 _NUMBERS_FILE = ".numbers.json"  # the last number given to each name, kept when the name is deleted
+_FACTS = (
+    *("name", "version", "run", "step", "dataset", "created_at", "num_parameters", "vocabulary_digest"),
+    *("validation_loss", "bits_per_byte", "validation_step"),
+)
 CARRIED = ("hparams.json", "encoder.json", "vocab.bpe")
 
 
@@ -53,7 +61,7 @@ class ModelVersion:
     @property
     def size_bytes(self) -> int:
         """Size of all its files."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return size_of(self.folder)
 
 
 class Models:
@@ -89,6 +97,7 @@ class Models:
             source=checkpoint.folder,
             prefix=prefix,
             carried=checkpoint.folder.parent,
+            vocabulary_digest=dataset["vocabulary_digest"],
             step=checkpoint.step,
             facts={
                 "run": checkpoint.run,
@@ -108,6 +117,7 @@ class Models:
             source=base.folder,
             prefix=base.prefix,
             carried=base.folder,
+            vocabulary_digest=base.vocabulary_digest,
             step=0,
             facts={
                 "run": "",
@@ -179,14 +189,21 @@ class Models:
         found = []
         for folder in (self._folder / name).glob("[1-9]*"):
             try:
-                manifest = read_json(folder / "manifest.json")
-            except Corrupt:
-                continue
-            found.append(ModelVersion(folder, manifest))
+                found.append(ModelVersion(folder, read_manifest(folder, *_FACTS)))
+            except Corrupt as error:
+                log.warning("a model version is left out: %s", error.message)
         return sorted(found, key=lambda version: version.version, reverse=True)
 
     def _publish(
-        self, name: str, *, source: Path, prefix: str, carried: Path, step: int, facts: dict[str, Any]
+        self,
+        name: str,
+        *,
+        source: Path,
+        prefix: str,
+        carried: Path,
+        vocabulary_digest: str,
+        step: int,
+        facts: dict[str, Any],
     ) -> ModelVersion:
         with self._lock:
             number = self._take_number(name)
@@ -199,6 +216,13 @@ class Models:
                 except FileNotFoundError as error:
                     raise Corrupt(f"{error.filename} is missing", metadata={"file": str(error.filename)}) from None
                 write_pointer(partial, f"model-{step}")
+                vocabulary = Vocabulary.load(carried)  # named by its own path when it is damaged
+                if vocabulary.digest != vocabulary_digest:
+                    path = carried / "encoder.json"
+                    raise Corrupt(
+                        f"{path} and vocab.bpe are not the vocabulary that the weights were trained with",
+                        metadata={"file": str(path)},
+                    )
                 config = GPT2Config.from_hparams(
                     read_json(partial / "hparams.json"), source=str(carried / "hparams.json")
                 )
@@ -208,7 +232,7 @@ class Models:
                     "version": number,
                     "step": step,
                     "created_at": now(),
-                    "vocabulary_digest": Vocabulary.load(partial).digest,
+                    "vocabulary_digest": vocabulary.digest,
                     "num_parameters": config.num_parameters,
                     **facts,
                     "files": sha256_files(partial),

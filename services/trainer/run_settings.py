@@ -106,12 +106,13 @@ def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: in
         values["steps"] = max(values["steps"], _steps_for(values, num_train_tokens))
     steps = values.setdefault("steps", RunSettings(dataset="-").steps)
     values.setdefault("warmup_steps", min(max(0, steps) // 20, 2000))
-    values.setdefault("sample_length", values["context"])
     settings = RunSettings(**values)
     check(settings)
     if settings.context > model_context:
         _refuse("context", settings.context, f"base {settings.base!r} sees at most {model_context} tokens")
-    return dataclasses.replace(settings, context=fit_context(settings.context, num_train_tokens))
+    context = fit_context(settings.context, num_train_tokens)
+    sample_length = settings.sample_length if "sample_length" in named else context
+    return dataclasses.replace(settings, context=context, sample_length=sample_length)
 
 
 def _steps_for(values: dict[str, Any], num_train_tokens: int) -> int:

@@ -85,6 +85,7 @@ class Runs:
         self._volume = volume
         self._lock = threading.RLock()
         self._records: dict[str, RunRecord] = {}
+        self._damaged: dict[str, Corrupt] = {}
 
     def load(self) -> None:
         """Read every run; those that were training when the service ended go back into the queue."""
@@ -96,7 +97,10 @@ class Runs:
             try:
                 self._records[folder.name] = read_record(folder)
             except Corrupt as error:
-                log.error("run %s is left out: %s", folder.name, error.message)
+                log.error("run %s is damaged: %s", folder.name, error.message)
+                self._damaged[folder.name] = error
+            remove_partials(folder)
+            remove_partials(self._volume.samples / folder.name)
         for record in tuple(self._records.values()):
             if record.state == RunState.RUNNING:
                 self.move(record.name, RunState.PENDING)
@@ -106,15 +110,22 @@ class Runs:
         return self._volume.runs / name
 
     def get(self, name: str) -> RunRecord:
-        """Return a run; NotFound names it when there is none."""
-        with self._lock:
-            if name not in self._records:
-                raise NotFound(f"there is no run {name!r}", reason="RUN_NOT_FOUND", metadata={"run": name})
-            return self._records[name]
+        """Return a run.
+
+        Raises:
+            NotFound: there is none of that name. Corrupt: its run.json is damaged; names the file.
+        """
+        record = self.find(name)
+        if record is None:
+            raise NotFound(f"there is no run {name!r}", reason="RUN_NOT_FOUND", metadata={"run": name})
+        return record
 
     def find(self, name: str) -> RunRecord | None:
-        """Return a run, or None."""
+        """Return a run, or None; Corrupt as `get`."""
         with self._lock:
+            if name in self._damaged:
+                error = self._damaged[name]
+                raise Corrupt(f"{error.message}; restore the file, or delete the run", metadata=error.metadata)
             return self._records.get(name)
 
     def all(self) -> list[RunRecord]:
@@ -193,19 +204,21 @@ class Runs:
         return record
 
     def delete(self, name: str) -> None:
-        """Delete a run with its checkpoints and samples, unless it is pending or running."""
+        """Delete a run with its checkpoints and samples, damaged or not, unless it is pending or running."""
         with self._lock:
-            record = self.get(name)
-            if record.state in ACTIVE:
+            if name not in self._damaged and (record := self.get(name)).state in ACTIVE:
                 raise FailedPrecondition(
                     f"run {name!r} is {record.state}: stop it first",
                     reason="WRONG_STATE",
                     metadata={"run": name},
                 )
-            remove_folder(self.folder(name))
+            # The samples first: a kill in between leaves a run that can be deleted again, and no texts of a
+            # run that is gone for the next of its name.
             if (self._volume.samples / name).exists():
                 remove_folder(self._volume.samples / name)
-            del self._records[name]
+            remove_folder(self.folder(name))
+            self._records.pop(name, None)
+            self._damaged.pop(name, None)
 
 
 def _to_json(record: RunRecord) -> dict[str, Any]:

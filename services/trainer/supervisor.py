@@ -8,6 +8,7 @@ model.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from typing import BinaryIO
 from prometheus_client import Counter, Gauge
 
 from services.common.errors import FailedPrecondition, NonesuchError
+from services.common.files import remove_partials
 from services.trainer.events import EventLog
 from services.trainer.outcome import EXIT_DONE, EXIT_STOPPED, LOG_FILE, OUTCOME_FILE, explain, oom_kills
 from services.trainer.runs import RunRecord, Runs, RunState
@@ -30,7 +32,7 @@ ENDED = Counter("nonesuch_trainer_runs_ended_total", "Ends of training processes
 TRAINING = Gauge("nonesuch_trainer_training", "Runs in training now: 0 or 1.")
 
 _STOP_SIGNALS = (-signal.SIGTERM, -signal.SIGKILL)  # before it could listen, or after the grace period
-_RETRY_S = 5.0
+RETRY_S = 5.0
 OnSuccess = Callable[[RunRecord], None]
 
 
@@ -110,9 +112,9 @@ class Supervisor:
                 if not self._train_next():
                     return
             except Exception:  # the boundary of the thread: a full disk, or a bug; the queue must go on
-                log.exception("the queue stumbled; trying again in %.0f s", _RETRY_S)
+                log.exception("the queue stumbled; trying again in %.0f s", RETRY_S)
                 with self._changed:
-                    self._changed.wait(_RETRY_S)
+                    self._changed.wait(RETRY_S)
 
     def _train_next(self) -> bool:
         """Train the next run of the queue, waiting for one; False when the service ends."""
@@ -125,8 +127,12 @@ class Supervisor:
             folder = self._runs.folder(record.name)
             (folder / OUTCOME_FILE).unlink(missing_ok=True)
             kills_before = oom_kills()
-            with (folder / LOG_FILE).open("ab") as output:
-                child = self._child = self._spawn(record.name, output)
+            try:
+                with (folder / LOG_FILE).open("ab") as output:
+                    child = self._child = self._spawn(record.name, output)
+            except OSError as failure:
+                self._settle(record.name, RunState.FAILED, f"the training process could not be started: {failure}")
+                return True
         log.info("run %s trains in process %d", record.name, child.pid)
         TRAINING.set(1)
         exit_status = child.wait()
@@ -148,22 +154,43 @@ class Supervisor:
 
     def _note_end(self, record: RunRecord, exit_status: int, *, out_of_memory: bool) -> None:
         folder = self._runs.folder(record.name)
+        remove_partials(folder)  # a killed process may have left most of a checkpoint
         error = ""
         if exit_status == EXIT_DONE:
             state = RunState.SUCCEEDED
-            try:
-                self._on_success(record)
-            except (NonesuchError, OSError) as failure:
-                EventLog(folder).append("event", step=record.settings.steps, message=f"not published: {failure}")
+            self._publish(record)
         elif self._stopping and exit_status in (EXIT_STOPPED, *_STOP_SIGNALS):
             state = RunState.CANCELLED if record.name in self._stop_wanted else RunState.PENDING
         elif exit_status in (EXIT_STOPPED, -signal.SIGTERM):
             state = RunState.CANCELLED
         else:
             state, error = RunState.FAILED, explain(exit_status, folder, out_of_memory=out_of_memory)
+        self._settle(record.name, state, error)
+
+    def _publish(self, record: RunRecord) -> None:
+        """What is due when a run has succeeded; a failure of it does not undo the run's success."""
+        try:
+            self._on_success(record)
+        except Exception as failure:  # a bug in it must not leave the run RUNNING for ever
+            if not isinstance(failure, NonesuchError):
+                log.exception("run %s: not published", record.name)
+            with contextlib.suppress(OSError):  # the disk may be full: that is why
+                EventLog(self._runs.folder(record.name)).append(
+                    "event", step=record.settings.steps, message=f"not published: {failure}"
+                )
+
+    def _settle(self, run: str, state: RunState, error: str) -> None:
+        """Note what has become of a run. A full disk only delays it: a run without a process is not RUNNING."""
         with self._changed:
             self._child = None
-            self._stop_wanted.discard(record.name)
-            self._runs.move(record.name, state, error=error)
+            while self._runs.get(run).state == RunState.RUNNING:
+                try:
+                    self._runs.move(run, state, error=error)
+                except OSError:
+                    log.exception("run %s: cannot note that it is %s; trying again in %.0f s", run, state, RETRY_S)
+                    if self._stopping:
+                        return  # the next start finds it RUNNING, and carries it on
+                    self._changed.wait(RETRY_S)
+            self._stop_wanted.discard(run)
         ENDED.labels(state).inc()
-        log.info("run %s: %s%s", record.name, state, f": {error}" if error else "")
+        log.info("run %s: %s%s", run, state, f": {error}" if error else "")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from services.common.errors import InvalidRequest, Unavailable
+from services.common.errors import Unavailable
 from services.trainer.events import EventLog
 from services.trainer.runs import ACTIVE, Runs
 
@@ -25,16 +25,14 @@ def watch(
 
     Raises:
         NotFound: no such run, or it was deleted meanwhile. InvalidRequest: not a cursor of this run.
+        Corrupt: the history is damaged; names the file.
         Unavailable: the service is stopping; watch again from the last cursor.
     """
     while listening():
         active = runs.get(run).state in ACTIVE  # before reading: what it then says is the end is the end
-        try:
-            for after, line in EventLog(runs.folder(run)).read(cursor):
-                cursor = after
-                yield cursor, line
-        except ValueError as error:
-            raise InvalidRequest(f"{error}; begin with 0", field="cursor") from None
+        for after, line in EventLog(runs.folder(run)).read(cursor):
+            cursor = after
+            yield cursor, line
         if not active:
             return
         if stopping.wait(POLL_S):

@@ -8,7 +8,7 @@ that figures of different vocabularies compare.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,12 +57,17 @@ class Evaluator:
         self._config, self._compute_dtype = config, compute_dtype
         self._nats_of_batch = tf.function(self._nats)
 
-    def __call__(self, params: model.Params) -> Evaluation:
-        """Score the weights: every token of the validation documents is predicted exactly once."""
-        nats = sum(
-            float(self._nats_of_batch(params, tf.constant(inputs), tf.constant(targets), tf.constant(weights)))
-            for inputs, targets, weights in self._batches()
-        )
+    def __call__(self, params: model.Params, wanted: Callable[[], bool] = lambda: True) -> Evaluation | None:
+        """Score the weights: every token of the validation documents is predicted exactly once.
+
+        Args:
+            wanted: asked before each forward pass; None is returned as soon as it says no.
+        """
+        nats = 0.0
+        for batch in self._batches():
+            if not wanted():
+                return None
+            nats += float(self._nats_of_batch(params, *(tf.constant(array) for array in batch)))
         count = len(self._stream) - 1
         return Evaluation(nats / count, nats / math.log(2) / self._num_bytes)
 
@@ -81,6 +86,5 @@ class Evaluator:
             yield padded[:-1].reshape(shape), padded[1:].reshape(shape), weights.reshape(shape)
 
     def _nats(self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        logits = model.forward(params, inputs, self._config, compute_dtype=self._compute_dtype)  # [B, T, V]
-        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # [B, T]
+        nats = model.token_losses(params, inputs, targets, self._config, compute_dtype=self._compute_dtype)  # [B, T]
         return tf.reduce_sum(tf.cast(nats * weights, tf.float64))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -76,17 +77,27 @@ class TrainingProcess:
         self._state, self._trainer = self._load(volume.bases)
         self._evaluator = self._make_evaluator(dataset)
         self._writer: Writer | None = None
-        self._metrics = MetricsLog(self._folder / metrics_log.FILE_NAME, after_step=self._state.step)
+        self._metrics = MetricsLog(
+            self._folder / metrics_log.FILE_NAME,
+            after_step=self._state.step,
+            validated="validation" not in self._state.left_out,
+        )
         self._durations: deque[float] = deque(maxlen=SPEED_STEPS)
 
     def run(self, stop: Event) -> bool:
         """Train until the last step or until `stop` is set; True when the last step is done."""
+
+        def wanted() -> bool:
+            """Whether there is time to validate and sample: always after the last step, which none follows."""
+            return self._state.step == self._settings.steps or not stop.is_set()
+
         print("Training...", flush=True)
         self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
         with self._metrics:
+            self._catch_up(wanted)
             while self._state.step < self._settings.steps and not stop.is_set():
                 self._do_step()
-                self._do_what_is_due(last=self._state.step == self._settings.steps)
+                self._do_what_is_due(last=self._state.step == self._settings.steps, wanted=wanted)
             if stop.is_set():
                 print("interrupted", flush=True)
             if self._state.step:
@@ -146,14 +157,10 @@ class TrainingProcess:
         rows = self._batches.batch(step, self._settings.rows_per_step)
         loss, norm = self._trainer.step(step, rows, rate)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise FailedPrecondition(
-                f"the loss is {loss} at step {step} (gradient norm {norm}): training has diverged; "
-                "start another run with a lower learning_rate",
-                reason="DIVERGED",
-            )
+            raise _diverged(f"the loss is {loss} at step {step} (gradient norm {norm})")
         self._durations.append(time.monotonic() - begun)
         average = self._state.average.add(loss)
-        self._state = replace(self._state, step=step, average=average)
+        self._state = replace(self._state, step=step, average=average, left_out=())
         line = {
             "step": step,
             "seconds": self._seconds(),
@@ -168,20 +175,42 @@ class TrainingProcess:
         self._events.append("metrics", **line)
         print(f"[{step} | {line['seconds']:.2f}] loss={loss:.2f} avg={average.value:.2f}", flush=True)
 
-    def _do_what_is_due(self, *, last: bool) -> None:
-        """Validate, sample and save, in this order: a checkpoint is written when its step's work is done."""
+    def _do_what_is_due(self, *, last: bool, wanted: Callable[[], bool]) -> None:
+        """Validate, sample and save, in this order: a checkpoint is written when its step's work is done.
+
+        Validating and sampling may take minutes: when `wanted` says no they are left to the run's resumption, so
+        that a run that shall stop has saved before anyone loses patience.
+        """
         settings, step = self._settings, self._state.step
         if last or (settings.validate_every and step % settings.validate_every == 0):
-            self._validate()
+            self._validate(wanted)
         if settings.sample_every and (last or step % settings.sample_every == 0):
-            self._sample()
+            self._sample(wanted)
         if step % settings.save_every == 0:
             self._save()
 
-    def _validate(self) -> None:
+    def _catch_up(self, wanted: Callable[[], bool]) -> None:
+        """Do what a stop cut short."""
+        due = self._state.left_out
+        self._state = replace(self._state, left_out=())
+        if "validation" in due:
+            self._validate(wanted)
+        if "sample" in due:
+            self._sample(wanted)
+
+    def _leave_out(self, what: str) -> None:
+        self._state = replace(self._state, left_out=(*self._state.left_out, what))
+        self._note(f"the run is to stop: the {what} of step {self._state.step} waits until it is resumed")
+
+    def _validate(self, wanted: Callable[[], bool]) -> None:
         if self._evaluator is None:
             return
-        result = self._evaluator(self._trainer.variables)
+        result = self._evaluator(self._trainer.variables, wanted)
+        if result is None:
+            self._leave_out("validation")
+            return
+        if not math.isfinite(result.loss):
+            raise _diverged(f"the validation loss is {result.loss} at step {self._state.step}")
         validation = {"step": self._state.step, "loss": result.loss, "bits_per_byte": result.bits_per_byte}
         self._state = replace(self._state, validation=validation)
         self._metrics.append(
@@ -195,7 +224,7 @@ class TrainingProcess:
         self._events.append("validation", **validation)
         print(f"[{self._state.step} | {self._seconds():.2f}] validation loss = {result.loss:.2f}", flush=True)
 
-    def _sample(self) -> None:
+    def _sample(self, wanted: Callable[[], bool]) -> None:
         print("Generating samples...", flush=True)
         if self._writer is None:
             self._writer = Writer(
@@ -206,7 +235,11 @@ class TrainingProcess:
                 end_of_text_id=self._codec.vocabulary.end_of_text_id,
             )
         seed = int(np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)[0])
-        texts = [self._codec.decode(ids) for ids in self._writer.write(length=self._settings.sample_length, seed=seed)]
+        written = self._writer.write(length=self._settings.sample_length, seed=seed, wanted=wanted)
+        if written is None:
+            self._leave_out("sample")
+            return
+        texts = [self._codec.decode(ids) for ids in written]
         write_samples(self._samples_folder, self._state.step, texts)
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)
@@ -227,6 +260,12 @@ class TrainingProcess:
     def _seconds(self) -> float:
         """Seconds since the process began."""
         return time.monotonic() - self._started
+
+
+def _diverged(what: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"{what}: training has diverged; start another run with a lower learning_rate", reason="DIVERGED"
+    )
 
 
 def _dtype(name: str) -> tf.DType:

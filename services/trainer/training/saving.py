@@ -18,13 +18,13 @@ import numpy as np
 from services.common.errors import Corrupt
 from services.common.files import new_folder, read_json, sha256_files, write_atomic, write_json
 from services.gpt2 import checkpoint as weights
+from services.gpt2.pointer import write_pointer
 from services.trainer.checkpoints import (
     Checkpoint,
     delete_checkpoint,
     folder_of,
     list_checkpoints,
     superfluous,
-    write_pointer,
 )
 from services.trainer.events import now
 from services.trainer.training.average import LossAverage
@@ -45,6 +45,8 @@ class TrainingState:
     """Number format chosen at the start: a resumed run keeps it, whatever `auto` would choose then."""
     validation: dict[str, Any] | None = None
     """The newest: `step`, `loss`, `bits_per_byte`."""
+    left_out: tuple[str, ...] = ()
+    """What a stop cut short at this step, of `validation` and `sample`: a resumed run does it first."""
 
 
 def save(run_folder: Path, trainer: Trainer, state: TrainingState, *, keep: int) -> Checkpoint:

@@ -2,15 +2,17 @@
 
 In: the run's variables. Out: token ids. Draws with services.sampling, each position with a random number of
 its own, so that a resumed run writes the samples that an undisturbed one would. Knows no text.
-N samples, P positions in a cache block, H heads, D head size.
+N samples, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
-from services.gpt2.cache import BLOCK_POSITIONS, forward_cached
+from services.gpt2.cache import CachedModel
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import Params
 from services.sampling.draw import uniform
@@ -38,45 +40,34 @@ class Writer:
         num_samples: int,
         end_of_text_id: int,
     ) -> None:
-        self._config, self._end_of_text_id, self._num_samples = config, end_of_text_id, num_samples
-        positions = self._positions = min(BLOCK_POSITIONS, config.n_ctx)
-        blocks = -(-config.n_ctx // positions)
-        # Row n owns the blocks 1 + n * blocks and on; block 0 takes what padding writes.
-        self._table = 1 + np.arange(num_samples * blocks, dtype=np.int32).reshape(num_samples, blocks)
-        shape = [(1 + num_samples * blocks) * config.n_head, positions, config.head_size]
-        cache = [
-            (tf.Variable(tf.zeros(shape, compute_dtype)), tf.Variable(tf.zeros(shape, compute_dtype)))
-            for _ in range(config.n_layer)
-        ]
-        matrix, row = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
+        self._model = CachedModel(config, params, num_samples, compute_dtype=compute_dtype)
+        self._context, self._end_of_text_id, self._num_samples = config.n_ctx, end_of_text_id, num_samples
 
-        @tf.function(input_signature=[matrix, row, row, matrix], autograph=False)
-        def step(ids: tf.Tensor, starts: tf.Tensor, lengths: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-            return forward_cached(params, ids, starts, lengths, table, cache, config, compute_dtype)
-
-        self._step = step
-
-    def write(self, *, length: int, seed: int) -> list[list[int]]:
+    def write(self, *, length: int, seed: int, wanted: Callable[[], bool] = lambda: True) -> list[list[int]] | None:
         """Return the ids of N samples, each up to `length` or its end-of-text id, which is left out.
 
         A sample longer than the context goes on from the second half of what the model sees.
+
+        Args:
+            wanted: asked before each token; None is returned as soon as it says no.
         """
         texts: list[list[int]] = [[] for _ in range(self._num_samples)]
         seen = [[self._end_of_text_id] for _ in texts]  # what stands in each row's cache, the newest not yet
         fed = [0] * len(texts)  # ids of `seen` that the cache holds
         active = list(range(len(texts)))
         while active:
+            if not wanted():
+                return None
             logits = self._logits(active, seen, fed)
             still = []
             for row, row_logits in zip(active, logits, strict=True):
-                u = uniform(seed, row, len(texts[row]))
-                token_id = sample(row_logits, PARAMETERS, texts[row], u)
+                token_id = sample(row_logits, PARAMETERS, (), uniform(seed, row, len(texts[row])))
                 if token_id == self._end_of_text_id:
                     continue
                 texts[row].append(token_id)
                 seen[row].append(token_id)
-                if len(seen[row]) > self._config.n_ctx:
-                    seen[row], fed[row] = seen[row][-(self._config.n_ctx // 2) - 1 :], 0
+                if len(seen[row]) > self._context:
+                    seen[row], fed[row] = seen[row][-(self._context // 2) - 1 :], 0
                 if len(texts[row]) < length:
                     still.append(row)
             active = still
@@ -91,6 +82,4 @@ class Writer:
         starts = np.array([fed[row] for row in rows], np.int32)
         for row in rows:
             fed[row] = len(seen[row])
-        num_blocks = -(-int((starts + lengths).max()) // self._positions)  # read no more than is filled
-        logits: np.ndarray = self._step(ids, starts, lengths, self._table[rows, :num_blocks]).numpy()
-        return logits
+        return self._model.step(ids, np.array(rows, np.int32), starts, lengths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ class Shelf:
             raise Corrupt(published.error)
         if published.run == "damaged":
             raise Corrupt(f"{published.folder}/model.data is damaged")
+        if published.run == "too large":
+            raise MemoryError("out of memory")
         self.loaded.append(Loaded(published.key))
         return self.loaded[-1]
 
@@ -179,6 +182,43 @@ def test_a_damaged_version_is_tried_again_when_its_files_change(shelf: Callable[
     _eventually(lambda: made.states() == {"owl/1": State.SERVING})
 
 
+def test_a_version_that_memory_had_no_room_for_is_unavailable_not_damaged(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1, run="too large")
+    made.start()
+    _eventually(lambda: made.states() == {"owl/1": State.FAILED})
+
+    with pytest.raises(Unavailable, match="out of memory") as refusal:
+        made.ask("owl")
+    assert refusal.value.retry_after_s
+
+
+def test_versions_are_listed_in_order_also_while_a_deleted_one_drains(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    for name in ("auk", "emu", "owl"):
+        made.publish(name, 1)
+    made.start()
+
+    with made.models.use("auk", 1, patience_s=5):
+        remove_folder(made.folder / "auk" / "1")
+        _eventually(lambda: made.states().get("auk/1") is State.DRAINING)
+        assert list(made.states()) == ["auk/1", "emu/1", "owl/1"]
+
+
+def test_a_model_is_healthy_before_the_next_one_is_loaded(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1, when=2)
+    made.publish("emu", 1, when=1)
+    turns = threading.Semaphore(1)
+    load = made.models._load
+    made.models._load = lambda published: (turns.acquire(timeout=5), load(published))[1]
+    made.start()
+
+    _eventually(lambda: made.states().get("emu/1") is State.LOADING)
+    assert made.health == {"owl": True}
+    turns.release()
+
+
 def test_an_older_version_is_loaded_when_asked_for(shelf: Callable[..., Shelf]) -> None:
     made = shelf()
     for version in (1, 2, 3):
@@ -215,6 +255,20 @@ def test_no_more_models_than_allowed_stay_in_memory(shelf: Callable[..., Shelf])
 
     _eventually(lambda: list(made.states().values()).count(State.SERVING) == 2)
     assert made.states()["owl/1"] is State.SERVING
+
+
+def test_a_model_that_is_unloaded_is_freed_at_once(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.start()
+    made.ask("owl")
+    unloaded = weakref.ref(made.loaded[0])
+    made.loaded[0].itself = made.loaded[0]  # type: ignore[attr-defined]  # as graphs do
+    made.loaded.clear()
+
+    made.publish("owl", 2)
+
+    _eventually(lambda: unloaded() is None)
 
 
 def test_after_a_rollback_the_older_version_serves_again(shelf: Callable[..., Shelf]) -> None:
@@ -259,7 +313,8 @@ def test_what_has_no_manifest_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / ".partial-emu" / "1").mkdir(parents=True)
     write_json(tmp_path / ".partial-emu" / "1" / "manifest.json", {})
     write_json(tmp_path / "owl" / ".partial-2" / "manifest.json", {})
-    write_json(tmp_path / "owl" / "notes" / "manifest.json", {})
+    for name in ("notes", "0", "01", "9" * 10):
+        write_json(tmp_path / "owl" / name / "manifest.json", {})
 
     assert scan(tmp_path) == {}
     assert scan(tmp_path / "absent") == {}

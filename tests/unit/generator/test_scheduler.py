@@ -133,3 +133,12 @@ def test_sliding_keeps_the_head_and_the_newer_half() -> None:
     assert sequence.context == [0, 1, 6, 7, 8, 9]
     assert sequence.ids == list(range(10))
     assert (sequence.num_computed, sequence.num_pending) == (2, 4)
+
+
+def test_sliding_leaves_an_id_to_draw_after_in_the_smallest_context() -> None:
+    sequence = _sequence(2)
+    sequence.num_computed = 1
+
+    sequence.slide(keep=1)
+
+    assert (sequence.context, sequence.num_pending) == ([0, 1], 1)

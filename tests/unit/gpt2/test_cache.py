@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -146,6 +149,19 @@ def test_bfloat16_decode_stays_near_float32(tiny: GPT2Config) -> None:
 
     full = forward(params, ids, tiny).numpy()[:, -1]
     assert np.linalg.norm(logits - full) / np.linalg.norm(full) < 0.03
+
+
+def test_a_model_that_is_dropped_is_freed(tiny: GPT2Config, tiny_params: dict[str, np.ndarray]) -> None:
+    variables = {name: tf.Variable(value) for name, value in tiny_params.items()}
+    handles = [weakref.ref(variable.handle) for variable in variables.values()]  # what graphs hold on to
+    model = CachedModel(tiny, variables, 1)
+    model.step(np.array([[1]]), np.array([0]), np.array([0]), np.array([1]))
+    model.score(np.array([1, 2]))
+
+    del model, variables
+    gc.collect()
+
+    assert [handle() for handle in handles if handle() is not None] == []
 
 
 def test_round_up_gives_powers_of_two_up_to_the_limit() -> None:

@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 from services.common.errors import Corrupt
-from services.gpt2.checkpoint import find_prefix, read_weights, write_pointer, write_weights
+from services.gpt2.checkpoint import find_prefix, read_weights, write_weights
 from services.gpt2.config import GPT2Config
+from services.gpt2.pointer import write_pointer
 
 DATA = "model-7.data-00000-of-00001"
 

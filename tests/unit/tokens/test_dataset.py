@@ -135,6 +135,13 @@ def test_a_missing_or_truncated_file_is_named(dataset: Dataset, name: str, keep:
         Dataset.open(dataset.folder)
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"kind": "dataset"}', '{"kind": "dataset", "num_tokens": 3}'])
+def test_a_manifest_that_is_json_but_no_datasets_is_named(dataset: Dataset, content: str) -> None:
+    (dataset.folder / "manifest.json").write_text(content)
+    with pytest.raises(Corrupt, match=r"manifest\.json is damaged"):
+        Dataset.open(dataset.folder)
+
+
 def test_a_changed_byte_is_found_by_verification(dataset: Dataset) -> None:
     path = dataset.folder / "tokens.npy"
     content = bytearray(path.read_bytes())

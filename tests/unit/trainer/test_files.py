@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.common.errors import Corrupt, NotFound
-from services.common.files import sha256_files, write_json
+from services.common.errors import Corrupt, InvalidRequest, NotFound
+from services.common.files import remove_folder, sha256_files, write_json
+from services.trainer import checkpoints
 from services.trainer.checkpoints import (
     Checkpoint,
     get_checkpoint,
@@ -39,12 +40,32 @@ def test_newest_lines_are_found_from_the_end(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert newest_lines(path) == (None, None)
     with MetricsLog(path, after_step=0) as log:
+        assert newest_lines(path) == (None, None)
         log.append({"step": 1, "validation_loss": 3.0})
-        for step in range(2, 500):
-            log.append({"step": step, "loss": 1.0, "padding": "x" * 100})
+        assert newest_lines(path) == (None, {"step": 1, "validation_loss": 3.0})
+        for step in range(2, 5000):
+            log.append({"step": step, "loss": 1.0, "padding": "x" * 100})  # half a mebibyte
+        step, validation = newest_lines(path)
+        assert step is not None and step["step"] == 4999
+        assert validation == {"step": 1, "validation_loss": 3.0}
+        log.append({"step": 4999, "validation_loss": 2.0})
+    with path.open("a") as file:
+        file.write('{"step": 5000, "validation_loss": 1')  # cut short by a kill
     step, validation = newest_lines(path)
-    assert step is not None and step["step"] == 499
-    assert validation == {"step": 1, "validation_loss": 3.0}
+    assert step is not None and step["loss"] == 1.0 and step["step"] == 4999
+    assert validation == {"step": 4999, "validation_loss": 2.0}
+
+
+@pytest.mark.parametrize("line", [b'{"step": 1, "lo\n', b"\0\0\n", b"3\n", b"\xff\n"])
+def test_damaged_line_of_a_log_is_named_by_its_file(tmp_path: Path, line: bytes) -> None:
+    for name in ("metrics.jsonl", "events.jsonl"):
+        (tmp_path / name).write_bytes(line)
+    with pytest.raises(Corrupt, match=r"metrics\.jsonl"):
+        list(read_metrics(tmp_path / "metrics.jsonl"))
+    with pytest.raises(Corrupt, match=r"metrics\.jsonl"):
+        newest_lines(tmp_path / "metrics.jsonl")
+    with pytest.raises(Corrupt, match=r"events\.jsonl"):
+        list(EventLog(tmp_path).read(0))
 
 
 def test_events_are_read_from_any_line_on_and_a_torn_one_is_dropped(tmp_path: Path) -> None:
@@ -59,8 +80,8 @@ def test_events_are_read_from_any_line_on_and_a_torn_one_is_dropped(tmp_path: Pa
     log.repair()
     log.append("event", step=3, message="")
     assert [line["step"] for _, line in log.read(cursors[2])] == [3]
-    for wrong in (1, cursors[0] + 1, 10**9):
-        with pytest.raises(ValueError, match="not a cursor"):
+    for wrong in (-1, 1, cursors[0] + 1, 10**9):
+        with pytest.raises(InvalidRequest, match="not a cursor"):
             list(log.read(wrong))
 
 
@@ -105,6 +126,30 @@ def test_newest_sound_checkpoint_passes_over_damaged_ones_and_names_their_files(
         get_checkpoint(tmp_path, 3)
     with pytest.raises(Corrupt, match=r"step-9/manifest\.json"):
         get_checkpoint(tmp_path, 9)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"files": [], "created_at": "", "validation": null}', '{"files": {}}']
+)
+def test_manifest_that_is_json_but_no_manifest_is_damaged_by_name(tmp_path: Path, content: str) -> None:
+    write_checkpoint(tmp_path, 2)
+    (write_checkpoint(tmp_path, 3) / "manifest.json").write_text(content)
+    with pytest.raises(Corrupt, match=r"step-3/manifest\.json"):
+        get_checkpoint(tmp_path, 3)
+    assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [2]
+
+
+def test_checkpoint_that_goes_while_it_is_listed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (1, 2):
+        write_checkpoint(tmp_path, step)
+    before = checkpoints._steps(tmp_path)
+    (kept,) = list_checkpoints(tmp_path)[1:]
+    remove_folder(tmp_path / "step-1")
+    monkeypatch.setattr(checkpoints, "_steps", lambda run_folder: before)  # as they were a moment ago
+    assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [2]
+    assert kept.size_bytes > 0
+    remove_folder(kept.folder)
+    assert kept.size_bytes == 0
 
 
 def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.common.errors import Corrupt
+from services.common.errors import Corrupt, FailedPrecondition
 from services.trainer.metrics_log import read_metrics
 from services.trainer.outcome import EXIT_STOPPED
 from services.trainer.samples import read_samples
 from services.trainer.training import __main__ as entry
+from services.trainer.training.evaluation import Evaluation, Evaluator
 from services.trainer.training.process import TrainingProcess
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
@@ -31,22 +32,34 @@ class Killed(Exception):
     """Leaves everything as it is, as SIGKILL does."""
 
 
-class KillAt(Event):
-    """A wish to stop that is asked for before each step, and before step `step` ends it all."""
+class Dying(TrainingProcess):
+    """A training process that is killed before its step number `kill_before`."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, *arguments: Any, kill_before: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._left = kill_before
+
+    def _do_step(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise Killed
+        super()._do_step()
+
+
+class StopAtQuestion(Event):
+    """A wish to stop that comes after it was asked for `question` times."""
+
+    def __init__(self, question: int) -> None:
         super().__init__()
-        self.step, self.asked = step, 0
+        self._left = question
 
     def is_set(self) -> bool:
-        self.asked += 1
-        if self.asked == self.step:
-            raise Killed
-        return False
+        self._left -= 1
+        return self._left < 0
 
 
-def train(data: Path, run: str, stop: Event | None = None) -> bool:
-    return TrainingProcess(Volume(data), run, started=time.monotonic()).run(stop or Event())
+def train(data: Path, run: str, *, kill_before: int = 0, stop: Event | None = None) -> bool:
+    return Dying(Volume(data), run, started=time.monotonic(), kill_before=kill_before).run(stop or Event())
 
 
 def start_process(data: Path, run: str) -> subprocess.Popen[bytes]:
@@ -112,7 +125,7 @@ def test_accumulating_run_broken_twice_equals_an_undisturbed_one(data: Path) -> 
     make_run(data, "broken", settings)
     for step in (7, 11):  # the second counts from the checkpoint of step 4
         with pytest.raises(Killed):
-            train(data, "broken", KillAt(step))
+            train(data, "broken", kill_before=step)
     assert train(data, "broken")
     assert_same_run(data, "broken", "accumulating")
 
@@ -130,10 +143,51 @@ def test_stopped_process_saves_its_step_and_goes_on_from_there(data: Path) -> No
     assert_same_run(data, "stopped", "whole")
 
 
+def test_stop_does_not_wait_for_a_sample_which_the_resumed_run_writes(data: Path) -> None:
+    run = "impatient"
+    for name in (run, "patient"):
+        make_run(data, name, SLOW | {"validate_every": 0})
+    assert train(data, "patient")
+    # Asked before each of five steps, and then before each token of step 5's sample.
+    assert not train(data, run, stop=StopAtQuestion(7))
+    assert facts(data, run)[-1]["step"] == 5
+    assert (data / "checkpoint" / run / "step-5" / "manifest.json").exists()
+    assert "the sample of step 5 waits" in (data / "checkpoint" / run / "events.jsonl").read_text()
+    assert read_samples(data / "samples" / run, 5) == []
+    assert train(data, run)
+    assert_same_run(data, run, "patient")
+
+
+def test_validation_that_a_stop_cut_short_is_made_once_by_the_resumed_run(data: Path) -> None:
+    make_run(data, "cut", SLOW)
+    assert not train(data, "cut", stop=StopAtQuestion(2))  # before steps 1 and 2, and then while 2 is validated
+    assert facts(data, "cut")[-1]["step"] == 2 and "validation_loss" not in facts(data, "cut")[-1]
+    with pytest.raises(Killed):
+        train(data, "cut", kill_before=1)  # validated, but killed before there is another checkpoint
+    assert "validation_loss" in facts(data, "cut")[-1]
+    assert train(data, "cut")
+    assert_same_run(data, "cut", "whole")
+
+
+def test_last_step_is_validated_and_sampled_also_when_the_run_is_to_stop(data: Path) -> None:
+    make_run(data, "last", SLOW | {"steps": 1})
+    assert train(data, "last", stop=StopAtQuestion(1))
+    assert "validation_loss" in facts(data, "last")[-1]
+    assert len(read_samples(data / "samples" / "last", 1)) == 1
+
+
+def test_validation_that_is_no_number_ends_the_run_by_its_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(data, "diverged", SLOW | {"steps": 2})
+    nan = Evaluation(float("nan"), float("nan"))
+    monkeypatch.setattr(Evaluator, "__call__", lambda self, params, wanted: nan)
+    with pytest.raises(FailedPrecondition, match="diverged"):
+        train(data, "diverged")
+
+
 def test_damaged_newest_checkpoint_is_left_for_the_one_before(data: Path) -> None:
     make_run(data, "damaged", SLOW)
     with pytest.raises(Killed):
-        train(data, "damaged", KillAt(11))
+        train(data, "damaged", kill_before=11)
     folder = data / "checkpoint" / "damaged"
     with (folder / "step-8" / "model-8.data-00000-of-00001").open("rb+") as file:
         file.truncate(100)
@@ -145,7 +199,7 @@ def test_damaged_newest_checkpoint_is_left_for_the_one_before(data: Path) -> Non
 def test_run_without_a_sound_checkpoint_names_the_damaged_file(data: Path) -> None:
     make_run(data, "lost", SLOW)
     with pytest.raises(Killed):
-        train(data, "lost", KillAt(6))
+        train(data, "lost", kill_before=6)
     path = data / "checkpoint" / "lost" / "step-4" / "optimizer.npz"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Corrupt, match=r"step-4/optimizer\.npz"):

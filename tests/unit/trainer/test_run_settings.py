@@ -41,6 +41,12 @@ def test_choice_is_kept_and_context_shrinks_to_the_corpus() -> None:
         resolved(tokens=8)
 
 
+def test_unset_sample_is_as_long_as_the_context_that_the_corpus_fills() -> None:
+    choices = {"dataset": "d"}
+    assert resolve(choices, model_context=256, num_train_tokens=100).sample_length == 99
+    assert resolve(choices | {"sample_length": 300}, model_context=256, num_train_tokens=100).sample_length == 300
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

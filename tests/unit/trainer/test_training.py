@@ -112,6 +112,7 @@ def test_validation_predicts_every_token_once_each_from_its_window(num_tokens: i
         for row, target in zip(logits, window[1:], strict=True):
             nats += math.log(np.exp(row).sum()) - row[target]
     result = evaluator({name: tf.constant(value) for name, value in params.items()})
+    assert result is not None
     assert result.loss == pytest.approx(nats / num_tokens, rel=1e-5)
     assert result.bits_per_byte == pytest.approx(nats / math.log(2) / 100, rel=1e-5)
 
@@ -124,6 +125,7 @@ def test_samples_equal_those_of_the_full_forward_pass_past_the_context_too() -> 
     writer = Writer(params, CONFIG, tf.float32, num_samples=3, end_of_text_id=22)
     for _ in range(2):
         written = writer.write(length=40, seed=9)
+        assert written is not None
         for row, found in enumerate(written):
             seen, expected = [22], []
             while len(expected) < 40:

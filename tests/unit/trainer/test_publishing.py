@@ -1,0 +1,56 @@
+"""A version is what its run learned with, or there is no version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.common.errors import Corrupt
+from services.common.files import sha256_files, write_json
+from services.trainer.checkpoints import Checkpoint, get_checkpoint
+from services.trainer.publishing import Models
+from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset, write_vocabulary
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Checkpoint:
+    """A checkpoint of a run; publishing copies weights without reading them."""
+    write_tiny_dataset(tmp_path)
+    make_run(tmp_path, "run", SETTINGS)
+    folder = tmp_path / "checkpoint" / "run" / "step-2"
+    folder.mkdir()
+    for name in ("model-2.index", "model-2.data-00000-of-00001"):
+        (folder / name).write_text(name)
+    facts = {"created_at": "2020-01-01T00:00:00+00:00", "validation": None, "files": sha256_files(folder)}
+    write_json(folder / "manifest.json", facts)
+    return get_checkpoint(folder.parent, 2)
+
+
+def publish(data: Path, checkpoint: Checkpoint) -> Models:
+    models, dataset = Models(data / "models"), write_tiny_dataset(data, f"again-{len(list(data.glob('datasets/*')))}")
+    models.publish_checkpoint("voice", checkpoint, dataset=dataset.manifest)
+    return models
+
+
+def test_vocabulary_that_is_not_the_one_trained_with_is_not_published(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    assert [version.version for version in publish(tmp_path, checkpoint).versions("voice")] == [1]
+    write_vocabulary(tmp_path / "checkpoint" / "run", end_of_text_first=True)
+    with pytest.raises(Corrupt, match=r"run/encoder\.json"):
+        publish(tmp_path, checkpoint)
+    assert [path.name for path in (tmp_path / "models" / "voice").iterdir()] == ["1"]
+
+
+def test_damaged_vocabulary_is_named_by_its_place_in_the_run(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    path = tmp_path / "checkpoint" / "run" / "encoder.json"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(Corrupt, match=r"checkpoint/run/encoder\.json"):
+        publish(tmp_path, checkpoint)
+
+
+def test_version_with_a_manifest_that_is_none_is_left_out_of_lists(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    models = publish(tmp_path, checkpoint)
+    for number, content in (("7", "[]"), ("8", '{"files": {}}')):
+        (tmp_path / "models" / "voice" / number).mkdir()
+        (tmp_path / "models" / "voice" / number / "manifest.json").write_text(content)
+    assert [[version.version for version in versions] for versions in models.all()] == [[1]]
