@@ -29,7 +29,7 @@ def test_unset_settings_take_the_defaults_of_the_base() -> None:
 
 
 def test_large_corpus_gets_more_steps_unless_they_are_named() -> None:
-    assert resolved(tokens=1_081_010).steps == 1056  # two passes in steps of 16 x 256
+    assert resolved(tokens=1_081_010).steps == 1056  # four passes in steps of 16 x 256
     assert resolved(tokens=10**9).steps == 3000
     assert resolved({"steps": 7}, tokens=10**9).steps == 7
 
