@@ -83,9 +83,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "micro": {"steps": 600, "batch_size": 8, "learning_rate": 2e-3, "weight_decay": 0.1},
     "mini": {"steps": 1000, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
 }
-"""What fresh models take where the request says nothing; `steps` is the least, a large corpus gets more."""
-FRESH_EPOCHS = 4
-MAX_DEFAULT_STEPS = 3000
+"""What fresh models take where the request says nothing; `steps` bends to the size of the corpus."""
+# Within these passes over the corpus. After more a fresh model has begun to learn a small blog by heart: on
+# 20,000 words the validation of `mini` turns after 16 passes. After fewer it has not learned the voice of a large one.
+LEAST_EPOCHS, MOST_EPOCHS = 4, 32
+# And, whatever the corpus, within these steps.
+LEAST_STEPS, MOST_STEPS = 100, 3000
 
 
 def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: int) -> RunSettings:
@@ -103,7 +106,7 @@ def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: in
     named = {"base": "nano"} | choices
     values = {"context": model_context} | DEFAULTS.get(named["base"], {}) | named
     if named["base"] in DEFAULTS and "steps" not in named:
-        values["steps"] = max(values["steps"], _steps_for(values, num_train_tokens))
+        values["steps"] = _fit_steps(values, num_train_tokens)
     steps = values.setdefault("steps", RunSettings(dataset="-").steps)
     values.setdefault("warmup_steps", min(max(0, steps) // 20, 2000))
     settings = RunSettings(**values)
@@ -115,10 +118,12 @@ def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: in
     return dataclasses.replace(settings, context=context, sample_length=sample_length)
 
 
-def _steps_for(values: dict[str, Any], num_train_tokens: int) -> int:
-    """Steps in which a fresh model sees the corpus FRESH_EPOCHS times, at most MAX_DEFAULT_STEPS."""
+def _fit_steps(values: dict[str, Any], num_train_tokens: int) -> int:
+    """A fresh model's usual steps, bent to between LEAST_EPOCHS and MOST_EPOCHS passes over the corpus."""
     per_step = values["batch_size"] * values.get("accumulation", 1) * values["context"]
-    return min(math.ceil(FRESH_EPOCHS * num_train_tokens / max(1, per_step)), MAX_DEFAULT_STEPS)
+    epoch = num_train_tokens / max(1, per_step)
+    steps = min(max(values["steps"], math.ceil(LEAST_EPOCHS * epoch)), math.ceil(MOST_EPOCHS * epoch))
+    return min(max(steps, LEAST_STEPS), MOST_STEPS)
 
 
 def fit_context(context: int, num_train_tokens: int) -> int:

@@ -28,7 +28,10 @@ def test_unset_settings_take_the_defaults_of_the_base() -> None:
     assert tuned.learning_rate < nano.learning_rate
 
 
-def test_large_corpus_gets_more_steps_unless_they_are_named() -> None:
+def test_steps_bend_to_the_corpus_unless_they_are_named() -> None:
+    assert resolved(tokens=13_000).steps == 102  # 32 passes in steps of 16 x 256
+    assert resolved(tokens=500).steps == 100
+    assert resolved({"steps": 900}, tokens=500).steps == 900
     assert resolved(tokens=1_081_010).steps == 1056  # four passes in steps of 16 x 256
     assert resolved(tokens=10**9).steps == 3000
     assert resolved({"steps": 7}, tokens=10**9).steps == 7
