@@ -27,8 +27,8 @@ IN_WORDS = {
         "Small and quick",
         "Learns the sound of your writing in minutes. The best way to see how this works.",
     ),
-    "micro": ("In between", "Takes several times longer, and keeps to the point a little better."),
-    "mini": ("Larger and slower", "Takes an hour or more without a graphics card; the best of the three."),
+    "micro": ("In between", "Takes a few times longer. For some hundred posts."),
+    "mini": ("Larger and slower", "Takes longest. For many hundred posts; a few would be learned by heart."),
 }
 STAGES = {
     "freezing the corpus": "Taking stock of your posts",
