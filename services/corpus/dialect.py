@@ -11,6 +11,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from services.corpus.containers import (
+    code_tag,
+    dedent,
+    holds_indented,
+    is_snippet,
+    join_tag,
+    opens_tag,
+    title_of_box,
+    title_of_callout,
+)
+from services.corpus.maths import KEPT
+
 MAX_DEPTH = 8  # of lists and quotations; deeper ones are flattened. Python-Markdown overflows at about 300
 
 # Code points that are no characters, so that no post holds them (reading.py takes them out).
@@ -18,8 +30,11 @@ CODE = "\ufdd0{}\ufdd1"
 HTML = "\ufdd3{}\ufdd4"
 
 _FENCE = re.compile(r"^ *(?P<fence>`{3,}(?!.*`)|~{3,})")
-_HIGHLIGHT = re.compile(r"^ *\{%-?\s*highlight\b.*?-?%\}\s*$")
-_END_HIGHLIGHT = re.compile(r"^ *\{%-?\s*endhighlight\s*-?%\}\s*$")
+# Where Python-Markdown's own codehilite finds the language of an indented block.
+_LANGUAGE = re.compile(r"^(?::{3}\w[\w+-]*|#!\w[\w+-]*)\s*$")
+_DOLLARS = re.compile(r"^ *\$\$")
+_SHORTCODE = re.compile(r"^ *\{\{[<%]\s*(?P<end>/)?(?!.*\{\{[<%]\s*/)")
+_MAX_FORMULA_LINES = 100
 _ITEM = re.compile(r"^(?P<indent> *)(?P<marker>[-*+]|\d{1,9}[.)])(?P<space> +|$)(?P<rest>.*)$")
 _RULE = re.compile(r"^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _QUOTE = re.compile(r"^ {0,3}> ?")
@@ -46,11 +61,18 @@ class Source:
     text: str = ""
     code: list[str] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
+    maths: list[str] = field(default_factory=list)
+    indented_code: bool = True
 
 
-def to_python_markdown(text: str) -> Source:
-    """Lay out a post's Markdown; tabs at the start of lines become four spaces."""
-    source = Source()
+def to_python_markdown(text: str, *, indented_code: bool = True) -> Source:
+    """Lay out a post's Markdown; tabs at the start of lines become four spaces.
+
+    Args:
+        text: the post's body.
+        indented_code: four spaces make code, as everywhere but in MDX.
+    """
+    source = Source(indented_code=indented_code)
     source.text = "\n".join(_blocks([_expand_tabs(line) for line in text.split("\n")], source, 0))
     return source
 
@@ -72,16 +94,35 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
     in_html = 0  # open HTML blocks, inside which indentation is no code
     owner = False  # the last paragraph may own indented ones
     in_paragraph = False  # the line before is a paragraph's
+    unclosed: set[str] = set()  # ends of code tags that no line below has
     while index < len(lines):
         line = lines[index]
         before_is_text, in_paragraph = in_paragraph, False
+        if "{" in line and not (_FENCE.match(line) or (_indent(line) >= 4 and source.indented_code and not in_html)):
+            join_tag(lines, index)
+            line = lines[index]
         if not line.strip():
             out.append("")
             index += 1
-        elif _FENCE.match(line) or _HIGHLIGHT.match(line):
+        elif _FENCE.match(line):
             index = _fence(lines, index, source, out)
+        elif "{" in line and (end := _code_tag(lines, index, source, out, unclosed)):
+            index = end
+        elif (title := title_of_box(line)) is not None:
+            if holds_indented(line):
+                dedent(lines, index + 1, at_least=min(4, _indent(line) + 1))
+            out += ["", title, ""]
+            index += 1
+        elif is_snippet(line):
+            out.append("")
+            index += 1
+        elif _DOLLARS.match(line) and (end := _formula(lines, index, source, out)):
+            index = end
         elif _indent(line) >= 4 and not before_is_text and not owner and not (in_html and "<" in line[:40]):
-            index = _indented_code(lines, index, source, out)
+            if source.indented_code:
+                index = _indented_code(lines, index, source, out)
+            else:
+                dedent(lines, index)
         elif line.lstrip().startswith("<!--"):
             index = _comment(lines, index, out)
         elif _HTML_BLOCK.match(line) or _VERBATIM.match(line) or (not before_is_text and _HTML_LINE.match(line)):
@@ -94,6 +135,8 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
                 out.append("")  # right below an item's first words a list needs none, and would come apart with one
             index = _list(lines, index, source, depth, out)
         else:
+            if opens_tag(line) and index + 1 < len(lines):
+                dedent(lines, index + 1, at_least=max(1, _indent(line) + 1))
             if _is_table_head(lines, index) and before_is_text and "|" not in out[-1]:
                 out.append("")
             owner = (owner and _indent(line) >= 4) or _OWNS_INDENTED.match(line) is not None
@@ -105,9 +148,8 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
 
 def _fence(lines: list[str], index: int, source: Source, out: list[str]) -> int:
     found = _FENCE.match(lines[index])
-    closing = (
-        re.compile(rf"^ *{re.escape(found['fence'][0])}{{{len(found['fence'])},}}\s*$") if found else _END_HIGHLIGHT
-    )
+    assert found is not None
+    closing = re.compile(rf"^ *{re.escape(found['fence'][0])}{{{len(found['fence'])},}}\s*$")
     width = _indent(lines[index])
     block: list[str] = []
     index += 1
@@ -118,11 +160,48 @@ def _fence(lines: list[str], index: int, source: Source, out: list[str]) -> int:
     return index + 1
 
 
+def _code_tag(lines: list[str], index: int, source: Source, out: list[str], unclosed: set[str]) -> int | None:
+    """Take out code between a pair of tags; None if no pair is there."""
+    opened = code_tag(lines[index])
+    if opened is None or opened[0].pattern in unclosed:
+        return None
+    closing, rest = opened
+    block: list[str] = []
+    for end in range(index, len(lines)):
+        line = rest if end == index else lines[end]
+        if found := closing.search(line):
+            if before := line[: found.start()].rstrip():
+                block.append(before)
+            _take(source.code, CODE, block if block and block[0].strip() else block[1:], out)
+            lines[end] = line[found.end() :]
+            return end if lines[end].strip() else end + 1
+        block.append(line)
+    unclosed.add(closing.pattern)
+    return None
+
+
+def _formula(lines: list[str], index: int, source: Source, out: list[str]) -> int | None:
+    """Take out a formula that stands on lines of its own; None if it does not end."""
+    for end in range(index, min(len(lines), index + _MAX_FORMULA_LINES)):
+        line = lines[end].strip()
+        if end > index and not line:
+            return None
+        if line.endswith("$$") and (end > index or len(line) > 4):
+            formula = "\n".join(part.strip() for part in lines[index : end + 1])
+            if formula.count("$$") > 2:
+                return None
+            _take(source.maths, KEPT, [formula], out)
+            return end + 1
+    return None
+
+
 def _indented_code(lines: list[str], index: int, source: Source, out: list[str]) -> int:
     block: list[str] = []
     while index < len(lines) and (not lines[index].strip() or _indent(lines[index]) >= 4):
         block.append(lines[index][4:])
         index += 1
+    if len(block) > 1 and _LANGUAGE.match(block[0]) and not block[0].startswith("#!/"):
+        del block[0]
     _take(source.code, CODE, block, out)
     return index
 
@@ -160,7 +239,7 @@ def _html(lines: list[str], index: int, source: Source, out: list[str]) -> tuple
         line = lines[index]
         if closing is None and not line.strip():
             break
-        if closing is None and block and (_FENCE.match(line) or _HIGHLIGHT.match(line)):
+        if closing is None and block and (_FENCE.match(line) or code_tag(line)):
             break
         block.append(line)
         index += 1
@@ -189,6 +268,8 @@ def _quotation(lines: list[str], index: int, source: Source, depth: int, out: li
         index += 1
     if out and out[-1].strip():
         out.append("")
+    if (title := title_of_callout(inner[0])) is not None:
+        inner[0:1] = [title, ""]
     if depth >= MAX_DEPTH:
         out += [re.sub(r"^[ >]+", "", line) for line in inner]
     else:
@@ -205,9 +286,14 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
     spaces = len(item["space"])
     column = len(item["indent"]) + len(item["marker"]) + (spaces if 1 <= spaces <= 4 else 1)
     inner = [item["rest"] if spaces <= 4 else " " * (spaces - 1) + item["rest"]]
+    open_tags = 0
     index += 1
     while index < len(lines):
         line = lines[index]
+        if "{{" in line and (tag := _SHORTCODE.match(line)):
+            open_tags += -1 if tag["end"] else 1
+            if open_tags < 0:
+                break  # it closes what was opened around the list
         if line.strip() and _indent(line) < column:
             is_lazy = inner[-1].strip() and not _begins_block(line) and not _ITEM.match(line)
             if not is_lazy:

@@ -113,9 +113,7 @@ def unknown_kind(path: str) -> str:
 
 def _text(body: str, suffix: str, rules: Rules) -> PageText:
     if suffix in MARKDOWN:
-        if suffix == ".mdx":
-            body = re.sub(r"(?m)^(?:import|export)\s[^\n]*$", "", body)
-        return markdown_text(body, rules)
+        return markdown_text(body, rules, mdx=suffix == ".mdx")
     if suffix in HTML:
         return page_text(body, keep_code=rules.keep_code, keep_image_alt=rules.keep_image_alt)
     text = re.sub(r"[ \t]+$", "", body, flags=re.MULTILINE)

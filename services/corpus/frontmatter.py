@@ -1,6 +1,7 @@
 """Front matter: the block of metadata that stands above a post.
 
-YAML between `---` lines (Jekyll and most others), TOML between `+++` lines (Hugo, Zola), or one JSON object.
+YAML between `---` lines (Jekyll and most others), TOML between `+++` lines (Hugo, Zola), one JSON object, or
+plain `Title: …` lines (Pelican).
 A post that merely opens with a `---` rule keeps every character. A block that is meant as front matter but
 does not parse is taken off the text, what is plain in it is kept, and the problem is told.
 
@@ -29,6 +30,11 @@ _KNOWN = re.compile(
     re.IGNORECASE,
 )
 _KEY_LINE = re.compile(r"""\s*["']?([A-Za-z_][\w-]*)["']?\s*[:=]\s*(.*)""")
+_HEADER_LINE = re.compile(r"([A-Za-z][\w-]*):(?=\s|$)[ \t]*(.*)")
+_FIRST_OF_HEADER = re.compile(
+    r"(?:title|date|modified|tags|keywords|category|slug|authors?|summary|lang|status|template|layout):[ \t]+\S",
+    re.IGNORECASE,
+)
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C loader is ten times as fast
 
 
@@ -58,7 +64,31 @@ def split(text: str) -> FrontMatter:
         return _split_fenced(rest, text, ("---", "..."), "YAML", _parse_yaml)
     if fence == "+++":
         return _split_fenced(rest, text, ("+++",), "TOML", tomllib.loads)
-    return FrontMatter(body=text)
+    return _split_header(opened, text)
+
+
+def _split_header(opened: str, text: str) -> FrontMatter:
+    """Lines `Title: …`, `Date: …` without a fence around them, as Pelican reads them, up to a blank line."""
+    if not _FIRST_OF_HEADER.match(opened):
+        return FrontMatter(body=text)
+    end = opened.find("\n\n", 0, MAX_CHARACTERS)
+    if end < 0 and (len(opened) > MAX_CHARACTERS or opened.count("\n") < 1):
+        return FrontMatter(body=text)
+    block = opened if end < 0 else opened[:end]
+    fields: dict[str, Any] = {}
+    key = ""
+    for line in block.split("\n"):
+        found = _HEADER_LINE.match(line)
+        if found:
+            key = found[1]
+            fields[key] = f"{fields[key]}, {found[2].strip()}" if key in fields else found[2].strip()
+        elif key and line[:1] in " \t" and line.strip():
+            fields[key] = f"{fields[key]} {line.strip()}".strip()
+        elif line.strip():
+            return FrontMatter(body=text)  # a paragraph that begins with such a word
+    if not {"title", "date"} & {name.lower() for name in fields}:
+        return FrontMatter(body=text)
+    return FrontMatter(fields, "" if end < 0 else opened[end + 2 :])
 
 
 def _split_fenced(rest: str, text: str, closings: tuple[str, ...], name: str, parse: Any) -> FrontMatter:

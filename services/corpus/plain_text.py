@@ -16,15 +16,22 @@ from markdown.inlinepatterns import SimpleTagInlineProcessor
 
 from services.corpus.dialect import to_python_markdown
 from services.corpus.html_text import PageText, page_text
+from services.corpus.maths import keep_maths, restore_maths
+from services.corpus.mdx import drop_mdx
+from services.corpus.obsidian import drop_notes
 from services.corpus.references import inline_references
 from services.corpus.rules import Rules
 from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
 # them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
-_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{:[^}\n]*\}[ \t]*$", re.MULTILINE)
+_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?[.#][\w-][^{}\n]*)\}[ \t]*$", re.MULTILINE)
+_TABLE_OF_CONTENTS = re.compile(r"^[ \t]*(?:[-*+]|1\.)[ \t][^\n]*\n[ \t]*\{:[ \t]*toc\b[^}\n]*\}[ \t]*$", re.MULTILINE)
+_KRAMDOWN = re.compile(
+    r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
+)
 _ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
-_ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{:[^}\n]*\}")
+_ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
 
@@ -40,14 +47,22 @@ class _Habits(Extension):
 _EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
 
 
-def markdown_text(text: str, rules: Rules) -> PageText:
+def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     """Turn Markdown into text.
+
+    Args:
+        text: a post's body.
+        rules: what its author chose.
+        mdx: it is MDX; what cannot be anything else is known as MDX without.
 
     Raises:
         RecursionError: it is nested too deeply.
     """
-    source = to_python_markdown(protect_raw(text))
-    body = inline_references(drop_tags(source.text))
+    source = to_python_markdown(drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx)
+    body = keep_maths(drop_tags(source.text), source.maths)
+    body = inline_references(drop_notes(body))
+    if "{:" in body:
+        body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
     body = _ATTRIBUTE_LINE.sub("", body)
     body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
     body = _ATTRIBUTE_INLINE.sub("", body)
@@ -59,4 +74,5 @@ def markdown_text(text: str, rules: Rules) -> PageText:
         keep_code=rules.keep_code,
         keep_image_alt=rules.keep_image_alt,
     )
-    return PageText(restore_raw(page.text), restore_raw(page.heading))
+    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
+    return PageText(text, heading)

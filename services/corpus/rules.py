@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 # Raised by one whenever the same post and rules would give another document; posts are then cleaned anew.
-CLEANING_VERSION = 1
+CLEANING_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
