@@ -18,7 +18,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check protos up down bench clean lock screenshots
+.PHONY: help run demo test check protos up down bench clean screenshots
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,11 +57,6 @@ bench: $(VENV)/dev-installed protos ## Run the benchmarks of tests/bench; one JS
 
 screenshots: $(VENV)/dev-installed protos ## Draw every page anew into deploy/pictures (needs Chromium).
 	@$(BIN)/python -m tests.e2e.screenshots
-
-lock: $(VENV)/dev-installed ## Write deploy/constraints.txt from what is installed.
-	@{ echo "# Every version that images, users and tests install. Made by \`make lock\`."; \
-	   $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; echo 'tensorflow==2.21.0'; } > deploy/constraints.txt.part
-	@mv deploy/constraints.txt.part deploy/constraints.txt
 
 clean: ## Remove what was built: the environment, stubs and caches. The data folder stays.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis protos/*_pb2* cache
