@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from pathlib import PurePosixPath
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import corpus_pb2 as pb
-from services.common.errors import InvalidRequest, Unimplemented
+from services.common.errors import InvalidRequest
 from services.corpus.catalogue import Corpus, Post
 from services.corpus.documents import Document
 from services.corpus.reasons import Code, Reason
@@ -17,18 +18,34 @@ from services.corpus.rules import Rules
 from services.corpus.snapshots import Snapshot
 from services.corpus.upload import FileBegins, FileSkipped, Header, Part
 
+# Fields of CleaningRules, by how they are written on the wire; the names are those of Rules.
+_OPTIONAL = (
+    *("keep_code", "keep_image_alt", "keep_headings", "keep_tables", "keep_quotations", "keep_footnotes"),
+    *("keep_maths", "keep_link_targets", "mend_text", "mask_addresses", "include_drafts", "include_unlisted"),
+    *("include_future", "near_duplicate_similarity"),
+)
+_TEXTS = ("cutoff_date", "first_date", "last_date")
+_LISTS = (
+    *("include_paths", "exclude_paths", "include_tags", "exclude_tags", "include_languages", "exclude_languages"),
+)
+_CHOICES: tuple[tuple[str, Any, str], ...] = (
+    ("form", pb.TextForm, "TEXT_FORM_"),
+    ("secrets", pb.SecretHandling, "SECRET_HANDLING_"),
+    ("near_duplicates", pb.NearDuplicateHandling, "NEAR_DUPLICATE_HANDLING_"),
+)
+
 
 def read_rules(message: pb.CleaningRules) -> Rules:
-    """Rules as asked for; what is unset has its default. Raise Unimplemented for a form that is not built."""
-    if message.form == pb.TEXT_FORM_MARKDOWN:
-        raise Unimplemented("documents in the form MARKDOWN are not built yet; use TEXT")
-    if message.form not in pb.TextForm.values():
-        raise InvalidRequest(f"{message.form} is no form of text; use TEXT_FORM_TEXT", field="rules.form")
-    given = {
-        name: getattr(message, name)
-        for name in ("keep_code", "keep_image_alt", "include_drafts")
-        if message.HasField(name)  # type: ignore[arg-type]
-    }
+    """Rules as asked for; what is unset has its default. Raise InvalidRequest for a value that is none."""
+    given: dict[str, Any] = {name: getattr(message, name) for name in _OPTIONAL if message.HasField(name)}
+    given |= {name: getattr(message, name) for name in _TEXTS}
+    given |= {name: tuple(getattr(message, name)) for name in _LISTS}
+    for name, kind, prefix in _CHOICES:
+        value = getattr(message, name)
+        if value not in kind.values():
+            raise InvalidRequest(f"{value} is no value of {name}", field=f"rules.{name}")
+        if value:
+            given[name] = kind.Name(value).removeprefix(prefix).lower()
     return Rules(**given)
 
 
@@ -49,12 +66,9 @@ def read_upload_part(message: pb.UploadPostsRequest) -> Part:
 
 def rules_message(rules: Rules) -> pb.CleaningRules:
     """Rules with every field set."""
-    return pb.CleaningRules(
-        form=pb.TEXT_FORM_TEXT,
-        keep_code=rules.keep_code,
-        keep_image_alt=rules.keep_image_alt,
-        include_drafts=rules.include_drafts,
-    )
+    values: dict[str, Any] = {name: getattr(rules, name) for name in (*_OPTIONAL, *_TEXTS, *_LISTS)}
+    values |= {name: f"{prefix}{getattr(rules, name).upper()}" for name, _, prefix in _CHOICES}
+    return pb.CleaningRules(**values)
 
 
 def read_reason(message: pb.Reason) -> Reason:

@@ -333,18 +333,6 @@ def test_an_unchanged_path_that_is_not_there_is_a_failed_precondition(stub):
     assert "gone.md" in message
 
 
-def test_the_markdown_form_is_unimplemented(stub):
-    markdown = pb.CleaningRules(form=pb.TEXT_FORM_MARKDOWN)
-
-    for call, request in (
-        (stub.PreviewPost, pb.PreviewPostRequest(path="a.md", content=b"x", rules=markdown)),
-        (stub.UploadPosts, messages({}, pb.UploadHeader(corpus="bad", rules=markdown))),
-    ):
-        code, message, _ = failure(call, request)
-        assert code == grpc.StatusCode.UNIMPLEMENTED
-        assert "MARKDOWN" in message
-
-
 @pytest.mark.parametrize(
     ("name", "request_"),
     [
