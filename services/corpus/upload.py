@@ -1,7 +1,8 @@
 """Upload: what a client sends in one `UploadPosts` call, in order, into one import.
 
-The order is header, then for each post a `FileBegins` and its chunks, or a `FileSkipped`.
-One post is held at a time.
+The order is header, then for each post a `FileBegins` and its chunks, or a `FileSkipped`, then `End`.
+One post is held at a time. A stream without its end is one whose client vanished: gRPC may tell that no sooner
+than that nothing more comes, so only the end says that the upload is whole.
 """
 
 from __future__ import annotations
@@ -49,7 +50,12 @@ class FileSkipped:
     reason: Reason
 
 
-Part = Header | FileBegins | FileSkipped | bytes | None
+@dataclass(frozen=True, slots=True)
+class End:
+    """The upload is whole."""
+
+
+Part = Header | FileBegins | FileSkipped | End | bytes | None
 
 
 class _File:
@@ -119,16 +125,18 @@ def _receive_posts(arriving: Iterator[Part], running: Import, settings: CorpusSe
                 )
             num_bytes += len(part)
             file.append(part)
-        elif isinstance(part, FileBegins | FileSkipped):
+        elif isinstance(part, FileBegins | FileSkipped | End):
             if file is not None:
                 file.into(running)
             file = _File(part, settings.max_post_bytes) if isinstance(part, FileBegins) else None
+            if isinstance(part, End):
+                return
             num_posts += 1
             if isinstance(part, FileSkipped):
                 running.skip(part.path, part.reason)
         else:
             raise InvalidRequest(
-                "the header comes once, as the first message; then files, chunks and skipped files",
+                "the header comes once, as the first message; then files, chunks and skipped files; then the end",
                 field="part",
             )
         if num_posts > settings.max_upload_posts or num_bytes > settings.max_upload_bytes:
@@ -136,5 +144,4 @@ def _receive_posts(arriving: Iterator[Part], running: Import, settings: CorpusSe
                 f"an upload may hold {settings.max_upload_posts} posts and {settings.max_upload_bytes} "
                 "bytes; send the rest in another one"
             )
-    if file is not None:
-        file.into(running)
+    raise InvalidRequest("the upload broke off: its last message must be its end; nothing was changed", field="end")
