@@ -8,9 +8,10 @@ than that nothing more comes, so only the end says that the upload is whole.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from services.common.errors import Busy, InvalidRequest
+from services.common.errors import Busy, InvalidRequest, NonesuchError
 from services.common.files import check_name
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
@@ -91,13 +92,26 @@ def receive(parts: Iterable[Part], catalogue: Catalogue, cleaners: Cleaners, set
 
     Raises:
         InvalidRequest: parts out of order, a chunk too large, a path that cannot be a post's.
-        Busy: more posts or bytes than the settings allow.
-        FailedPrecondition: a post is said to be unchanged, but is not there.
+        Busy: more posts or bytes than the settings allow, or the volume is full.
+        FailedPrecondition: a post is said to be unchanged, but is not there, or the volume cannot be written.
     """
     arriving = iter(parts)
     header = next(arriving, None)
     if not isinstance(header, Header):
         raise InvalidRequest("the first message of an upload must be its header", field="header")
+    try:
+        return _import(header, arriving, catalogue, cleaners, settings)
+    except BaseException:
+        # What came in would stay until the next start, on a volume that is full because of it. Where even this
+        # fails, the next start sweeps.
+        with suppress(NonesuchError, OSError):
+            catalogue.sweep()
+        raise
+
+
+def _import(
+    header: Header, arriving: Iterator[Part], catalogue: Catalogue, cleaners: Cleaners, settings: CorpusSettings
+) -> Report:
     with catalogue.importing():
         running = Import(
             catalogue,
