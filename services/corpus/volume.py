@@ -7,6 +7,7 @@ are no refusal. Knows nothing of what was to be written.
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from services.common.errors import Busy, FailedPrecondition, NonesuchError
 
 RETRY_AFTER_S = 60.0
+SQLITE_NEEDS_BYTES = 64 << 10  # to open a catalogue: its shared memory and a page or two
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -37,9 +39,14 @@ def written(path: Path) -> Iterator[None]:
 def of_sqlite(error: sqlite3.OperationalError, path: Path) -> NonesuchError | None:
     """What SQLite's refusal to read or write the file `path` means; None if it is another error."""
     name = getattr(error, "sqlite_errorname", "")
-    if name == "SQLITE_FULL":
+    # Where there is no room for its shared memory, SQLite speaks of an error of input or output.
+    if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _has_no_room(path.parent)):
         return _full(path)
     return _unwritable(path, str(error)) if name.startswith(_UNWRITABLE_IN_SQLITE) else None
+
+
+def _has_no_room(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < SQLITE_NEEDS_BYTES
 
 
 def _full(path: Path) -> Busy:

@@ -297,7 +297,9 @@ FILE = pb.UploadPostsRequest(file=pb.UploadFile(path="a.md"))
         pytest.param([HEADER, FILE, pb.UploadPostsRequest(chunk=b"x" * (1 << 20) + b"x")], "chunk", id="a large chunk"),
         pytest.param([HEADER, FILE, FILE, END], "file.path", id="a post twice"),
         pytest.param([HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="../a.md")), END], "path", id="a way out"),
-        pytest.param([HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="/a.md")), END], "path", id="from the root"),
+        pytest.param(
+            [HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="/a.md")), END], "path", id="from the root"
+        ),
         pytest.param([HEADER, FILE], "end", id="no end"),
         pytest.param([HEADER], "end", id="nothing but a header"),
         pytest.param(
