@@ -90,7 +90,7 @@ class Catalogue:
                 "ORDER BY path LIMIT ?",
                 (corpus, after, limit),
             )
-            return [_post(row) for row in rows]
+            return [post_of(row) for row in rows]
 
     def post(self, corpus: str, path: str) -> Post:
         """One post; raise NotFound if the corpus or the post does not exist."""
@@ -102,7 +102,7 @@ class Catalogue:
             ).fetchone()
         if row is None:
             raise NotFound(f"corpus {corpus!r} holds no post {path!r}", metadata={"corpus": corpus, "path": path})
-        return _post(row)
+        return post_of(row)
 
     def source_digests(self, corpus: str) -> dict[str, str]:
         """SHA-256 of each post's bytes by path; empty for an unknown corpus."""
@@ -216,7 +216,8 @@ def document_of(row: sqlite3.Row) -> Document:
     return document
 
 
-def _post(row: sqlite3.Row) -> Post:
+def post_of(row: sqlite3.Row) -> Post:
+    """The post in a row of posts joined with documents; Corrupt if its document is damaged."""
     return Post(
         path=row["path"],
         source=row["source"],

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import corpus_pb2 as pb
 from services.common.errors import InvalidRequest
 from services.corpus.catalogue import Corpus, Post
+from services.corpus.corpus_report import CorpusReport, ReasonCount
 from services.corpus.documents import Document
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report
@@ -153,6 +154,41 @@ def report_message(report: Report) -> pb.ImportReport:
         skipped=[pb.PostReason(path=path, reason=reason_message(reason)) for path, reason in report.skipped],
         notes=[pb.PostReason(path=path, reason=reason_message(reason)) for path, reason in report.notes],
     )
+
+
+def corpus_report_message(report: CorpusReport) -> pb.CorpusReport:
+    """A corpus's description on the wire."""
+    return pb.CorpusReport(
+        corpus=report.corpus,
+        num_posts=report.num_posts,
+        num_documents=report.num_documents,
+        num_words=report.num_words,
+        num_bytes=report.num_bytes,
+        first_date=report.first_date,
+        last_date=report.last_date,
+        languages=[
+            pb.LanguageCount(language=found.name, num_documents=found.num_documents, num_words=found.num_words)
+            for found in report.languages
+        ],
+        left_out=map(_reason_count, report.left_out),
+        noted=map(_reason_count, report.noted),
+        longest=[post_message(report.corpus, post) for post in report.longest],
+        leftovers=[
+            pb.LeftoverMarkup(
+                kind=found.kind, num_documents=found.num_documents, example=found.example, path=found.path
+            )
+            for found in report.leftovers
+        ],
+        months=[
+            pb.MonthCount(month=found.name, num_documents=found.num_documents, num_words=found.num_words)
+            for found in report.months
+        ],
+        num_undated=report.num_undated,
+    )
+
+
+def _reason_count(found: ReasonCount) -> pb.ReasonCount:
+    return pb.ReasonCount(code=f"REASON_CODE_{found.code.name}", num_posts=found.num_posts, examples=found.examples)
 
 
 def timestamp(seconds: float) -> Timestamp:

@@ -13,6 +13,7 @@ from services.common.errors import InvalidRequest
 from services.corpus import messages, reports, snapshots, upload
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
+from services.corpus.corpus_report import Reports
 from services.corpus.imports import check_path
 from services.corpus.reasons import Reason
 from services.corpus.rules import Rules
@@ -29,6 +30,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         self._catalogue = catalogue
         self._cleaners = cleaners
         self._settings = settings
+        self._reports = Reports(catalogue)
 
     def UploadPosts(
         self, request_iterator: Iterator[pb.UploadPostsRequest], context: grpc.ServicerContext
@@ -153,6 +155,13 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         digest = request.snapshot or snapshots.create(self._catalogue, corpus).digest
         for path, document in snapshots.documents(self._catalogue, corpus, digest):
             yield messages.document_message(corpus, path, document)
+
+    def GetCorpusReport(
+        self, request: pb.GetCorpusReportRequest, context: grpc.ServicerContext
+    ) -> pb.GetCorpusReportResponse:
+        """Describe a corpus."""
+        report = self._reports.describe(_corpus(request))
+        return pb.GetCorpusReportResponse(report=messages.corpus_report_message(report))
 
     def ListImports(self, request: pb.ListImportsRequest, context: grpc.ServicerContext) -> pb.ListImportsResponse:
         """A page of reports."""
