@@ -8,6 +8,7 @@ time is ended by the kernel's timer, whatever C code holds the interpreter. The 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import resource
 import signal
@@ -42,6 +43,10 @@ def answer(path: str, content: bytes, rules: Rules) -> dict[str, Any]:
         "date": document.date,
         "text": document.text,
         "notes": [[note.code, note.message] for note in document.notes],
+        "marks": dataclasses.asdict(document.marks),
+        "language": document.language,
+        "quality": document.quality,
+        "signature": document.signature.hex(),
     }
 
 

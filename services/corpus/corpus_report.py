@@ -1,19 +1,19 @@
 """The report of a corpus: how much there is, from when, in which languages, what was left out and why.
 
-Counts come from the catalogue by SQL; bytes and left-over markup from one pass over the documents, one text in
-memory at a time. Finding left-overs needs the posts' sources, but only where a text looks suspicious.
+Counts come from the catalogue by SQL; left-over markup from one pass over the documents, one text in memory at a
+time. That needs the posts' sources too, but only where a text looks suspicious.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sqlite3
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
-from services.common.errors import Corrupt
-from services.corpus.catalogue import Catalogue, Post, find_corpus, post_of
+from services.common.errors import Corrupt, NotFound
+from services.corpus.catalogue import Catalogue, Post, find_corpus, reasons_of
 from services.corpus.leftovers import Leftover, leftovers, suspects
 from services.corpus.reasons import Code
 from services.corpus.rules import Rules
@@ -23,7 +23,7 @@ NUM_LONGEST = 10
 NUM_LEFTOVERS = 20
 NUM_REMEMBERED = 32  # reports, by corpus: each is a few kB
 
-_TAKEN = "FROM posts JOIN documents ON hash = document WHERE corpus = ? AND code IS NULL"
+_TAKEN = "FROM posts JOIN facts ON facts.document = posts.document WHERE corpus = ? AND code IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,33 +101,46 @@ class Reports:
 
 
 def _describe(catalogue: Catalogue, connection: sqlite3.Connection, corpus: str, rules: Rules) -> CorpusReport:
-    dates = connection.execute(
-        "SELECT count(*) AS documents, total(num_words) AS words, coalesce(min(nullif(date, '')), '') AS first, "
-        f"coalesce(max(date), '') AS last, count(CASE WHEN date = '' THEN 1 END) AS undated {_TAKEN}",
+    totals = connection.execute(
+        "SELECT count(*) AS documents, total(num_words) AS words, total(num_bytes) AS bytes, "
+        "coalesce(min(nullif(date, '')), '') AS first, coalesce(max(date), '') AS last, "
+        f"count(CASE WHEN date = '' THEN 1 END) AS undated {_TAKEN}",
         (corpus,),
     ).fetchone()
-    longest = connection.execute(
-        "SELECT * FROM posts JOIN documents ON hash = document WHERE corpus = ? AND code IS NULL "
-        "ORDER BY num_words DESC, path LIMIT ?",
-        (corpus, NUM_LONGEST),
-    )
-    num_bytes, left_over = _scan(catalogue, connection, corpus, markdown=rules.form == "markdown")
     return CorpusReport(
         corpus=corpus,
         num_posts=connection.execute("SELECT count(*) FROM posts WHERE corpus = ?", (corpus,)).fetchone()[0],
-        num_documents=dates["documents"],
-        num_words=int(dates["words"]),
-        num_bytes=num_bytes,
-        first_date=dates["first"],
-        last_date=dates["last"],
-        languages=(),
+        num_documents=totals["documents"],
+        num_words=int(totals["words"]),
+        num_bytes=int(totals["bytes"]),
+        first_date=totals["first"],
+        last_date=totals["last"],
+        languages=_languages(connection, corpus),
         left_out=_left_out(connection, corpus),
         noted=_noted(connection, corpus),
-        longest=tuple(map(post_of, longest)),
-        leftovers=left_over,
+        longest=_longest(catalogue, connection, corpus),
+        leftovers=_leftovers(catalogue, connection, corpus, markdown=rules.form == "markdown"),
         months=_months(connection, corpus),
-        num_undated=dates["undated"],
+        num_undated=totals["undated"],
     )
+
+
+def _languages(connection: sqlite3.Connection, corpus: str) -> tuple[Counted, ...]:
+    rows = connection.execute(
+        f"SELECT language, count(*) AS documents, total(num_words) AS words {_TAKEN} "
+        "GROUP BY language ORDER BY documents DESC, language",
+        (corpus,),
+    )
+    return tuple(Counted(row["language"], row["documents"], int(row["words"])) for row in rows)
+
+
+def _longest(catalogue: Catalogue, connection: sqlite3.Connection, corpus: str) -> tuple[Post, ...]:
+    rows = connection.execute(f"SELECT path {_TAKEN} ORDER BY num_words DESC, path LIMIT ?", (corpus, NUM_LONGEST))
+    posts = []
+    for row in rows:
+        with contextlib.suppress(NotFound):  # removed since this view was taken
+            posts.append(catalogue.post(corpus, row["path"]))
+    return tuple(posts)
 
 
 @dataclass(slots=True)
@@ -157,10 +170,13 @@ def _noted(connection: sqlite3.Connection, corpus: str) -> tuple[ReasonCount, ..
     """What was changed or noticed in documents that are taken; a post counts once per kind."""
     tallies: dict[Code, _Tally] = {}
     rows = connection.execute(
-        "SELECT path, notes FROM posts WHERE corpus = ? AND code IS NULL AND notes <> '[]' ORDER BY path", (corpus,)
+        "SELECT path, notes, remarks FROM posts WHERE corpus = ? AND code IS NULL "
+        "AND (notes <> '[]' OR remarks <> '[]') ORDER BY path",
+        (corpus,),
     )
     for row in rows:
-        for code in dict.fromkeys(Code(code) for code, _ in json.loads(row["notes"])):
+        reasons = reasons_of(row["remarks"]) + reasons_of(row["notes"])
+        for code in dict.fromkeys(reason.code for reason in reasons):
             tallies.setdefault(code, _Tally()).add(row["path"])
     return _most_frequent(tallies)
 
@@ -185,24 +201,23 @@ def _months(connection: sqlite3.Connection, corpus: str) -> tuple[Counted, ...]:
     return tuple(counted.get(name, Counted(name, 0, 0)) for name in names)
 
 
-def _scan(
+def _leftovers(
     catalogue: Catalogue, connection: sqlite3.Connection, corpus: str, *, markdown: bool
-) -> tuple[int, tuple[LeftoverCount, ...]]:
-    """Bytes of the documents' texts, and the markup left over in them."""
-    num_bytes = 0
+) -> tuple[LeftoverCount, ...]:
     counts: Counter[str] = Counter()
     first: dict[str, tuple[Leftover, str]] = {}
-    for row in connection.execute(f"SELECT path, source, text {_TAKEN} ORDER BY path", (corpus,)):
-        text: str = row["text"]
-        num_bytes += len(text) if text.isascii() else len(text.encode())
-        suspected = suspects(text, markdown=markdown)
+    rows = connection.execute(
+        "SELECT path, source, text FROM posts JOIN documents ON hash = document "
+        "WHERE corpus = ? AND code IS NULL ORDER BY path",
+        (corpus,),
+    )
+    for row in rows:
+        suspected = suspects(row["text"], markdown=markdown)
         for leftover in leftovers(suspected, _source(catalogue, row["source"])) if suspected else ():
             counts[leftover.kind] += 1
             first.setdefault(leftover.kind, (leftover, row["path"]))
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:NUM_LEFTOVERS]
-    return num_bytes, tuple(
-        LeftoverCount(kind, number, first[kind][0].example, first[kind][1]) for kind, number in ordered
-    )
+    return tuple(LeftoverCount(kind, number, first[kind][0].example, first[kind][1]) for kind, number in ordered)
 
 
 def _source(catalogue: Catalogue, digest: str) -> str:

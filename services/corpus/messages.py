@@ -16,6 +16,7 @@ from services.corpus.documents import Document
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report
 from services.corpus.rules import Rules
+from services.corpus.selection import EXCLUDE, INCLUDE
 from services.corpus.snapshots import Snapshot
 from services.corpus.upload import FileBegins, FileSkipped, Header, Part
 
@@ -35,6 +36,8 @@ _CHOICES: tuple[tuple[str, Any, str], ...] = (
     ("near_duplicates", pb.NearDuplicateHandling, "NEAR_DUPLICATE_HANDLING_"),
 )
 
+_OVERRIDES = {"OVERRIDE_UNSPECIFIED": None, "OVERRIDE_INCLUDE": INCLUDE, "OVERRIDE_EXCLUDE": EXCLUDE}
+
 
 def read_rules(message: pb.CleaningRules) -> Rules:
     """Rules as asked for; what is unset has its default. Raise InvalidRequest for a value that is none."""
@@ -48,6 +51,13 @@ def read_rules(message: pb.CleaningRules) -> Rules:
         if value:
             given[name] = kind.Name(value).removeprefix(prefix).lower()
     return Rules(**given)
+
+
+def read_override(value: Any) -> str | None:
+    """A person's word on a post, as selection.py has it; raise InvalidRequest for a value that is none."""
+    if value not in pb.Override.values():
+        raise InvalidRequest(f"{value} is no value of override", field="override")
+    return _OVERRIDES[pb.Override.Name(value)]
 
 
 def read_upload_part(message: pb.UploadPostsRequest) -> Part:
@@ -113,6 +123,9 @@ def post_message(corpus: str, post: Post) -> pb.Post:
         size_bytes=post.size_bytes,
         included=included,
         reasons=[reason_message(reason) for reason in post.reasons],
+        language=document.language if document else "",
+        quality=document.quality if document else {},
+        override=next(name for name, word in _OVERRIDES.items() if word == post.override),
     )
 
 
@@ -125,6 +138,7 @@ def corpus_message(corpus: Corpus) -> pb.Corpus:
         num_words=corpus.num_words,
         updated_at=timestamp(corpus.updated_at),
         rules=rules_message(corpus.rules),
+        cutoff_date=corpus.cutoff,
     )
 
 

@@ -12,9 +12,10 @@ from protos import corpus_pb2_grpc
 from services.common.errors import InvalidRequest
 from services.corpus import messages, reports, snapshots, upload
 from services.corpus.catalogue import Catalogue
+from services.corpus.choosing import Choosing, Facts, check_rules
 from services.corpus.cleaners import Cleaners
 from services.corpus.corpus_report import Reports
-from services.corpus.imports import check_path
+from services.corpus.imports import check_path, today
 from services.corpus.reasons import Reason
 from services.corpus.rules import Rules
 from services.corpus.settings import CorpusSettings
@@ -75,6 +76,14 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
             response.source = self._catalogue.sources.get(post.source)
         return response
 
+    def OverridePosts(
+        self, request: pb.OverridePostsRequest, context: grpc.ServicerContext
+    ) -> pb.OverridePostsResponse:
+        """Take posts in, or leave them out, by hand."""
+        corpus, word = _corpus(request), messages.read_override(request.override)
+        posts = self._catalogue.override_posts(corpus, list(request.paths), word)
+        return pb.OverridePostsResponse(posts=[messages.post_message(corpus, post) for post in posts])
+
     def DeletePosts(self, request: pb.DeletePostsRequest, context: grpc.ServicerContext) -> pb.DeletePostsResponse:
         """Remove posts."""
         return pb.DeletePostsResponse(num_removed=self._catalogue.delete_posts(_corpus(request), list(request.paths)))
@@ -87,10 +96,13 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
                 f"the post has {len(request.content)} bytes, more than the {most} that a post may have",
                 field="content",
             )
-        rules = messages.read_rules(request.rules) if request.HasField("rules") else Rules()
+        rules = check_rules(messages.read_rules(request.rules) if request.HasField("rules") else Rules())
         outcome = self._cleaners.submit(check_path(request.path), request.content, rules).result()
         if isinstance(outcome, Reason):
             return pb.PreviewPostResponse(reasons=[messages.reason_message(outcome)])
+        left_out = Choosing(rules, today()).reason(Facts.of(request.path, outcome))
+        if left_out is not None:
+            return pb.PreviewPostResponse(reasons=map(messages.reason_message, (left_out, *outcome.notes)))
         return pb.PreviewPostResponse(
             document=messages.document_message("", request.path, outcome),
             reasons=[messages.reason_message(note) for note in outcome.notes],
