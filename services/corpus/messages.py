@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import corpus_pb2 as pb
 from services.common.errors import InvalidRequest
-from services.corpus.catalogue import Corpus, Post
+from services.corpus.catalogue import Corpus, Post, Which
 from services.corpus.corpus_report import CorpusReport, ReasonCount
 from services.corpus.documents import Document
 from services.corpus.reasons import Code, Reason
@@ -89,6 +89,23 @@ def read_reason(message: pb.Reason) -> Reason:
     if word not in Code.__members__:
         raise InvalidRequest(f"reason code {message.code} is none that a file is left out for", field="skipped.reason")
     return Reason(Code[word], " ".join(message.message.split())[:1000])
+
+
+def read_which(message: pb.ListPostsRequest) -> Which:
+    """Which posts a request asks for; raise InvalidRequest for a value that is none."""
+    if message.selection not in pb.PostSelection.values():
+        raise InvalidRequest(f"{message.selection} is no selection of posts", field="selection")
+    word = pb.ReasonCode.Name(message.reason) if message.reason in pb.ReasonCode.values() else ""
+    code = word.removeprefix("REASON_CODE_")
+    if message.reason and code not in Code.__members__:
+        raise InvalidRequest(f"reason code {message.reason} is none that a post has", field="reason")
+    left_out = message.selection == pb.POST_SELECTION_LEFT_OUT
+    return Which(
+        included=not left_out if message.selection else None,
+        noted=message.selection == pb.POST_SELECTION_NOTED,
+        reason=Code[code] if message.reason else None,
+        language=message.language if message.HasField("language") else None,
+    )
 
 
 def reason_message(reason: Reason) -> pb.Reason:

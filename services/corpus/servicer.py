@@ -58,11 +58,12 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         """A page of posts."""
         corpus = _corpus(request)
         size = messages.page_size(request.page_size, default=100, most=1000)
-        posts = self._catalogue.posts(corpus, messages.read_page_token(request.page_token), size + 1)
+        which = messages.read_which(request)
+        posts = self._catalogue.posts(corpus, messages.read_page_token(request.page_token), size + 1, which)
         return pb.ListPostsResponse(
             posts=[messages.post_message(corpus, post) for post in posts[:size]],
             next_page_token=messages.page_token(posts[size - 1].path) if len(posts) > size else "",
-            total_size=self._catalogue.corpus(corpus).num_posts,
+            total_size=self._catalogue.count_posts(corpus, which),
         )
 
     def GetPost(self, request: pb.GetPostRequest, context: grpc.ServicerContext) -> pb.GetPostResponse:

@@ -536,3 +536,39 @@ def test_an_unknown_corpus_has_no_report(stub):
         stub.GetCorpusReport(pb.GetCorpusReportRequest(corpus="nowhere"), timeout=DEADLINE_S)
 
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_posts_are_listed_by_what_became_of_them(stub):
+    upload(
+        stub,
+        "selected",
+        {
+            "a.md": b"a plain text",
+            "b.md": b"---\ndraft: true\n---\nlater",
+            "c.md": b'---\ntitle: a: b\ntags: ["a\n---\nmended',
+            "d.md": b"",
+        },
+    )
+
+    def listed(**which) -> tuple[list[str], int]:
+        response = stub.ListPosts(pb.ListPostsRequest(corpus="selected", **which), timeout=DEADLINE_S)
+        return [post.path for post in response.posts], response.total_size
+
+    assert listed() == (["a.md", "b.md", "c.md", "d.md"], 4)
+    assert listed(selection=pb.POST_SELECTION_INCLUDED) == (["a.md", "c.md"], 2)
+    assert listed(selection=pb.POST_SELECTION_LEFT_OUT) == (["b.md", "d.md"], 2)
+    assert listed(selection=pb.POST_SELECTION_NOTED) == (["c.md"], 1)
+    assert listed(reason=pb.REASON_CODE_DRAFT) == (["b.md"], 1)
+    assert listed(reason=pb.REASON_CODE_BROKEN_FRONT_MATTER) == (["c.md"], 1)
+    assert listed(selection=pb.POST_SELECTION_LEFT_OUT, page_size=1) == (["b.md"], 2)
+    assert listed(language="xx") == ([], 0)
+
+
+@pytest.mark.parametrize(("field", "value"), [("selection", 99), ("reason", 999)])
+def test_a_selection_that_is_none_is_refused(stub, field, value):
+    upload(stub, "selected", {"a.md": b"a plain text"})
+
+    code, message, named = failure(stub.ListPosts, pb.ListPostsRequest(corpus="selected", **{field: value}))
+
+    assert (code, named) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert str(value) in message
