@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,6 +13,7 @@ from protos import corpus_pb2 as pb
 from services.common.errors import InvalidRequest
 from services.corpus.catalogue import Corpus, Post
 from services.corpus.documents import Document
+from services.corpus.effects import Effect
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report
 from services.corpus.rules import Rules
@@ -83,6 +85,11 @@ def read_reason(message: pb.Reason) -> Reason:
 def reason_message(reason: Reason) -> pb.Reason:
     """A reason on the wire."""
     return pb.Reason(code=f"REASON_CODE_{reason.code.name}", message=reason.message)
+
+
+def effect_message(effect: Effect) -> pb.RuleEffect:
+    """What one rule does, on the wire."""
+    return pb.RuleEffect(**dataclasses.asdict(effect))
 
 
 def document_message(corpus: str, path: str, document: Document) -> pb.Document:
