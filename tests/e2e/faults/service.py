@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from services.common import rpc
 from services.common.settings import CommonSettings
 from tests.e2e.system import ROOT, wait_for
 
+PROGRAM = (sys.executable, "-m", "services.corpus")
 END_S = 30.0  # for a process to end, or its children
 
 
@@ -28,10 +29,13 @@ class CorpusProcess:
     Args:
         data: its NONESUCH_DATA.
         prefix: what to start it through, such as `unshare`.
+        program: what to start.
         settings: environment variables.
     """
 
-    def __init__(self, data: Path, *, prefix: tuple[str, ...] = (), **settings: str) -> None:
+    def __init__(
+        self, data: Path, *, prefix: Sequence[str] = (), program: Sequence[str] = PROGRAM, **settings: str
+    ) -> None:
         environ = {
             **os.environ,
             "NONESUCH_DATA": str(data),
@@ -43,7 +47,7 @@ class CorpusProcess:
         self.log = data.with_name(f"{data.name}.log")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "services.corpus"],
+                [*prefix, *program],
                 cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         ready = self.process.stdout.readline().split()
