@@ -32,7 +32,7 @@ from tests.e2e.faults import blog, uploads
 from tests.e2e.faults.service import CorpusProcess
 from tests.e2e.system import wait_for
 
-NUM_POSTS = 150
+NUM_POSTS = 120
 IMPORT_S = 120.0
 SWEEP_S = 20.0
 

@@ -51,7 +51,7 @@ def test_half_an_upload_of_a_client_that_vanishes_changes_nothing(service, how):
 
 
 def test_a_command_that_is_killed_in_mid_upload_changes_nothing(service, tmp_path):
-    for number in range(400):
+    for number in range(250):
         (tmp_path / f"{number:03}.md").write_text(f"# Post {number}\n\n" + f"Words of {number}, *many*. " * 200)
     upload(service, {"000.md": b"the only one"}, corpus="command")
     command = [sys.executable, "-m", "services.client", "posts", "add", str(tmp_path), "--corpus", "command"]
@@ -65,7 +65,7 @@ def test_a_command_that_is_killed_in_mid_upload_changes_nothing(service, tmp_pat
     holds_for(lambda: posts_of(service, "command") == ["000.md"], "half an upload came in", 1.5)
     added = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
     assert added.returncode == 0, added.stderr
-    assert len(posts_of(service, "command")) == 400
+    assert len(posts_of(service, "command")) == 250
 
 
 def test_a_client_that_stalls_is_given_up_and_holds_nobody_back(service):
@@ -164,7 +164,7 @@ def test_an_upload_that_relies_on_what_another_one_changes_says_so_and_changes_n
 
 
 def test_a_snapshot_that_is_read_slowly_does_not_see_what_comes_meanwhile(service):
-    posts = {f"{number:04}.md": b"Post %d as it was." % number for number in range(500)}
+    posts = {f"{number:04}.md": b"Post %d as it was." % number for number in range(250)}
     upload(service, posts, corpus="frozen")
     digest = snapshot(service, "frozen")
     reading = service.stub.ListDocuments(pb.ListDocumentsRequest(corpus="frozen", snapshot=digest), timeout=60)
