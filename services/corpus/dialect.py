@@ -22,6 +22,7 @@ from services.corpus.containers import (
     title_of_callout,
 )
 from services.corpus.maths import KEPT
+from services.corpus.paragraphs import guarded, heading, is_rule, underlined, with_break
 
 MAX_DEPTH = 8  # of lists and quotations; deeper ones are flattened. Python-Markdown overflows at about 300
 
@@ -36,9 +37,7 @@ _DOLLARS = re.compile(r"^ *\$\$")
 _SHORTCODE = re.compile(r"^ *\{\{[<%]\s*(?P<end>/)?(?!.*\{\{[<%]\s*/)")
 _MAX_FORMULA_LINES = 100
 _ITEM = re.compile(r"^(?P<indent> *)(?P<marker>[-*+]|\d{1,9}[.)])(?P<space> +|$)(?P<rest>.*)$")
-_RULE = re.compile(r"^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _QUOTE = re.compile(r"^ {0,3}> ?")
-_HEADING = re.compile(r"^ {0,3}#{1,6}(?: |$)")
 _TABLE_RULE = re.compile(r"^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 # Paragraphs that belong to a footnote or a definition are indented by four, as code is.
 _OWNS_INDENTED = re.compile(r"^ {0,3}(?:\[\^[^\]]+\]:|: )")
@@ -50,7 +49,7 @@ _HTML_BLOCK = re.compile(
     re.IGNORECASE,
 )
 # Any other tag alone on its line begins a block too, if no paragraph is before it.
-_HTML_LINE = re.compile(r"^ *(?:</[A-Za-z][\w.-]*\s*>|<[A-Za-z][\w.-]*(?:\s[^<>]*)?/?>)\s*$")
+_HTML_LINE = re.compile(r"^ *(?:</[A-Za-z][A-Za-z0-9-]*\s*>|<[A-Za-z][A-Za-z0-9-]*(?:\s[^<>]*)?/?>)\s*$")
 _VERBATIM = re.compile(r"^ *<(pre|script|style|textarea|svg)(?=[\s>]|$)", re.IGNORECASE)
 
 
@@ -94,6 +93,7 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
     in_html = 0  # open HTML blocks, inside which indentation is no code
     owner = False  # the last paragraph may own indented ones
     in_paragraph = False  # the line before is a paragraph's
+    paragraph = 0  # where in `out` it began
     unclosed: set[str] = set()  # ends of code tags that no line below has
     while index < len(lines):
         line = lines[index]
@@ -130,6 +130,16 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
             in_html = max(0, in_html + opened)
         elif _QUOTE.match(line):
             index = _quotation(lines, index, source, depth, out)
+        elif before_is_text and (title := underlined(line, out[paragraph:])) is not None:
+            targets = [above for above in out[paragraph:] if above.lstrip().startswith("[") and "]:" in above]
+            out[paragraph:] = [*targets, "", title, ""]
+            index += 1
+        elif is_rule(line):
+            out += ["", "---", ""]
+            index += 1
+        elif (title := heading(line)) is not None:
+            out += ["", title, ""]
+            index += 1
         elif _is_item(line, before_is_text):
             if before_is_text and (not in_item or "" in out):
                 out.append("")  # right below an item's first words a list needs none, and would come apart with one
@@ -140,8 +150,11 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
             if _is_table_head(lines, index) and before_is_text and "|" not in out[-1]:
                 out.append("")
             owner = (owner and _indent(line) >= 4) or _OWNS_INDENTED.match(line) is not None
-            out.append(line)
+            if not before_is_text:
+                paragraph = len(out)
             index += 1
+            goes_on = index < len(lines) and lines[index].strip()
+            out.append(with_break(guarded(line)) if goes_on else guarded(line))
             in_paragraph = True
     return out
 
@@ -149,8 +162,8 @@ def _blocks(lines: list[str], source: Source, depth: int, *, in_item: bool = Fal
 def _fence(lines: list[str], index: int, source: Source, out: list[str]) -> int:
     found = _FENCE.match(lines[index])
     assert found is not None
-    closing = re.compile(rf"^ *{re.escape(found['fence'][0])}{{{len(found['fence'])},}}\s*$")
     width = _indent(lines[index])
+    closing = re.compile(rf"^ {{0,{width + 3}}}{re.escape(found['fence'][0])}{{{len(found['fence'])},}}\s*$")
     block: list[str] = []
     index += 1
     while index < len(lines) and not closing.match(lines[index]):
@@ -245,7 +258,7 @@ def _html(lines: list[str], index: int, source: Source, out: list[str]) -> tuple
         index += 1
         if closing is not None:
             if closing.search(line):
-                closing = None  # what follows is HTML up to a blank line
+                break
         elif re.search(r"\smarkdown=", line) and line.rstrip().endswith(">"):
             break  # kramdown reads Markdown from here on
     text = "\n".join(block)
@@ -315,19 +328,40 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
         laid_out = _blocks(inner, source, depth + 1, in_item=True)
         while laid_out and not laid_out[-1].strip():
             laid_out.pop()
-        first = laid_out[0] if laid_out else ""
-        out.append(f"{marker} {first}".rstrip())
-        out += [f"    {line}".rstrip() for line in laid_out[1:]]
-        if "" in laid_out:
+        while laid_out and not laid_out[0].strip():
+            del laid_out[0]
+        if not laid_out:
+            _empty_item(item, lines, index, out)
+            return index
+        out.append(f"{marker} {laid_out[0]}".rstrip())
+        is_first = laid_out[0].startswith(">")  # a quotation goes on without indentation, as a paragraph would
+        for line in laid_out[1:]:
+            is_first = is_first and line.startswith(">")
+            out.append(line if is_first else f"    {line}".rstrip())
+        if "" in laid_out or _other_list(marker, lines, index):
             num_blank = 1  # without it, Python-Markdown takes the next item for one of this item's
     out += [""] * min(num_blank, 1)
     return index
 
 
+def _other_list(marker: str, lines: list[str], index: int) -> bool:
+    """Whether the line below an item begins a list of the other kind."""
+    found = _ITEM.match(lines[index]) if index < len(lines) else None
+    return found is not None and (found["marker"] in "-*+") != (marker in "-*+")
+
+
+def _empty_item(item: re.Match[str], lines: list[str], end: int, out: list[str]) -> None:
+    """A bullet without words is nothing; a number may be the author's, but between numbered items."""
+    neighbours = [line for line in (out[-1] if out else "", lines[end] if end < len(lines) else "") if line.strip()]
+    if item["marker"][0] in "-*+" or any(_ITEM.match(line) for line in neighbours):
+        return
+    out += ["", f"{item['marker'][:-1]}\\{item['marker'][-1]}", ""]
+
+
 def _is_item(line: str, after_text: bool) -> bool:
     """Whether a line begins an item; within a paragraph only a bullet or number one with text does."""
     item = _ITEM.match(line)
-    if item is None or _RULE.match(line) or len(item["indent"]) > 3:
+    if item is None or is_rule(line) or len(item["indent"]) > 3:
         return False
     return not after_text or (bool(item["rest"].strip()) and item["marker"] in ("-", "*", "+", "1.", "1)"))
 
@@ -336,8 +370,8 @@ def _begins_block(line: str) -> bool:
     """Whether a line ends the paragraph before it."""
     return bool(
         _FENCE.match(line)
-        or _HEADING.match(line)
-        or _RULE.match(line)
+        or heading(line) is not None
+        or is_rule(line)
         or _QUOTE.match(line)
         or _HTML_BLOCK.match(line)
         or _is_item(line, after_text=True)

@@ -40,6 +40,9 @@ _BLOCKS = _names(
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
+# Chinese and Japanese are written without blanks, Korean with them.
+_IDEOGRAPH = "[\u2e80-\u30ff\u31c0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff]"
+_BETWEEN_IDEOGRAPHS = re.compile(f"(?<={_IDEOGRAPH})[ \t]*\n[ \t]*(?={_IDEOGRAPH})")
 _CODE = re.compile("\ufdd0(\\d+)\ufdd1")
 
 
@@ -216,7 +219,9 @@ def _words(tag: Tag, walk: _Walk) -> str:
 
 
 def _tidy(text: str) -> str:
-    """White space as a browser shows it; a line break ends its line."""
+    """White space as a browser shows it; a line break ends its line, and one between ideographs is none."""
+    if "\n" in text and not text.isascii():
+        text = _BETWEEN_IDEOGRAPHS.sub("", text)
     text = " ".join(part for part in re.split("[ \t\n\r\f\xa0]+", text) if part)
     return re.sub(f" ?{_LINE_BREAK} ?", "\n", text).strip()
 

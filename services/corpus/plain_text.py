@@ -15,7 +15,9 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import SimpleTagInlineProcessor
 
 from services.corpus.dialect import to_python_markdown
+from services.corpus.emoji_names import draw_emoji
 from services.corpus.html_text import PageText, page_text
+from services.corpus.inlines import register_inlines
 from services.corpus.maths import keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
@@ -42,6 +44,7 @@ class _Habits(Extension):
     def extendMarkdown(self, md: markdown.Markdown) -> None:
         md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
         md.ESCAPED_CHARS = list(_PUNCTUATION)
+        register_inlines(md)
 
 
 _EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
@@ -60,7 +63,7 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     """
     source = to_python_markdown(drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx)
     body = keep_maths(drop_tags(source.text), source.maths)
-    body = inline_references(drop_notes(body))
+    body = draw_emoji(inline_references(drop_notes(body)))
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
     body = _ATTRIBUTE_LINE.sub("", body)
