@@ -32,6 +32,8 @@ _HTML = (
     r"|!--.*?-->|\?.*?\?>|![A-Za-z][^<>]*>|!\[CDATA\[.*?\]\]>))"
 )
 _ADDRESS = r"<([A-Za-z][A-Za-z0-9.+-]{1,31}:[^\s<>]*)>"
+_LANGUAGE = re.compile(r"^(?:#!|:::)[a-z][\w+-]* +(?=\S)")  # MkDocs: `#!python range(5)`
+_SIZE = re.compile(r"\|\d+(?:x\d+)?$")  # Obsidian: `![words|300](…)`
 _MARKED = re.compile(r"(\*\*|__|~~)(?=\S)(.+?)(?<=\S)\1|(?<!\w)([*_])(?=\S)([^*_]+?)(?<=\S)\3(?!\w)")
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 
@@ -51,7 +53,7 @@ class _CodeSpan(BacktickInlineProcessor):
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | str, int, int]:  # type: ignore[override]
         if not m[3]:
             return m[1].replace("\\\\", self.ESCAPED_BSLASH), m.start(0), m.end(0)
-        code = m[3].replace("\n", " ")
+        code = _LANGUAGE.sub("", m[3].replace("\n", " "))
         if code[0] == code[-1] == " " and code.strip():
             code = code[1:-1]
         element = Element("code")
@@ -89,6 +91,7 @@ class _Address(InlineProcessor):
 
 
 def _plain(words: str) -> str:
+    words = _SIZE.sub("", words)
     if "[" in words:
         words = _LINK.sub(r"\1", words)
     for _ in range(2):  # strong words may hold emphasised ones

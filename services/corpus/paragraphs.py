@@ -28,11 +28,18 @@ def heading(line: str) -> str | None:
     return _heading(len(found[1]), found[2] or "")
 
 
-def underlined(line: str, above: list[str]) -> str | None:
-    """The heading that a line of `=` or `-` makes of the paragraph above it; None if it is no such line."""
-    found = _UNDERLINE.match(line)
+def underlined(line: str, out: list[str], start: int) -> str | None:
+    """The heading that a line of `=` or `-` makes of the paragraph above it; None if it is no such line.
+
+    Args:
+        line: that may be such a line.
+        out: lines laid out so far.
+        start: where in `out` the paragraph begins.
+    """
+    found = _UNDERLINE.match(line) if line.lstrip(" ")[:1] in ("=", "-") else None
     if found is None:
         return None
+    above = out[start:]
     while above and _TARGET.match(above[0]):
         above = above[1:]
     if not above:

@@ -27,7 +27,7 @@ from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
 # them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
-_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?[.#][\w-][^{}\n]*)\}[ \t]*$", re.MULTILINE)
+_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=[\"'])[^{}\n]*)\}[ \t]*$", re.MULTILINE)
 _TABLE_OF_CONTENTS = re.compile(r"^[ \t]*(?:[-*+]|1\.)[ \t][^\n]*\n[ \t]*\{:[ \t]*toc\b[^}\n]*\}[ \t]*$", re.MULTILINE)
 _KRAMDOWN = re.compile(
     r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
@@ -61,7 +61,7 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     Raises:
         RecursionError: it is nested too deeply.
     """
-    source = to_python_markdown(drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx)
+    source = to_python_markdown(drop_mdx(protect_raw(text, liquid=not mdx), sure=mdx), indented_code=not mdx)
     body = keep_maths(drop_tags(source.text), source.maths)
     body = draw_emoji(inline_references(drop_notes(body)))
     if "{:" in body:

@@ -22,7 +22,7 @@ from services.corpus.rules import Rules
 from services.corpus.template_tags import drop_tags, protect_raw
 
 GENERATORS = Path(__file__).parent / "generators"
-POSTS = sorted(GENERATORS.glob("*/post.*"))
+POSTS = sorted(path for path in GENERATORS.glob("*/*.*") if path.suffix != ".txt")
 BLOGS = Path(__file__).parents[3].parent / "shared" / "blogs"
 _LEFTOVER = re.compile(
     r"\{%|%\}|\{\{[<%]|[>%]\}\}|\{\{ ?[a-z]|\{#|<!--|-->|^:::|^(?:!!!|\?\?\?) |\{:|%%\w|\[\[\w|\[!\w+\]|8<-"
@@ -35,9 +35,10 @@ def document(path: Path, **rules: bool) -> str:
     return make_document(path.name, path.read_bytes(), Rules(include_drafts=True, **rules)).text
 
 
-@pytest.mark.parametrize("path", POSTS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", POSTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_post_becomes_the_document_that_a_reader_would_expect(path: Path):
-    assert document(path) + "\n" == (path.parent / "expected.txt").read_text()
+    expected = path.parent / ("expected.txt" if path.stem == "post" else f"{path.stem}.txt")
+    assert document(path) + "\n" == expected.read_text()
 
 
 def all_posts() -> list[Path]:
