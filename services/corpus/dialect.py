@@ -179,7 +179,7 @@ def _quotation(lines: list[str], index: int, source: Source, depth: int, out: li
     if depth >= MAX_DEPTH:
         out += [re.sub(r"^[ >]+", "", line) for line in inner]
     else:
-        out += [f"> {line}".rstrip() for line in _blocks(inner, source, depth + 1)]
+        out += [f"> {line}" if line.strip() else ">" for line in _blocks(inner, source, depth + 1)]
     if index < len(lines) and lines[index].strip():
         out.append("")
     return index
@@ -226,11 +226,11 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
         if not laid_out:
             _empty_item(item, lines, index, out)
             return index
-        out.append(f"{marker} {laid_out[0]}".rstrip())
+        out.append(f"{marker} {laid_out[0]}")
         is_first = laid_out[0].startswith(">")  # a quotation goes on without indentation, as a paragraph would
         for line in laid_out[1:]:
             is_first = is_first and line.startswith(">")
-            out.append(line if is_first else f"    {line}".rstrip())
+            out.append(line if is_first or not line.strip() else f"    {line}")
         if "" in laid_out or _other_list(marker, lines, index):
             num_blank = 1  # without it, Python-Markdown takes the next item for one of this item's
     out += [""] * min(num_blank, 1)

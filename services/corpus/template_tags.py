@@ -44,6 +44,7 @@ _BRACES = r"(?:\{[{%\#]|[%}]\})"
 _WRITTEN = re.compile(
     rf"""\{{\{{-?\s*(?:"(?P<a>[^"\n]*?{_BRACES}[^"\n]*?)"|'(?P<b>[^'\n]*?{_BRACES}[^'\n]*?)')\s*-?\}}\}}"""
 )
+_MARKER = re.compile(r"( *)(?:[-*+]|\d+\.) +$")
 _CALL = re.compile(r"\{\{-?\s*[a-z_]\w*\([^|]*\)\s*-?\}\}")
 _HUGO = re.compile(r"\{\{[<%]")
 _GONE = "\ufde2"  # where a value stood
@@ -115,10 +116,21 @@ def drop_tags(text: str) -> str:
             return ""
         if found["liquid"] is None and found["hugo"] is None and not _CALL.match(found[0]):
             return _GONE
-        return words_of_tag(found[0], opened)
+        words = words_of_tag(found[0], opened)
+        return _indented(words, text[text.rfind("\n", 0, found.start()) + 1 : found.start()]) if words else ""
 
     text = _IN_PROSE.sub(replace, text)
     return _BEFORE_GONE.sub("", text) if _GONE in text else text
+
+
+def _indented(words: str, before: str) -> str:
+    """Words that stand alone, as far in as their tag; `before` is what its line has before it."""
+    if not words.startswith("\n\n") or not before:
+        return words
+    if found := _MARKER.match(before):
+        return words.lstrip("\n").replace("\n\n", "\n\n" + " " * (len(found[1]) + 4))
+    lead = before[: len(before) - len(before.lstrip(" >"))]
+    return words.replace("\n\n", f"\n{lead.rstrip()}\n{lead}") if lead else words
 
 
 def restore_raw(text: str) -> str:
