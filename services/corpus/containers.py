@@ -93,6 +93,14 @@ def ends_block(line: str) -> bool:
     return line.lstrip()[:1] in ("^", "<", "{") and _END_OF_BLOCK.match(line) is not None
 
 
+def language_of_tag(tag: str) -> str:
+    """The language that a tag gives its block of code; "" if none."""
+    found = re.search(r"\blang(?:uage)?[:=]\s*[\"']?([\w+#.-]+)", tag) or re.search(
+        r"(?:highlight|code|prism)\s+[\"']?([\w+#.-]+)(?![\w:=])", tag
+    )
+    return found[1] if found else ""
+
+
 def opens_tag(line: str) -> bool:
     """Whether a line begins with a template tag."""
     return _OPENING.match(line) is not None

@@ -47,14 +47,15 @@ _QUOTE = re.compile(r"^ {0,3}> ?")
 _OWNS_INDENTED = re.compile(r"^ {0,3}(?:\[\^[^\]]+\]:|: )")
 
 
-def to_python_markdown(text: str, *, indented_code: bool = True) -> Source:
+def to_python_markdown(text: str, *, indented_code: bool = True, quoted_boxes: bool = True) -> Source:
     """Lay out a post's Markdown; tabs at the start of lines become four spaces.
 
     Args:
         text: the post's body.
         indented_code: four spaces make code, as everywhere but in MDX.
+        quoted_boxes: callouts stay quotations, as they are written; else they are plain paragraphs.
     """
-    source = Source(indented_code=indented_code)
+    source = Source(indented_code=indented_code, quoted_boxes=quoted_boxes)
     source.text = "\n".join(_blocks([_expand_tabs(line) for line in text.split("\n")], source, 0))
     return source
 
@@ -174,9 +175,13 @@ def _quotation(lines: list[str], index: int, source: Source, depth: int, out: li
         index += 1
     if out and out[-1].strip():
         out.append("")
+    is_box = False
     if (title := title_of_callout(inner[0])) is not None:
+        is_box = not source.quoted_boxes and not re.match(r"\s*\[!(?:quote|cite)\b", inner[0], re.IGNORECASE)
         inner[0:1] = [title, ""]
-    if depth >= MAX_DEPTH:
+    if is_box and depth < MAX_DEPTH:
+        out += _blocks(inner, source, depth + 1)
+    elif depth >= MAX_DEPTH:
         out += [re.sub(r"^[ >]+", "", line) for line in inner]
     else:
         out += [f"> {line}" if line.strip() else ">" for line in _blocks(inner, source, depth + 1)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from services.corpus.containers import code_tag, ends_block, is_query
+from services.corpus.containers import code_tag, ends_block, is_query, language_of_tag
 from services.corpus.maths import KEPT
 
 # Code points that are no characters, so that no post holds them (reading.py takes them out).
@@ -37,13 +37,19 @@ VERBATIM = re.compile(r"^ *<(pre|script|style|textarea|svg)(?=[\s>]|$)", re.IGNO
 
 @dataclass(slots=True)
 class Source:
-    """Markdown in Python-Markdown's dialect, with what was taken out of it by number."""
+    """Markdown in Python-Markdown's dialect, with what was taken out of it by number.
+
+    Args:
+        languages: what stands behind a fence or in a tag, by the number of its block of code.
+    """
 
     text: str = ""
     code: list[str] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
     maths: list[str] = field(default_factory=list)
+    languages: dict[int, str] = field(default_factory=dict)
     indented_code: bool = True
+    quoted_boxes: bool = True
 
 
 def take_fence(lines: list[str], index: int, source: Source, out: list[str]) -> int:
@@ -61,6 +67,7 @@ def take_fence(lines: list[str], index: int, source: Source, out: list[str]) -> 
     if is_query(lines[opened][found.end() :]):
         out.append("")
     else:
+        source.languages[len(source.code)] = lines[opened].lstrip(" `~")
         _take(source.code, CODE, block, out)
     return index + 1
 
@@ -71,12 +78,14 @@ def take_code_tag(lines: list[str], index: int, source: Source, out: list[str], 
     if opened is None or opened[0].pattern in unclosed:
         return None
     closing, rest = opened
+    tag = lines[index][: len(lines[index]) - len(rest)]
     block: list[str] = []
     for end in range(index, len(lines)):
         line = rest if end == index else lines[end]
         if found := closing.search(line):
             if before := line[: found.start()].rstrip():
                 block.append(before)
+            source.languages[len(source.code)] = language_of_tag(tag)
             _take(source.code, CODE, block if block and block[0].strip() else block[1:], out)
             lines[end] = line[found.end() :]
             return end if lines[end].strip() else end + 1
@@ -116,7 +125,7 @@ def take_indented_code(lines: list[str], index: int, source: Source, out: list[s
         block.append(lines[index][4:])
         index += 1
     if len(block) > 1 and _LANGUAGE.match(block[0]) and not block[0].startswith("#!/"):
-        del block[0]
+        source.languages[len(source.code)] = block.pop(0).lstrip(":#!")
     _take(source.code, CODE, block, out)
     return index
 
