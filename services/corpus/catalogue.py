@@ -73,6 +73,39 @@ class Post:
         return ((self.left_out,) if self.left_out else ()) + self.remarks + notes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which posts to list.
+
+    Args:
+        included: those among the documents, or those left out; None is both.
+        noted: only those in which something was changed or noticed.
+        reason: only those that have it.
+        language: only those in it; "" is those too short to tell, None any.
+    """
+
+    included: bool | None = None
+    noted: bool = False
+    reason: Code | None = None
+    language: str | None = None
+
+    def condition(self) -> tuple[str, tuple[str, ...]]:
+        """What SQL asks of posts joined with facts, and the values in it."""
+        condition, values = "", []
+        if self.included is not None:
+            condition += " AND code IS NULL" if self.included else " AND code IS NOT NULL"
+        if self.noted:
+            condition += " AND (notes <> '[]' OR remarks <> '[]')"
+        if self.reason is not None:
+            entry = f'["{self.reason}", '  # as `stored_reasons` writes it
+            condition += " AND (code = ? OR instr(notes, ?) OR instr(remarks, ?))"
+            values += [str(self.reason), entry, entry]
+        if self.language is not None:
+            condition += " AND language = ?"
+            values.append(self.language)
+        return condition, tuple(values)
+
+
 class Catalogue:
     """Corpora and posts.
 
@@ -99,15 +132,28 @@ class Catalogue:
         with self.database.reading() as connection:
             return _corpus(connection, find_corpus(connection, name))
 
-    def posts(self, corpus: str, after: str, limit: int) -> list[Post]:
+    def posts(self, corpus: str, after: str, limit: int, which: Which | None = None) -> list[Post]:
         """Up to `limit` posts in order of path, beginning after `after`; NotFound: no such corpus."""
+        condition, values = (which or Which()).condition()
         with self.database.reading() as connection:
             find_corpus(connection, corpus)
             rows = connection.execute(
-                f"{_POSTS} WHERE corpus = ? AND path > ? ORDER BY path LIMIT ?",
-                (corpus, after, limit),
+                f"{_POSTS} WHERE corpus = ? AND path > ?{condition} ORDER BY path LIMIT ?",
+                (corpus, after, *values, limit),
             )
             return [_post(row) for row in rows]
+
+    def count_posts(self, corpus: str, which: Which) -> int:
+        """How many posts `posts` would list in all; NotFound: no such corpus."""
+        condition, values = which.condition()
+        with self.database.reading() as connection:
+            find_corpus(connection, corpus)
+            row = connection.execute(
+                "SELECT count(*) FROM posts LEFT JOIN facts ON facts.document = posts.document "
+                f"WHERE corpus = ?{condition}",
+                (corpus, *values),
+            ).fetchone()
+            return int(row[0])
 
     def post(self, corpus: str, path: str) -> Post:
         """One post; raise NotFound if the corpus or the post does not exist."""

@@ -25,6 +25,7 @@ from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
 from services.corpus.database import Database
 from services.corpus.reasons import Code
+from services.corpus.rules import CLEANING
 from services.corpus.servicer import SERVICE_NAME, CorpusServicer
 from services.corpus.settings import CorpusSettings
 from services.corpus.sources import Sources
@@ -78,6 +79,25 @@ def failure(call, *arguments) -> tuple[grpc.StatusCode, str, str]:
         if detail.Unpack(bad):
             field = bad.field_violations[0].field
     return caught.value.code(), caught.value.details(), field
+
+
+def test_effects_tell_what_each_rule_does_to_a_post(stub):
+    post = b"Words.\n\n```\ncode\n```\n\n> said"
+    upload(stub, "effects", {"a.md": post}, rules=pb.CleaningRules(keep_quotations=False))
+
+    stored = stub.GetPost(pb.GetPostRequest(corpus="effects", path="a.md", include_effects=True))
+    shown = stub.PreviewPost(pb.PreviewPostRequest(path="a.md", content=post, include_effects=True))
+
+    effects = {effect.rule: effect for effect in stored.effects}
+    assert list(effects) == list(CLEANING)
+    assert (effects["keep_code"].value, effects["keep_code"].other_value) == ("true", "false")
+    assert effects["keep_code"].diff == "@@ -1 +1,3 @@\n Words.\n+\n+code"
+    assert effects["keep_quotations"].diff == "@@ -1,5 +1,3 @@\n Words.\n \n code\n-\n-said"
+    assert [
+        effect.rule for effect in stored.effects if effect.problem or (effect.rule == "keep_tables" and effect.diff)
+    ] == []
+    assert {effect.rule: effect.value for effect in shown.effects}["keep_quotations"] == "true"
+    assert not stub.GetPost(pb.GetPostRequest(corpus="effects", path="a.md")).effects
 
 
 def test_posts_come_in_and_documents_go_out(stub):
@@ -170,7 +190,7 @@ def test_a_post_above_the_limit_is_left_out(stub):
 
 
 def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_on(stub):
-    deep = "<div>" * 20_000
+    deep = "<div>" * 20_000 + "words"
     report = upload(
         stub,
         "hostile",
@@ -178,8 +198,8 @@ def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_
     )
 
     reasons = {entry.path: entry.reason for entry in report.skipped}
-    assert report.num_documents == 2
-    assert set(reasons) == {"brackets.md", "deep.md"}
+    assert report.num_documents == 3
+    assert set(reasons) == {"brackets.md"}
     assert {reason.code for reason in reasons.values()} == {pb.REASON_CODE_CLEANING_FAILED}
     assert "1 s of processor time" in reasons["brackets.md"].message
 
@@ -506,3 +526,69 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def test_a_corpus_is_described(stub):
+    upload(
+        stub,
+        "described",
+        {
+            "2019-03-01-a.md": b"two words",
+            "b.txt": b"A <div> here.",
+            "c.md": b"---\ndraft: true\n---\nlater",
+        },
+    )
+
+    report = stub.GetCorpusReport(pb.GetCorpusReportRequest(corpus="described"), timeout=DEADLINE_S).report
+
+    assert (report.corpus, report.num_posts, report.num_documents, report.num_words) == ("described", 3, 2, 5)
+    assert (report.first_date, report.last_date, report.num_undated) == ("2019-03-01", "2019-03-01", 1)
+    assert [(found.code, found.num_posts, list(found.examples)) for found in report.left_out] == [
+        (pb.REASON_CODE_DRAFT, 1, ["c.md"])
+    ]
+    assert [(found.kind, found.example, found.path) for found in report.leftovers] == [("HTML tag", "<div>", "b.txt")]
+    assert [(found.month, found.num_documents) for found in report.months] == [("2019-03", 1)]
+    assert [post.path for post in report.longest] == ["b.txt", "2019-03-01-a.md"]
+
+
+def test_an_unknown_corpus_has_no_report(stub):
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.GetCorpusReport(pb.GetCorpusReportRequest(corpus="nowhere"), timeout=DEADLINE_S)
+
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_posts_are_listed_by_what_became_of_them(stub):
+    upload(
+        stub,
+        "selected",
+        {
+            "a.md": b"a plain text",
+            "b.md": b"---\ndraft: true\n---\nlater",
+            "c.md": b'---\ntitle: a: b\ntags: ["a\n---\nmended',
+            "d.md": b"",
+        },
+    )
+
+    def listed(**which) -> tuple[list[str], int]:
+        response = stub.ListPosts(pb.ListPostsRequest(corpus="selected", **which), timeout=DEADLINE_S)
+        return [post.path for post in response.posts], response.total_size
+
+    assert listed() == (["a.md", "b.md", "c.md", "d.md"], 4)
+    assert listed(selection=pb.POST_SELECTION_INCLUDED) == (["a.md", "c.md"], 2)
+    assert listed(selection=pb.POST_SELECTION_LEFT_OUT) == (["b.md", "d.md"], 2)
+    assert listed(selection=pb.POST_SELECTION_NOTED) == (["c.md"], 1)
+    assert listed(reason=pb.REASON_CODE_DRAFT) == (["b.md"], 1)
+    assert listed(reason=pb.REASON_CODE_BROKEN_FRONT_MATTER) == (["c.md"], 1)
+    assert listed(selection=pb.POST_SELECTION_LEFT_OUT, page_size=1) == (["b.md"], 2)
+    assert listed(language="xx") == ([], 0)
+
+
+@pytest.mark.parametrize(("field", "value"), [("selection", 99), ("reason", 999)])
+def test_a_selection_that_is_none_is_refused(stub, field, value):
+    upload(stub, "selected", {"a.md": b"a plain text"})
+
+    code, message, named = failure(stub.ListPosts, pb.ListPostsRequest(corpus="selected", **{field: value}))
+
+    assert (code, named) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert str(value) in message
