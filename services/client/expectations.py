@@ -14,8 +14,8 @@ Where the thresholds come from. Tokens are those of GPT-2, about 4 bytes or thre
   (https://arxiv.org/abs/2305.16264, Scaling Data-Constrained Language Models).
 - Fresh weights want about 20 tokens per parameter (https://arxiv.org/abs/2203.15556, Chinchilla), and even models that
   do nothing but children's stories needed hundreds of millions of tokens to tell one (https://arxiv.org/abs/2305.07759,
-  TinyStories). No blog has that. On the sample blog (20,000 words) `mini` begins to learn by heart after 16 passes, and
-  what fresh models write there and on 360,000 words has the author's words and turns, not their sense.
+  TinyStories). No blog has that. On the sample blog (20,000 words) `nano` predicts unread posts better than `micro` and
+  `mini`, which begin to learn by heart after 16 passes: the README's table has the figures.
 """
 
 from __future__ import annotations
@@ -65,18 +65,17 @@ def estimate_tokens(num_words: int, num_bytes: int) -> int:
     return max(round(num_words * TOKENS_PER_WORD), round(num_bytes / BYTES_PER_TOKEN))
 
 
-def expect(num_tokens: int, num_documents: int) -> list[Expectation]:
-    """One sentence for each of BASES.
+def expect(num_tokens: int) -> list[Expectation]:
+    """What to expect of each of BASES.
 
     Args:
         num_tokens: in all documents, headers included; of a vocabulary like GPT-2's.
-        num_documents: in the corpus.
     """
     if num_tokens < TOO_LITTLE:
         nothing = f"{_tokens(num_tokens)} are not enough to train on: add posts."
         return [Expectation(base, "poor", nothing) for base in BASES]
     fresh = [_fresh(base, num_tokens) for base in _FRESH]
-    return fresh + [_fine_tuned(base, num_tokens, num_documents) for base in _FINE_TUNED]
+    return fresh + [_fine_tuned(base, num_tokens) for base in _FINE_TUNED]
 
 
 def advice(num_tokens: int, num_documents: int) -> str:
@@ -94,62 +93,63 @@ def advice(num_tokens: int, num_documents: int) -> str:
             "Stop early, and publish the checkpoint with the lowest validation loss."
         )
     if num_tokens < _FINE_TUNED["1558M"][1]:
-        return "Start from 124M or 355M; what is left to gain is in longer contexts and in reading samples as it learns."
+        return (
+            "Start from 124M or 355M; what is left to gain is in longer contexts and in reading samples as it learns."
+        )
     return "There is text enough for any base: take the largest that your machine trains in the time you have."
 
 
 def _fresh(base: str, num_tokens: int) -> Expectation:
     parameters, little, enough, plenty = _FRESH[base]
-    share = num_tokens / parameters
     if num_tokens < little:
-        return Expectation(
-            base, "poor", "Will not write sentences: it learns so little text by heart and gives back pieces of it."
-        )
+        smaller = "" if base == "nano" else " `nano` makes more of so little."
+        return Expectation(base, "poor", f"Will not write sentences: it gives back pieces of the text.{smaller}")
     if num_tokens < enough:
         return Expectation(
             base,
             "poor",
             "Writes the author's words and turns in a plausible order; few sentences hold together, and none means "
-            f"anything ({_ratio(share)} for each of its numbers, where 20 would be right).",
+            f"anything. It has {_ratio(num_tokens / parameters)} for each of its numbers; 20 would be right.",
         )
     if num_tokens < plenty:
         return Expectation(
             base,
             "fair",
-            "Writes sentences that mostly hold together and sound like the author; they have no sense, and no post "
-            "has a thread.",
+            "Writes sentences that mostly hold together and sound like the author, without sense and without a "
+            "thread from one to the next.",
         )
     return Expectation(
         base,
         "fair",
-        "Writes fluent sentences in the author's manner and keeps to a subject for a paragraph; what it says is still "
-        "made up of sounds, not of knowledge.",
+        "Writes fluent sentences in the author's manner; what it says is still made of sounds, not of knowledge.",
     )
 
 
-def _fine_tuned(base: str, num_tokens: int, num_documents: int) -> Expectation:
+def _fine_tuned(base: str, num_tokens: int) -> Expectation:
     recites, plenty = _FINE_TUNED[base]
     steps = max(1, round(FEW_PASSES * num_tokens / PASSAGE_TOKENS))
+    is_smallest = base == next(iter(_FINE_TUNED))
     if num_tokens < recites:
         return Expectation(
             base,
             "poor",
             f"Would mostly recite: it knows {_tokens(num_tokens)} by heart before it has their voice. Stop within "
-            f"{steps:,} steps ({FEW_PASSES} passes), and look up what it writes among your posts.",
+            f"{steps:,} steps ({FEW_PASSES} passes), and look for what it writes among your posts.",
         )
     if num_tokens < plenty:
+        likewise = "" if is_smallest else " sooner than 124M"
         return Expectation(
             base,
             "fair",
-            "Writes good English from the start and takes on your subjects and tone; recites if trained for long. Give "
-            f"it {steps:,} steps ({FEW_PASSES} passes), and keep the checkpoint with the lowest validation loss.",
+            f"Writes good English from the start and takes on your subjects and tone; recites{likewise} when trained "
+            f"for long. Give it {steps:,} steps ({FEW_PASSES} passes), and keep the checkpoint that validates best.",
         )
-    more = max(steps, round(MANY_PASSES / 2 * num_tokens / PASSAGE_TOKENS))
+    most = max(steps, round(MANY_PASSES / 2 * num_tokens / PASSAGE_TOKENS))
     return Expectation(
         base,
         "good",
-        "Has text enough to learn the voice rather than the posts: readable, in your manner, on your subjects, though "
-        f"what it claims is made up. {steps:,} to {more:,} steps are {FEW_PASSES} to {MANY_PASSES // 2} passes.",
+        "Has text enough to learn the voice rather than the posts: readable, in your manner, on your subjects; what "
+        f"it claims is made up. {steps:,} to {most:,} steps are {FEW_PASSES} to {MANY_PASSES // 2} passes.",
     )
 
 
