@@ -18,6 +18,7 @@ from typing import Any
 from services.corpus.frontmatter import split
 from services.corpus.html_text import PageText, page_text
 from services.corpus.marks import Marks, find_marks
+from services.corpus.minhash import signature
 from services.corpus.plain_text import markdown_text
 from services.corpus.reading import read
 from services.corpus.reasons import Code, LeftOut, Reason
@@ -108,6 +109,7 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     return Document(
         *(title or page.heading[:_MAX_TITLE], _tags(front.fields), _date(front.fields, pure), text, tuple(notes)),
         marks=find_marks(front.fields, pure),
+        signature=signature(text),
     )
 
 

@@ -13,6 +13,7 @@ import sqlite3
 import time
 
 from services.common.errors import NotFound
+from services.corpus import near_duplicates
 from services.corpus.choosing import Choosing, Facts
 from services.corpus.marks import Marks
 from services.corpus.reasons import Code, Reason
@@ -29,6 +30,8 @@ def touch(connection: sqlite3.Connection, corpus: str) -> None:
     rules = Rules.from_json(row["rules"])
     newest = _apply_rules(connection, corpus, Choosing(rules, row["imported_on"]))
     _leave_out_duplicates(connection, corpus)
+    if rules.near_duplicates != "ignore":
+        near_duplicates.tell(connection, corpus, rules)
     connection.execute(
         "UPDATE corpora SET cutoff = ?, updated_at = ? WHERE name = ?",
         (rules.cutoff_date or ("" if rules.include_future else newest), time.time(), corpus),
