@@ -15,7 +15,8 @@ Where the thresholds come from. Tokens are those of GPT-2, about 4 bytes or thre
 - Fresh weights want about 20 tokens per parameter (https://arxiv.org/abs/2203.15556, Chinchilla), and even models that
   do nothing but children's stories needed hundreds of millions of tokens to tell one (https://arxiv.org/abs/2305.07759,
   TinyStories). No blog has that. On the sample blog (20,000 words) `nano` predicts unread posts better than `micro` and
-  `mini`, which begin to learn by heart after 16 passes: the README's table has the figures.
+  `mini`, which begin to learn by heart after 16 passes: the README's table has the figures. On 360,000 words (570,000
+  tokens) `nano` wrote, after four passes, well-spelt words and whole phrases of the author's, and hardly a sentence.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _FINE_TUNED: dict[str, tuple[int, int]] = {
     "774M": (80_000, 1_200_000),
     "1558M": (150_000, 2_500_000),
 }
-# Parameters; below the first number of tokens it learns by heart what little there is, from the second on it has
-# met enough sentences to build its own, and from the third it keeps learning however long it trains.
-_FRESH: dict[str, tuple[int, int, int, int]] = {
-    "nano": (1_100_000, 10_000, 150_000, 2_000_000),
-    "micro": (3_600_000, 20_000, 300_000, 4_000_000),
-    "mini": (14_000_000, 40_000, 600_000, 10_000_000),
+# Parameters, and tokens below which it has nothing but pieces to give back. From one token per parameter on there is
+# more text than was tried with it.
+_FRESH: dict[str, tuple[int, int]] = {
+    "nano": (1_100_000, 10_000),
+    "micro": (3_600_000, 20_000),
+    "mini": (14_000_000, 40_000),
 }
 BASES = (*_FRESH, *_FINE_TUNED)
 TOO_LITTLE = 1_000  # tokens: not even one passage
@@ -100,28 +101,22 @@ def advice(num_tokens: int, num_documents: int) -> str:
 
 
 def _fresh(base: str, num_tokens: int) -> Expectation:
-    parameters, little, enough, plenty = _FRESH[base]
+    parameters, little = _FRESH[base]
     if num_tokens < little:
         smaller = "" if base == "nano" else " `nano` makes more of so little."
         return Expectation(base, "poor", f"Will not write sentences: it gives back pieces of the text.{smaller}")
-    if num_tokens < enough:
+    if num_tokens < parameters:
         return Expectation(
             base,
             "poor",
-            "Writes the author's words and turns in a plausible order; few sentences hold together, and none means "
-            f"anything. It has {_ratio(num_tokens / parameters)} for each of its numbers; 20 would be right.",
-        )
-    if num_tokens < plenty:
-        return Expectation(
-            base,
-            "fair",
-            "Writes sentences that mostly hold together and sound like the author, without sense and without a "
-            "thread from one to the next.",
+            "Writes the author's words and turns; a sentence here and there holds together, and none means anything. "
+            f"It has {num_tokens / parameters:.1g} tokens for each of its numbers; 20 would be right.",
         )
     return Expectation(
         base,
         "fair",
-        "Writes fluent sentences in the author's manner; what it says is still made of sounds, not of knowledge.",
+        "Has more text than was ever tried with it: sentences may hold together and sound like the author, but "
+        "expect no sense and no thread.",
     )
 
 
@@ -155,7 +150,3 @@ def _fine_tuned(base: str, num_tokens: int) -> Expectation:
 
 def _tokens(number: int) -> str:
     return f"{number:,} token{'' if number == 1 else 's'}"
-
-
-def _ratio(share: float) -> str:
-    return f"{share:.1g} tokens" if share < 1 else f"{share:.0f} tokens"

@@ -56,6 +56,13 @@ def test_a_fresh_model_that_will_not_write_sentences_is_said_not_to(base, little
     assert "Will not write sentences" not in of(base, little).sentence
 
 
+def test_nano_is_promised_no_sentences_for_the_blog_on_which_it_wrote_none():
+    expected = of("nano", 570_000)
+
+    assert expected.outlook == "poor"
+    assert "0.5 tokens for each of its numbers" in expected.sentence
+
+
 def test_the_steps_of_a_few_passes_are_told():
     steps = FEW_PASSES * 100 * 1024 // 1024
 
