@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 from flask import Flask
+from markupsafe import Markup, escape
 
 from protos import generator_pb2, trainer_pb2
-from services.admin import corpus_words
+from services.admin import corpus_words, diffs
 from services.admin.problems import sentence
 
 _RUN_STATES: dict[int, tuple[str, str]] = {
@@ -86,6 +87,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def ticks(text: str) -> Markup:
+    """A sentence whose words in `ticks` are set as code."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 and place < len(parts) - 1 else part
+        for place, part in enumerate(parts)
+    )
+
+
 def ago(timestamp: Any) -> str:
     """How long ago a protobuf Timestamp was."""
     if not timestamp.seconds:
@@ -121,6 +131,9 @@ def install(app: Flask) -> None:
         short_number,
         size,
         plural,
+        ticks,
+        diffs.lines,
+        diffs.changes,
         duration,
         ago,
         exact,

@@ -56,7 +56,8 @@ def test_a_report_says_how_much_there_is_and_what_was_left_out(report):
     for words in (
         "120, 20 left out", "60,000", "2017-03-01 to 2019-02-11, 4 without a date", "too short to tell",
         "d1.md, d2.md and 13 more", "5 left out, with the same text as another",
-        "2 kept, with nearly the same text as another", "4,321", "The long one", "HTML tag", "<div class='x'>", "tags.md",
+        "2 kept, with nearly the same text as another", "4,321", "The long one",
+        "HTML tag", "<div class='x'>", "tags.md",
     ):  # fmt: skip
         assert words in said
 
