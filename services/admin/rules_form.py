@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[Any, str, tuple[tuple[str, str], ...]]] = {
     "secrets": (
         corpus_pb2.SecretHandling,
         "SECRET_HANDLING_",
-        (("MASK", "Put a placeholder in their place"), ("LEAVE_OUT", "Leave the post out"), ("KEEP", "Keep them")),
+        (("MASK", "Mask them"), ("LEAVE_OUT", "Leave the post out"), ("KEEP", "Keep them")),
     ),
     "near_duplicates": (
         corpus_pb2.NearDuplicateHandling,
@@ -57,7 +57,7 @@ _DEFAULT_SIMILARITY = 0.8
 
 def _switch(name: str) -> BooleanField:
     words = RULES[name]
-    return BooleanField(words.label, description=f"{words.meaning} {'On' if name in ON else 'Off'} unless changed.")
+    return BooleanField(words.label, description=f"{words.meaning} {'On' if name in ON else 'Off'} by default.")
 
 
 def _choice(name: str) -> SelectField:
