@@ -14,9 +14,9 @@ import markdown
 from markdown.extensions import Extension
 from markdown.inlinepatterns import SimpleTagInlineProcessor
 
-from services.corpus.dialect import to_python_markdown
+from services.corpus.dialect import Source, to_python_markdown
 from services.corpus.html_text import PageText, page_text
-from services.corpus.maths import keep_maths, restore_maths
+from services.corpus.maths import drop_maths, keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
 from services.corpus.references import inline_references
@@ -58,9 +58,19 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     Raises:
         RecursionError: it is nested too deeply.
     """
-    source = to_python_markdown(drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx)
+    html, source = to_html(text, rules, mdx=mdx)
+    page = page_text(html, rules, code=dict(enumerate(source.code)))
+    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
+    return PageText(text, heading)
+
+
+def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]:
+    """Render Markdown to HTML in which placeholders stand for the blocks of code and the formulas of the source."""
+    source = to_python_markdown(
+        drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx, quoted_boxes=rules.keep_quotations
+    )
     body = keep_maths(drop_tags(source.text), source.maths)
-    body = inline_references(drop_notes(body))
+    body = inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses)
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
     body = _ATTRIBUTE_LINE.sub("", body)
@@ -68,11 +78,4 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     body = _ATTRIBUTE_INLINE.sub("", body)
     html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
     html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
-    page = page_text(
-        html,
-        code=dict(enumerate(source.code)),
-        keep_code=rules.keep_code,
-        keep_image_alt=rules.keep_image_alt,
-    )
-    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
-    return PageText(text, heading)
+    return html if rules.keep_maths else drop_maths(html), source
