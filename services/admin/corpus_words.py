@@ -63,7 +63,9 @@ RULES: dict[str, RuleWords] = {
         "Keep the addresses of links", "The model then writes addresses too, and invents them."
     ),
     "mend_text": RuleWords("Mend garbled letters", "Letters that a wrong encoding broke are put right."),
-    "secrets": RuleWords("Keys, tokens and passwords", "Masked, a placeholder such as [private key] stands in their place."),
+    "secrets": RuleWords(
+        "Keys, tokens and passwords", "Masked, a placeholder such as [private key] stands in their place."
+    ),
     "mask_addresses": RuleWords("Mask e-mail and IP addresses", "A placeholder takes the place of each."),
     "include_drafts": RuleWords("Take drafts", "Posts that say they are not finished."),
     "include_unlisted": RuleWords("Take unlisted posts", "Posts that are published but on no list."),
