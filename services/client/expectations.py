@@ -128,8 +128,8 @@ def _fine_tuned(base: str, num_tokens: int) -> Expectation:
         return Expectation(
             base,
             "poor",
-            f"Would mostly recite: it has so little text by heart before it has your voice. Stop within {steps:,} steps "
-            f"({FEW_PASSES} passes), and look for what it writes among your posts.",
+            "Would mostly recite: it has so little text by heart before it has your voice. Stop within "
+            f"{steps:,} steps ({FEW_PASSES} passes), and look for what it writes among your posts.",
         )
     if num_tokens < plenty:
         likewise = "" if is_smallest else " sooner than 124M"
