@@ -9,13 +9,14 @@ from protos import corpus_pb2
 from services.admin.charts import bar_chart
 from services.admin.context import current
 from services.admin.fields import complaints
-from services.admin.peers import QUICK_S, UPLOAD_S
+from services.admin.peers import QUICK_S
 from services.admin.rules_form import SECTIONS, RulesForm
 from services.client import expectations
 from services.client.connection import pages
 from services.client.corpus_size import measure
 from services.client.preparing import DEFAULT_CORPUS
 from services.client.timeline import bars
+from services.client.uploading import set_rules
 from services.common.errors import InvalidRequest
 
 blueprint = Blueprint("corpora", __name__, url_prefix="/corpus")
@@ -66,10 +67,8 @@ def save() -> Response | tuple[str, int]:
     if not form.validate():
         return _show_rules(form, found), 400
     before = _included(corpus)
-    header = corpus_pb2.UploadHeader(corpus=corpus, rules=form.rules())
-    stream = iter([corpus_pb2.UploadPostsRequest(header=header)])
     try:
-        current().services.corpus.UploadPosts(stream, timeout_s=UPLOAD_S)
+        set_rules(current().services, corpus, form.rules())
     except InvalidRequest as error:
         field = (error.field or "").removeprefix("rules.")
         if field not in form:

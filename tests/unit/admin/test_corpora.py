@@ -268,6 +268,15 @@ def test_a_post_stands_beside_its_document_with_what_each_rule_did(client, servi
     assert "No difference to this post: Keep formulas." in page
 
 
+def test_a_post_tells_its_language_and_its_scores(client, services):
+    a_post(services, language="de", quality={"prose": 0.75, "word_length": 1.0})
+
+    page = client.get("/posts/view?path=a.md").text
+
+    assert "Written in German." in page
+    assert "prose 0.75, word length 1.00." in page
+
+
 @pytest.mark.parametrize(
     ("fields", "offered"),
     [
