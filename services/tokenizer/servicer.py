@@ -15,10 +15,12 @@ from protos import tokenizer_pb2_grpc
 from services.common.errors import Cancelled, FailedPrecondition, InvalidRequest
 from services.common.files import check_name
 from services.tokenizer import building, messages
-from services.tokenizer.building import Order, Progress
+from services.tokenizer.building import Order
 from services.tokenizer.builds import Builds
 from services.tokenizer.datasets import Datasets, no_dataset
+from services.tokenizer.encoding import Progress
 from services.tokenizer.peers import CorpusPeer
+from services.tokenizer.settings import TokenizerSettings
 from services.tokenizer.training import check_size
 from services.tokenizer.vocabularies import Vocabularies
 from services.tokens.header import HEADER_NONE, HEADER_V1
@@ -31,7 +33,14 @@ MOST_TEXT_BYTES = 4 << 20
 class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
     """Answers from the volume and the corpus service; its errors become statuses in services.common.rpc."""
 
-    def __init__(self, vocabularies: Vocabularies, datasets: Datasets, corpus: CorpusPeer) -> None:
+    def __init__(
+        self,
+        vocabularies: Vocabularies,
+        datasets: Datasets,
+        corpus: CorpusPeer,
+        settings: TokenizerSettings | None = None,
+    ) -> None:
+        self._settings = settings or TokenizerSettings()
         self._vocabularies = vocabularies
         self._datasets = datasets
         self._corpus = corpus
@@ -205,6 +214,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
                 self._vocabularies,
                 self._datasets,
                 created_at=created_at,
+                num_processes=self._settings.encoding_processes,
                 progress=progress,
             )
 
