@@ -91,7 +91,7 @@ def train_on(
     if snapshot.num_documents == 0:
         raise _no_documents(snapshot.corpus)
 
-    sides = split_documents([document.id for document in open_documents()], validation_fraction)
+    sides = split_documents(((document.id, document.split) for document in open_documents()), validation_fraction)
 
     def texts() -> Iterator[str]:
         for document, side in zip(open_documents(), sides, strict=True):

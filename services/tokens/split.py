@@ -64,10 +64,10 @@ class Splitter:
         return None
 
 
-def split_documents(document_ids: Iterable[str], validation_fraction: float) -> np.ndarray:
-    """The side of each document, as `Splitter` tells it: uint8 [documents]."""
+def split_documents(documents: Iterable[tuple[str, int | None]], validation_fraction: float) -> np.ndarray:
+    """The side of each document, given its id and its side or None, as `Splitter` tells it: uint8 [documents]."""
     splitter = Splitter(validation_fraction)
-    sides = bytearray(splitter.add(document_id) for document_id in document_ids)
+    sides = bytearray(splitter.add(*document) for document in documents)
     mended = splitter.mend()
     if mended is not None:
         sides[mended[0]] = mended[1]

@@ -21,6 +21,7 @@ from services.client.commands.samples import samples
 from services.client.commands.status import status
 from services.client.commands.tokens import tokens
 from services.client.commands.train import train
+from services.client.commands.vocabularies import vocabulary
 from services.client.nonesuch import Nonesuch
 from services.common.errors import InvalidRequest, NonesuchError
 from services.common.settings import SettingsError
@@ -31,7 +32,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 _SECTIONS = {
     "From posts to a model": ("posts", "dataset", "bases", "train", "runs", "checkpoints", "samples"),
     "From a model to posts": ("models", "generate"),
-    "Around it": ("tokens", "status"),
+    "Around it": ("vocabulary", "tokens", "status"),
 }
 
 
@@ -96,5 +97,5 @@ def root(context: click.Context) -> None:
     context.call_on_close(context.obj.close)
 
 
-for command in (posts, dataset, bases, train, runs, checkpoints, samples, models, generate, tokens, status):
+for command in (posts, dataset, bases, train, runs, checkpoints, samples, models, generate, vocabulary, tokens, status):
     root.add_command(command)
