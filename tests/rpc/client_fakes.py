@@ -45,8 +45,14 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
         self.posts: dict[str, dict[str, bytes]] = {}
         self.skipped: list[corpus_pb2.SkippedFile] = []
         self.received: list[str] = []
+        self.reports: dict[str, corpus_pb2.CorpusReport] = {}
         self.rules: dict[str, corpus_pb2.CleaningRules] = {}
         self.overrides: dict[str, int] = {}
+
+    def GetCorpusReport(self, request, context):
+        if request.corpus not in self.reports:
+            raise NotFound(f"no corpus {request.corpus!r}; add posts to it first")
+        return corpus_pb2.GetCorpusReportResponse(report=self.reports[request.corpus])
 
     def _corpus(self, name):
         if name not in self.posts:
@@ -178,6 +184,13 @@ class FakeTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self.vocabularies = ["default-2048-aa"]
         self.build_error = ""
         self.breaks = 0  # WatchDataset ends this many times with UNAVAILABLE first
+        self.corpus_tokens: dict[tuple[str, str], int] = {}  # by corpus and vocabulary
+
+    def CountCorpusTokens(self, request, context):
+        key = (request.corpus, request.vocabulary)
+        if key not in self.corpus_tokens:
+            raise Unavailable("starting; try again")
+        return tokenizer_pb2.CountCorpusTokensResponse(num_tokens=self.corpus_tokens[key])
 
     def BuildDataset(self, request, context):
         name = request.vocabulary or f"own-{request.own_vocabulary_size}"
@@ -222,7 +235,7 @@ class FakeTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
 
     def ListVocabularies(self, request, context):
         entries = [
-            tokenizer_pb2.Vocabulary(id=name, size=2048, created_at={"seconds": number})
+            tokenizer_pb2.Vocabulary(id=name, size=50257 if name == "124M" else 2048, created_at={"seconds": number})
             for number, name in enumerate(self.vocabularies)
         ]
         return _page(entries, request, tokenizer_pb2.ListVocabulariesResponse, "vocabularies")

@@ -6,6 +6,7 @@ import click
 
 from protos import corpus_pb2
 from services.client.commands import terminal
+from services.client.commands.corpus_report import report
 from services.client.commands.posts import corpus_option
 from services.client.connection import pages
 from services.client.nonesuch import Nonesuch
@@ -16,6 +17,9 @@ from services.client.uploading import set_rules
 @click.group()
 def corpus() -> None:
     """Look at corpora, and say how their posts are cleaned and chosen."""
+
+
+corpus.add_command(report)
 
 
 @corpus.command("list")
