@@ -10,19 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date as Date
 from pathlib import PurePosixPath
 from typing import Any
 
 from services.corpus.frontmatter import split
 from services.corpus.html_text import PageText, page_text
+from services.corpus.language import language
 from services.corpus.marks import Marks, find_marks
 from services.corpus.minhash import signature
 from services.corpus.plain_text import markdown_text
+from services.corpus.quality import quality
 from services.corpus.reading import read, valid
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.rules import Rules
+from services.corpus.secrets import apart, find_addresses, find_secrets, in_words, mask
 
 MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 HTML = frozenset({".html", ".htm"})
@@ -65,9 +68,9 @@ class Document:
     text: str
     notes: tuple[Reason, ...] = ()
     marks: Marks = Marks()
-    language: str = ""
-    quality: dict[str, float] = field(default_factory=dict)
-    signature: bytes = b""
+    language: str = field(default="", compare=False)
+    quality: dict[str, float] = field(default_factory=dict, compare=False)
+    signature: bytes = field(default=b"", compare=False)
 
     @property
     def content_hash(self) -> str:
@@ -116,15 +119,12 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     notes = list(reading.notes)
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
+    title, text, secrets = _mask(title or valid(page.heading)[:_MAX_TITLE], text, rules, notes)
+    marks = replace(find_marks(front.fields, pure), secrets=secrets)
     return Document(
-        *(
-            title or valid(page.heading)[:_MAX_TITLE],
-            _tags(front.fields),
-            _date(front.fields, pure),
-            text,
-            tuple(notes),
-        ),
-        marks=find_marks(front.fields, pure),
+        *(title, _tags(front.fields), _date(front.fields, pure), text, tuple(notes), marks),
+        language=language(text),
+        quality=quality(text),
         signature=signature(text),
     )
 
@@ -143,6 +143,20 @@ def _text(body: str, suffix: str, rules: Rules) -> PageText:
         return page_text(body, rules)
     text = re.sub(r"[ \t]+$", "", body, flags=re.MULTILINE)
     return PageText(re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip())
+
+
+def _mask(title: str, text: str, rules: Rules, notes: list[Reason]) -> tuple[str, str, str]:
+    """Title and text with placeholders for secrets, and which secrets there were; what was done is noted."""
+    secrets = [find_secrets(part) for part in (title, text)]
+    addresses = [find_addresses(part) if rules.mask_addresses else [] for part in (title, text)]
+    keeps = rules.secrets == "keep"
+    if any(secrets):
+        notes.append(Reason(Code.SECRET, f"{in_words(*secrets)} {'found and kept' if keeps else 'masked'}"))
+    if any(addresses):
+        notes.append(Reason(Code.SECRET, f"{in_words(*addresses)} masked"))
+    # Masked also where the post is to be left out: someone may take it in by hand.
+    hidden = addresses if keeps else [apart([*keys, *others]) for keys, others in zip(secrets, addresses, strict=True)]
+    return mask(title, hidden[0]), mask(text, hidden[1]), in_words(*secrets)
 
 
 def _one_line(value: Any) -> str:

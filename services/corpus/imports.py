@@ -145,12 +145,12 @@ class Import:
 
     def commit(self) -> Report:
         """Clean what is left to clean, then make the import happen, and return its report."""
-        if self._must_clean_all:
-            # Other rules: every post is cleaned anew, whether it came or not.
-            arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
-            for path, source in self._known.items():
-                if path not in arrived and not (self._prune and path not in self._seen):
-                    self._clean(path, self._catalogue.sources.get(source), None)
+        # Under other rules every post is cleaned anew, whether it came or not; else those whose cleaning failed once.
+        again = self._known if self._must_clean_all else self._catalogue.failed_sources(self._corpus)
+        arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
+        for path, source in again.items():
+            if path not in arrived and not (self._prune and path not in self._seen):
+                self._clean(path, self._catalogue.sources.get(source), None)
         self._drain(0)
         self._store_documents()
         with self._catalogue.database.writing() as connection:
@@ -179,6 +179,8 @@ class Import:
             path, source, size_bytes, modified_at, future = self._cleaning.popleft()
             outcome = future.result()
             if isinstance(outcome, Reason):
+                if outcome.code is Code.CLEANING_FAILED:
+                    self._catalogue.note_tried(source)
                 self._arrivals.append(_Arrival(path, source, size_bytes, modified_at, None, outcome, (), "{}"))
                 continue
             self._documents.append(outcome)
