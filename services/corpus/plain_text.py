@@ -61,7 +61,7 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     html, source = to_html(text, rules, mdx=mdx)
     page = page_text(html, rules, code=dict(enumerate(source.code)))
     text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
-    return PageText(text, heading)
+    return PageText(text, heading, heading)
 
 
 def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]:
