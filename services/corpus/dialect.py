@@ -29,6 +29,7 @@ MAX_DEPTH = 8  # of lists and quotations; deeper ones are flattened. Python-Mark
 # Code points that are no characters, so that no post holds them (reading.py takes them out).
 CODE = "\ufdd0{}\ufdd1"
 HTML = "\ufdd3{}\ufdd4"
+NOTHING = "\ufde9"
 
 _FENCE = re.compile(r"^ *(?P<fence>`{3,}(?!.*`)|~{3,})")
 # Where Python-Markdown's own codehilite finds the language of an indented block.
@@ -289,7 +290,7 @@ def _quotation(lines: list[str], index: int, source: Source, depth: int, out: li
     elif depth >= MAX_DEPTH:
         out += [re.sub(r"^[ >]+", "", line) for line in inner]
     else:
-        out += [f"> {line}".rstrip() for line in _blocks(inner, source, depth + 1)]
+        out += [f"> {line}" if line.strip() else ">" for line in _blocks(inner, source, depth + 1)]
     if index < len(lines) and lines[index].strip():
         out.append("")
     return index
@@ -331,9 +332,15 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
         laid_out = _blocks(inner, source, depth + 1, in_item=True)
         while laid_out and not laid_out[-1].strip():
             laid_out.pop()
+        if (
+            len(laid_out) > 1
+            and laid_out[1].strip()
+            and (laid_out[0].startswith(">") or laid_out[1].startswith((": ", "|")))
+        ):
+            laid_out[:0] = [NOTHING, ""]  # Python-Markdown reads only the first line of such a block
         first = laid_out[0] if laid_out else ""
-        out.append(f"{marker} {first}".rstrip())
-        out += [f"    {line}".rstrip() for line in laid_out[1:]]
+        out.append(f"{marker} {first}" if first.strip() else marker)
+        out += [f"    {line}" if line.strip() else "" for line in laid_out[1:]]
         if "" in laid_out:
             num_blank = 1  # without it, Python-Markdown takes the next item for one of this item's
     out += [""] * min(num_blank, 1)

@@ -163,10 +163,10 @@ def _list(tag: Tag, walk: _Walk) -> list[str]:
         if not isinstance(child, Tag) or child.name in SILENT:
             continue
         marker = f"{number}. " if tag.name == "ol" else "- "
-        number += 1
         blocks = _blocks(child, walk)
         if not blocks:
             continue
+        number += 1
         blocks[0] = re.sub(r"^\[[ xX]\] ", "", blocks[0])  # the box of a task
         inner_lists = child.find_all(("ul", "ol"), recursive=False)
         loose = loose or len(blocks) > 1 + len(inner_lists)

@@ -28,6 +28,8 @@ from services.corpus.template_tags import restore_raw
 RULE = "---"
 _LANGUAGE = re.compile(r"^\{?\s*\.?(?:lang(?:uage)?-)?(?P<name>[A-Za-z][\w+#.-]*)(?!\s*=)")
 _CLASS = re.compile(r"^(?:lang(?:uage)?-|highlight-source-|highlight-text-)(?P<name>[A-Za-z][\w+#.-]*)$")
+_ITEM = re.compile(r"- |\d+\. ")
+_OTHER = re.compile(r"- |\d+\. |#+ |> |\| |```|---$")  # no paragraph: one would have a backslash
 _MAX_WRAPPED = 100  # columns: text whose longest line is longer was not broken by hand
 
 
@@ -220,17 +222,20 @@ def _list(tag: Tag, writer: _Writer) -> list[str]:
         if child.name in ("ul", "ol") and items:  # a list directly inside a list
             items[-1] += "".join("\n  " + inner.replace("\n", "\n  ") for inner in _list(child, writer))
             continue
-        marker = f"{number}. " if tag.name == "ol" else "- "
+        marker = _marker(tag, number)
         blocks = [block for block in _blocks(child, writer) if block != RULE]
-        number += 1
         if not blocks:
             continue
-        inner_lists = child.find_all(("ul", "ol"), recursive=False)
-        is_loose = len(blocks) > 1 + len(inner_lists)
+        number += 1
+        is_loose = not all(_ITEM.match(block) for block in blocks[1:])  # only lists stand close below an item's words
         loose = loose or is_loose
         items.append(marker + ("\n\n" if is_loose else "\n").join(blocks).replace("\n", "\n" + " " * len(marker)))
     text = ("\n\n" if loose else "\n").join(items)
     return [re.sub(r"(?m)^ +$", "", text)] if items else []
+
+
+def _marker(tag: Tag, number: int) -> str:
+    return f"{number}. " if tag.name == "ol" else "- "
 
 
 def _table(tag: Tag, writer: _Writer) -> list[str]:
@@ -266,10 +271,14 @@ def _cell(cell: Tag, writer: _Writer) -> str:
 def _flat(element: Tag, writer: _Writer) -> list[Piece]:
     """What is in an element, blocks as if they stood in a line."""
     pieces: list[Piece] = []
+    number = start_of(element)
     for child in element.children:
         if isinstance(child, Tag) and (child.name in BLOCKS or holds_block(child)) and child.name not in SILENT:
             is_code = child.name == "pre"
             inner = writer.words.piece(child, frozenset(), as_code=True) if is_code else _flat(child, writer)
+            if child.name == "li" and inner:
+                inner.insert(0, Piece(_marker(element, number)))
+                number += 1
             pieces += [Piece(" "), *inner, Piece(" ")]
         elif isinstance(child, Tag):
             pieces += writer.words.piece(child, frozenset())
@@ -292,7 +301,7 @@ def _definitions(tag: Tag, writer: _Writer) -> list[str]:
     open_term = False
     for child in tag.find_all(("dt", "dd")):
         for block in _blocks(child, writer):
-            is_paragraph = re.match(r"[-#>|`]|\d+\. ", block) is None
+            is_paragraph = _OTHER.match(block) is None
             if child.name == "dt":
                 blocks.append(block.replace("  \n", " ") if is_paragraph else block)
                 open_term = is_paragraph
@@ -327,7 +336,7 @@ def _footnotes(soup: BeautifulSoup, writer: _Writer) -> list[str]:
     order += [address for address in by_address if address not in order]
     notes = []
     for number, address in enumerate(order, start=1):
-        words = writer.words.one_line(_flat(by_address[address], writer))
+        words = writer.words.one_line(_flat(by_address[address], writer), at_start=True)
         notes.append(f"[^{number}]: {words}")
         writer.words.notes[address] = number
     return notes

@@ -21,8 +21,8 @@ from services.corpus.template_tags import restore_raw
 # Code points that are no characters stand for what is written already, and for the signs of emphasis, while the
 # words between them are escaped.
 _RAW = re.compile("\ufde2(\\d+)\ufde3")
-_SIGNS = {frozenset({"em"}): "\ufde4", frozenset({"strong"}): "\ufde5", frozenset({"em", "strong"}): "\ufde6"}
-_WRITTEN = str.maketrans({"\ufde4": "*", "\ufde5": "**", "\ufde6": "***"})
+_SIGNS = {"em": "\ufde4", "strong": "\ufde5"}
+_WRITTEN = str.maketrans({"\ufde4": "*", "\ufde5": "**"})
 _BREAK = "\ufdd2"
 _STYLES = {"em": "em", "i": "em", "strong": "strong", "b": "strong"}
 _TAKEN = re.compile("(\ufdd0\\d+\ufdd1|\ufdd5\\d+\ufdd6)")  # code and formulas that stand elsewhere
@@ -30,7 +30,8 @@ _SPACE = re.compile("[ \t\n\r\f\xa0]+")
 
 _PATTERN = (
     r"(?P<entity>&(?=#\d+;|#[xX][0-9a-fA-F]+;|\w+;))|(?P<tag><(?=[A-Za-z/!?]))"
-    r"|\\(?=[!-/:-@\[-`{-~]|$)|`|(?<=\S)\*|\*(?=\S)|(?<![^\W_])_(?=\S)|(?<=\S)_(?![^\W_])|(?<=~)~|~(?=~)"
+    "|\\\\(?=[!-/:-@\\[-`{-~]|$|[\ufde2-\ufde6])"
+    r"|`|(?<=\S)\*|\*(?=\S)|(?<![^\W_])_(?=\S)|(?<=\S)_(?![^\W_])|(?<=~)~|~(?=~)"
     "|(?<=\\[)\\[|\\[(?=[\\^!])|\\](?=[(\\[:\ufde2])|!(?=\ufde2)|(?<=\\{)[{%#:.]"
     "|(?<=[)*_`\\]\ufde3-\ufde6])\\{(?=[ \\w])|(?P<brace>\\{(?=[ \\t]+[#.]))"
     r"|(?<=(?<![\w=<>!])=)=(?=[^\s=])|(?<=(?<![\w+])\+)\+(?=[a-z0-9-])|(?<=(?<![\w%])%)%(?!%)"
@@ -41,7 +42,7 @@ _ESCAPED_IN_LINK = re.compile(_PATTERN + r"|[\[\]]")
 _UNSAFE = re.compile("[\\s\"'<>\\\\`{}\\[\\]|()]")  # in an address
 _ENTITIES = {"entity": "&amp;", "tag": "&lt;", "brace": "&#123;", "icon": "&#58;"}
 _AT_START = re.compile(
-    r"#|>|[-+*](?=\s|$)|(?P<number>\d{1,9})(?=[.)](?:\s|$))|(?=([-*_])[ \t]*(?:\2[ \t]*){2,}$)|=+[ \t]*$|[|:\- ]+$"
+    r"#|>|\||[-+*](?=\s|$)|(?P<number>\d{1,9})(?=[.)](?:\s|$))|(?=([-*_])[ \t]*(?:\2[ \t]*){2,}$)|=+[ \t]*$|[|:\- ]+$"
     r"|:(?=\s|::)|(?:!!!|\?\?\?)|===|;?-+8<|%%|\$\$|~~~|\[(?=TOC\]\s*$)|(?P<toc>\$)(?=\{toc\}\s*$)"
     r"|(?P<script>import|export)(?=\s+(?:[\w$*{][^;'\"]*\s+from\s+)?['\"]|\s+(?:const|default|function)\s)",
     re.IGNORECASE,
@@ -70,8 +71,8 @@ class Words:
         parts = [part.strip(_BREAK) for part in re.split(f"{_BREAK}{{2,}}", text)]
         return [part.replace(_BREAK, "  \n") for part in parts if part]
 
-    def one_line(self, pieces: list[Piece], *, in_link: bool = False) -> str:
-        """The pieces on a single line that does not begin a block."""
+    def one_line(self, pieces: list[Piece], *, at_start: bool = False, in_link: bool = False) -> str:
+        """The pieces on a single line; `at_start`: what would begin a block there does not."""
         flat = []
         for piece in pieces:
             if piece.is_break:
@@ -79,7 +80,7 @@ class Words:
             elif piece.code is not None:
                 piece = Piece("", piece.styles, span=_tidy(restore_raw(self.block(piece.code))))
             flat.append(piece)
-        return _line(flat, in_link=in_link)
+        return _line(flat, at_start=at_start, in_link=in_link)
 
     def block(self, number: int) -> str:
         """A block of code as its author wrote it; "" if it is to be dropped."""
@@ -123,8 +124,8 @@ class Words:
         if name in _STYLES:
             return self.pieces(tag, styles | {_STYLES[name]})
         if name in ("del", "s", "strike"):
-            words = self.one_line(self.pieces(tag))
-            return _around(tag, Piece("", styles, raw=f"~~{words}~~")) if words else [Piece(" ", styles)]
+            words = self.one_line(pieces := self.pieces(tag))
+            return _around(pieces, Piece("", styles, raw=f"~~{words}~~")) if words else [Piece(" ", styles)]
         if name == "a":
             return self._link(tag, styles)
         if name == "sup" and (number := self._note(tag)):
@@ -145,7 +146,7 @@ class Words:
     def _span(self, tag: Tag, styles: frozenset[str]) -> list[Piece]:
         text = CODE.sub(lambda found: self.block(int(found[1])), tag.get_text())
         text = restore_raw(_TAKEN.sub(lambda found: self.maths[int(found[0][1:-1])], text))
-        return _around(tag, Piece("", styles, span=_tidy(text))) if _tidy(text) else [Piece(text, styles)]
+        return _around([Piece(text)], Piece("", styles, span=_tidy(text))) if _tidy(text) else [Piece(text, styles)]
 
     def _link(self, tag: Tag, styles: frozenset[str]) -> list[Piece]:
         number = self.notes.get(str(tag.get("href", "")))
@@ -158,8 +159,8 @@ class Words:
             return self.pieces(tag, styles)
         said = target.removeprefix("mailto:")
         if said == _tidy(tag.get_text()) and re.match(r"(?:https?|ftp)://|mailto:[^@\s]+@", target):
-            return _around(tag, Piece("", styles, raw=f"<{said}>"))
-        return _around(tag, Piece("", styles, raw=f"[{words}]({target})"))
+            return _around(pieces, Piece("", styles, raw=f"<{said}>"))
+        return _around(pieces, Piece("", styles, raw=f"[{words}]({target})"))
 
 
 @dataclass(slots=True)
@@ -183,15 +184,11 @@ class Piece:
     is_break: bool = False
 
 
-def _around(tag: Tag, piece: Piece) -> list[Piece]:
-    """A piece between the spaces that its element begins and ends with."""
-    text = tag.get_text()
-    before, after = text[:1], text[-1:]
-    return [
-        *([Piece(" ")] if _SPACE.match(before) else []),
-        piece,
-        *([Piece(" ")] if _SPACE.match(after) else []),
-    ]
+def _around(pieces: list[Piece], piece: Piece) -> list[Piece]:
+    """A piece between the spaces that what it was made of begins and ends with."""
+    before = pieces and _SPACE.match(pieces[0].text[:1])
+    after = pieces and _SPACE.match(pieces[-1].text[-1:])
+    return [*([Piece(" ")] if before else []), piece, *([Piece(" ")] if after else [])]
 
 
 def _split(pieces: list[Piece]) -> list[list[Piece]]:
@@ -208,8 +205,6 @@ def _split(pieces: list[Piece]) -> list[list[Piece]]:
 def _line(pieces: list[Piece], *, at_start: bool = False, in_link: bool = False) -> str:
     """One line: white space as a browser shows it, emphasis as few signs as possible, the rest escaped."""
     raws: list[str] = []
-    text = ""
-    style: frozenset[str] = frozenset()
     runs: list[tuple[frozenset[str], str]] = []
     last_span = -1
     for piece in pieces:
@@ -223,58 +218,52 @@ def _line(pieces: list[Piece], *, at_start: bool = False, in_link: bool = False)
         if words:
             runs.append((piece.styles, words))
             last_span = len(runs) - 1 if piece.span else -1
-    for styles, words in _settled(runs):
-        if styles != style:
-            text += _SIGNS.get(style, "") + _SIGNS.get(styles, "")
-            style = styles
-        text += words
-    text += _SIGNS.get(style, "")
+    text = _emphasised(runs)
     text = escape(text, in_link=in_link)
     if at_start:
         text = _AT_START.sub(_escape_start, text, count=1) if _AT_START.match(text) else text
     return _RAW.sub(lambda found: _written(raws[int(found[1])]), text).translate(_WRITTEN)
 
 
-def _settled(runs: list[tuple[frozenset[str], str]]) -> list[tuple[frozenset[str], str]]:
-    """Runs of one style each, without space at their ends; side by side, a style goes on only where both have it."""
-    settled: list[tuple[frozenset[str], str]] = []
-    plain: frozenset[str] = frozenset()
+def _emphasised(runs: list[tuple[frozenset[str], str]]) -> str:
+    """The words with signs of emphasis, none of which stands beside a space that it would have to enclose.
 
-    def add(styles: frozenset[str], words: str) -> None:
-        if not words:
-            return
-        if settled and settled[-1][0] == styles:
-            settled[-1] = (styles, settled[-1][1] + words)
-        else:
-            settled.append((styles, words))
+    Where two styles meet without a space between, no sign opens: several in a row are read in many ways.
+    """
+    if not any(styles for styles, _ in runs):
+        return re.sub(" +", " ", "".join(text for _, text in runs)).strip(" ")
+    words: list[tuple[frozenset[str], str]] = []
+    for styles, text in runs:
+        for part in re.split("( )", text):
+            if part and (part != " " or (words and words[-1][1] != " ")):
+                words.append((styles, part))
+    if words and words[-1][1] == " ":
+        words.pop()
+    written: list[str] = []
+    stack: list[str] = []
+    spaced = True
+    for start, (own, word) in enumerate(words):
+        styles = words[start + 1][0] if word == " " else own
+        was_styled = bool(stack)
+        while not styles.issuperset(stack):
+            written.append(_SIGNS[stack.pop()])
+        if word != " " and (spaced or not was_styled):
+            opened = sorted(styles.difference(stack))
+            if len(opened) > 1:
+                opened.sort(key=lambda style: _length(words, start, style), reverse=True)
+            stack += opened
+            written += [_SIGNS[style] for style in opened]
+        spaced = word == " "
+        written.append(word)
+    return "".join(written) + "".join(_SIGNS[style] for style in reversed(stack))
 
-    for styles, words in runs:
-        before = settled[-1][1][-1] if settled else " "
-        if before == " ":
-            words = words.lstrip(" ")
-        stripped = words.strip(" ")
-        if not styles or not stripped:
-            add(plain if not (settled and styles == settled[-1][0]) else styles, words)
-            continue
-        if words[0] == " " and settled and settled[-1][0] == styles:
-            add(styles, " ")
-        elif words[0] == " ":
-            add(plain, " ")
-        elif before != " " and settled[-1][0]:
-            styles &= settled[-1][0]
-        add(styles, stripped + (" " if words[-1] == " " else ""))
-    tidy: list[tuple[frozenset[str], str]] = []
-    for styles, words in settled:  # space at the end of a style goes behind it
-        stripped = words.rstrip(" ") if styles else words
-        tidy.append((styles, stripped))
-        if stripped != words:
-            tidy.append((plain, " "))
-    settled.clear()
-    for styles, words in tidy:
-        add(styles, words)
-    if settled:
-        settled[-1] = (settled[-1][0], settled[-1][1].rstrip(" "))
-    return [run for run in settled if run[1]]
+
+def _length(words: list[tuple[frozenset[str], str]], start: int, style: str) -> int:
+    """How many words from `start` on have a style."""
+    end = start
+    while end < len(words) and (style in words[end][0] or words[end][1] == " "):
+        end += 1
+    return end - start
 
 
 def _written(raw: str) -> str:

@@ -9,12 +9,13 @@ Slow or deep input is not bounded here; that is what cleaners.py is for.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import markdown
 from markdown.extensions import Extension
-from markdown.inlinepatterns import SimpleTagInlineProcessor
+from markdown.inlinepatterns import DelimiterProcessor, SimpleTagInlineProcessor
 
-from services.corpus.dialect import Source, to_python_markdown
+from services.corpus.dialect import NOTHING, Source, to_python_markdown
 from services.corpus.html_text import PageText, page_text
 from services.corpus.maths import drop_maths, keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
@@ -36,12 +37,29 @@ _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
 
 
+class _Delimiters(DelimiterProcessor):
+    """Emphasis. Python-Markdown 3.11 closes `*a**b*c` with one sign more than is there, and loses the `c`."""
+
+    _data = ""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> Any:
+        self._data = data
+        return super().handleMatch(m, data)
+
+    def add_region(self, delim: Any, a: int, b: int, c: int, d: int, size: int) -> None:
+        if size > 0 and self._data[a:b] == self._data[c:d] == delim.token * size:
+            super().add_region(delim, a, b, c, d, size)
+
+
 class _Habits(Extension):
     """What most sites read and Python-Markdown does not: `~~words~~`, a backslash before any punctuation."""
 
     def extendMarkdown(self, md: markdown.Markdown) -> None:
         md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
         md.ESCAPED_CHARS = list(_PUNCTUATION)
+        delimiters = _Delimiters("*", "strong,em", md)
+        delimiters.add("_", "strong,em", smart=True)
+        md.inlinePatterns.register(delimiters, "em_strong", 60)
 
 
 _EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
@@ -77,5 +95,6 @@ def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]
     body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
     body = _ATTRIBUTE_INLINE.sub("", body)
     html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
+    html = html.replace(NOTHING, "")
     html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
     return html if rules.keep_maths else drop_maths(html), source
