@@ -42,6 +42,7 @@ BLOCKS = _names(
 )
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
+_SOURCE = re.compile(r"^(?:\{(?:filename|static|attach|index)\}|\|(?:filename|static|attach)\|)")  # Pelican's own
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
 CODE = re.compile("\ufdd0(\\d+)\ufdd1")
 
@@ -233,9 +234,10 @@ def _inline(tag: Tag, walk: _Walk) -> str:
 
 def link_target(tag: Tag) -> str:
     """Where a link or an image leads; "" if nowhere that a reader could go from the text."""
-    target = "".join(str(tag.get("src" if tag.name == "img" else "href", "")).split())
+    target = re.sub("[\t\n\r\f]+", "", str(tag.get("src" if tag.name == "img" else "href", ""))).strip()
     if target.startswith("#/"):
         return target[1:]  # a template tag stood for the site's address
+    target = _SOURCE.sub("", target)
     return "" if re.match(r"#|(?:javascript|data|vbscript|about):", target, re.IGNORECASE) else target
 
 

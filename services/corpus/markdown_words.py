@@ -243,7 +243,7 @@ def _emphasised(runs: list[tuple[frozenset[str], str]]) -> str:
     stack: list[str] = []
     spaced = True
     for start, (own, word) in enumerate(words):
-        styles = words[start + 1][0] if word == " " else own
+        styles = own & words[start + 1][0] if word == " " else own
         was_styled = bool(stack)
         while not styles.issuperset(stack):
             written.append(_SIGNS[stack.pop()])
@@ -261,7 +261,7 @@ def _emphasised(runs: list[tuple[frozenset[str], str]]) -> str:
 def _length(words: list[tuple[frozenset[str], str]], start: int, style: str) -> int:
     """How many words from `start` on have a style."""
     end = start
-    while end < len(words) and (style in words[end][0] or words[end][1] == " "):
+    while end < len(words) and style in words[end][0]:
         end += 1
     return end - start
 

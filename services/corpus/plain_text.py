@@ -32,6 +32,7 @@ _KRAMDOWN = re.compile(
     r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
 )
 _ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
+_SIGNS_AT_END = re.compile(r"^([ \t>]*#{1,6}[ \t](?:[^\n]*[^\s#\\])?)(#+)[ \t]*$", re.MULTILINE)
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
@@ -94,6 +95,9 @@ def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]
     body = _ATTRIBUTE_LINE.sub("", body)
     body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
     body = _ATTRIBUTE_INLINE.sub("", body)
+    if "#" in body:
+        # Only signs apart from the words close a heading: `# C#` is about C#.
+        body = _SIGNS_AT_END.sub(lambda found: found[1] + "\\#" * len(found[2]), body)
     html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
     html = html.replace(NOTHING, "")
     html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
