@@ -40,6 +40,7 @@ _MAX_FORMULA_LINES = 100
 _ITEM = re.compile(r"^(?P<indent> *)(?P<marker>[-*+]|\d{1,9}[.)])(?P<space> +|$)(?P<rest>.*)$")
 _RULE = re.compile(r"^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _QUOTE = re.compile(r"^ {0,3}> ?")
+_MARKS = re.compile(r"^(?: |>|(?:[-*+]|\d{1,9}[.)])(?= |$))+")  # of any depth
 _HEADING = re.compile(r"^ {0,3}#{1,6}(?: |$)")
 _TABLE_RULE = re.compile(r"^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 # Paragraphs that belong to a footnote or a definition are indented by four, as code is.
@@ -288,7 +289,7 @@ def _quotation(lines: list[str], index: int, source: Source, depth: int, out: li
     if is_box and depth < MAX_DEPTH:
         out += _blocks(inner, source, depth + 1)
     elif depth >= MAX_DEPTH:
-        out += [re.sub(r"^[ >]+", "", line) for line in inner]
+        out += [_MARKS.sub("", line) for line in inner]
     else:
         out += [f"> {line}" if line.strip() else ">" for line in _blocks(inner, source, depth + 1)]
     if index < len(lines) and lines[index].strip():
@@ -325,8 +326,8 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
     marker = item["marker"].replace(")", ".")
     if depth >= MAX_DEPTH:
         out += [
-            f"{marker} {inner[0]}",
-            *(f"{marker} {re.sub('^[ >*+-]+', '', line)}" for line in inner[1:] if line),
+            f"{marker} {_MARKS.sub('', inner[0])}",
+            *(f"{marker} {_MARKS.sub('', line)}" for line in inner[1:] if line),
         ]
     else:
         laid_out = _blocks(inner, source, depth + 1, in_item=True)

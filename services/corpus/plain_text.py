@@ -15,6 +15,7 @@ import markdown
 from markdown.extensions import Extension
 from markdown.inlinepatterns import DelimiterProcessor, SimpleTagInlineProcessor
 
+from services.corpus.bounds import bounded
 from services.corpus.dialect import NOTHING, Source, to_python_markdown
 from services.corpus.html_text import PageText, page_text
 from services.corpus.maths import drop_maths, keep_maths, restore_maths
@@ -32,7 +33,8 @@ _KRAMDOWN = re.compile(
     r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
 )
 _ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
-_SIGNS_AT_END = re.compile(r"^([ \t>]*#{1,6}[ \t](?:[^\n]*[^\s#\\])?)(#+)[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^(?P<level>[ \t>]*#{1,6})[ \t](?P<words>[^\n]*#)[ \t]*$", re.MULTILINE)
+_CLOSING = re.compile(r"(?:^|[ \t]+)#+$")
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
@@ -96,9 +98,16 @@ def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]
     body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
     body = _ATTRIBUTE_INLINE.sub("", body)
     if "#" in body:
-        # Only signs apart from the words close a heading: `# C#` is about C#.
-        body = _SIGNS_AT_END.sub(lambda found: found[1] + "\\#" * len(found[2]), body)
-    html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
+        body = _HEADING.sub(_heading, body)
+    html = markdown.markdown(bounded(body), extensions=[*_EXTENSIONS, _Habits()])
     html = html.replace(NOTHING, "")
     html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
     return html if rules.keep_maths else drop_maths(html), source
+
+
+def _heading(found: re.Match[str]) -> str:
+    """Only signs apart from the words close a heading: `# C#` is about C#."""
+    words = _CLOSING.sub("", found["words"])
+    kept = words.rstrip("#")
+    signs = words[len(kept) :]
+    return f"{found['level']} {kept}" + (signs if kept.endswith("\\") else "\\#" * len(signs))
