@@ -28,6 +28,7 @@ from services.corpus.template_tags import restore_raw
 RULE = "---"
 _LANGUAGE = re.compile(r"^\{?\s*\.?(?:lang(?:uage)?-)?(?P<name>[A-Za-z][\w+#.-]*)(?!\s*=)")
 _CLASS = re.compile(r"^(?:lang(?:uage)?-|highlight-source-|highlight-text-)(?P<name>[A-Za-z][\w+#.-]*)$")
+_BOX = re.compile(r"^\\?\[\\?[/<>?!*-]\] ")  # of a task, in a note-taker's notation
 _ITEM = re.compile(r"- |\d+\. ")
 _OTHER = re.compile(r"- |\d+\. |#+ |> |\| |```|---$")  # no paragraph: one would have a backslash
 _MAX_WRAPPED = 100  # columns: text whose longest line is longer was not broken by hand
@@ -227,6 +228,7 @@ def _list(tag: Tag, writer: _Writer) -> list[str]:
         if not blocks:
             continue
         number += 1
+        blocks[0] = _BOX.sub("", blocks[0])
         is_loose = not all(_ITEM.match(block) for block in blocks[1:])  # only lists stand close below an item's words
         loose = loose or is_loose
         items.append(marker + ("\n\n" if is_loose else "\n").join(blocks).replace("\n", "\n" + " " * len(marker)))
@@ -242,7 +244,6 @@ def _table(tag: Tag, writer: _Writer) -> list[str]:
     """One block: a row a line; a table without a head gets an empty one, as Markdown has no other."""
     rows: list[list[str]] = []
     head: list[str] = []
-    aligned: list[str] = []
     for row in tag.find_all("tr"):
         if row.find_parent("table") is not tag:
             continue  # of a table in a cell, whose words are the cell's
@@ -250,7 +251,6 @@ def _table(tag: Tag, writer: _Writer) -> list[str]:
         written = [_cell(cell, writer) for cell in cells]
         if not rows and not head and all(cell.name == "th" for cell in cells):
             head = written
-            aligned = [_alignment(cell) for cell in cells]
         elif any(written):
             rows.append(written)
     caption = tag.find("caption")
@@ -258,9 +258,16 @@ def _table(tag: Tag, writer: _Writer) -> list[str]:
     width = max(map(len, [head, *rows]), default=0)
     if not any(head) and not rows:
         return before
-    delimiters = aligned + ["---"] * (width - len(aligned))
-    lines = [head, delimiters, *rows]
+    lines = [head, ["---"] * width, *map(_no_rule, rows)]
     return [*before, "\n".join("| " + " | ".join(line + [""] * (width - len(line))) + " |" for line in lines)]
+
+
+def _no_rule(row: list[str]) -> list[str]:
+    """A row of dashes alone would be read as the rule below the head."""
+    if not re.fullmatch("[-:=+ ]+", "".join(row)):
+        return row
+    first = next(index for index, cell in enumerate(row) if cell)
+    return [*row[:first], f"\\{row[first]}", *row[first + 1 :]]
 
 
 def _cell(cell: Tag, writer: _Writer) -> str:
@@ -285,14 +292,6 @@ def _flat(element: Tag, writer: _Writer) -> list[Piece]:
         elif isinstance(child, NavigableString) and not isinstance(child, UNSEEN):
             pieces += writer.words.of_string(str(child))
     return pieces
-
-
-def _alignment(cell: Tag) -> str:
-    said = f"{cell.get('style', '')} {cell.get('align', '')}"
-    for word, delimiter in (("center", ":---:"), ("right", "---:"), ("left", ":---")):
-        if word in said:
-            return delimiter
-    return "---"
 
 
 def _definitions(tag: Tag, writer: _Writer) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from bs4.element import NavigableString, Tag
 
-from services.corpus.html_text import CODE, SILENT, UNSEEN, link_target
+from services.corpus.html_text import BETWEEN_IDEOGRAPHS, CODE, SILENT, UNSEEN, link_target, set_apart
 from services.corpus.maths import keep_maths
 from services.corpus.rules import Rules
 from services.corpus.template_tags import restore_raw
@@ -29,7 +29,7 @@ _TAKEN = re.compile("(\ufdd0\\d+\ufdd1|\ufdd5\\d+\ufdd6)")  # code and formulas 
 _SPACE = re.compile("[ \t\n\r\f\xa0]+")
 
 _PATTERN = (
-    r"(?P<entity>&(?=#\d+;|#[xX][0-9a-fA-F]+;|\w+;))|(?P<tag><(?=[A-Za-z/!?]))"
+    r"(?P<slash>\\(?=[&<]))|(?P<entity>&(?=#\d+;|#[xX][0-9a-fA-F]+;|\w+;))|(?P<tag><(?=[A-Za-z/!?]))"
     "|\\\\(?=[!-/:-@\\[-`{-~]|$|[\ufde2-\ufde6])"
     r"|`|(?<=\S)\*|\*(?=\S)|(?<![^\W_])_(?=\S)|(?<=\S)_(?![^\W_])|(?<=~)~|~(?=~)"
     "|(?<=\\[)\\[|\\[(?=[\\^!])|\\](?=[(\\[:\ufde2])|!(?=\ufde2)|(?<=\\{)[{%#:.]"
@@ -40,7 +40,7 @@ _PATTERN = (
 _ESCAPED = re.compile(_PATTERN)
 _ESCAPED_IN_LINK = re.compile(_PATTERN + r"|[\[\]]")
 _UNSAFE = re.compile("[\\s\"'<>\\\\`{}\\[\\]|()]")  # in an address
-_ENTITIES = {"entity": "&amp;", "tag": "&lt;", "brace": "&#123;", "icon": "&#58;"}
+_ENTITIES = {"entity": "&amp;", "tag": "&lt;", "brace": "&#123;", "icon": "&#58;", "slash": "&#92;"}
 _AT_START = re.compile(
     r"#|>|\||[-+*](?=\s|$)|(?P<number>\d{1,9})(?=[.)](?:\s|$))|(?=([-*_])[ \t]*(?:\2[ \t]*){2,}$)|=+[ \t]*$|[|:\- ]+$"
     r"|:(?=\s|::)|(?:!!!|\?\?\?)|===|;?-+8<|%%|\$\$|~~~|\[(?=TOC\]\s*$)|(?P<toc>\$)(?=\{toc\}\s*$)"
@@ -130,6 +130,8 @@ class Words:
             return self._link(tag, styles)
         if name == "sup" and (number := self._note(tag)):
             return [Piece("", raw=f"[^{number}]")]
+        if name in ("sup", "sub", "rt") and (apart := set_apart(name, tag.get_text())) != tag.get_text():
+            return self.of_string(apart, styles)
         return self.pieces(tag, styles)
 
     def _note(self, tag: Tag) -> int | None:
@@ -211,7 +213,8 @@ def _line(pieces: list[Piece], *, at_start: bool = False, in_link: bool = False)
         if piece.span and last_span == len(runs) - 1 and last_span >= 0:
             raws[-1] += piece.span  # two spans side by side would read as one with other signs
             continue
-        words = _SPACE.sub(" ", piece.text)
+        words = piece.text if piece.text.isascii() else BETWEEN_IDEOGRAPHS.sub("", piece.text)
+        words = _SPACE.sub(" ", words)
         if piece.raw or piece.span:
             words = f"\ufde2{len(raws)}\ufde3"
             raws.append(piece.raw or f"\ufde7{piece.span}")
@@ -283,7 +286,7 @@ def escape(text: str, *, in_link: bool = False) -> str:
         found: list[str] = []
         keep_maths(text, found)
         if found:
-            text = text.replace("$", "\\$").replace("\\(", "\\&#40;").replace("\\[", "\\&#91;")
+            text = re.sub(r"(\\+)([(\[])", _no_formula, text.replace("$", "\\$"))
     return text
 
 
@@ -302,6 +305,10 @@ def _escape_start(found: re.Match[str]) -> str:
     if found["script"]:
         return f"&#{ord(found[0][0])};{found[0][1:]}"
     return f"\\{found[0]}"
+
+
+def _no_formula(found: re.Match[str]) -> str:
+    return "&#92;" * (len(found[1]) // 2) + f"&#{ord(found[2])};"
 
 
 def _address(target: str) -> str:

@@ -16,18 +16,21 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import DelimiterProcessor, SimpleTagInlineProcessor
 
 from services.corpus.bounds import bounded
-from services.corpus.dialect import NOTHING, Source, to_python_markdown
+from services.corpus.dialect import NOTHING, to_python_markdown
+from services.corpus.emoji_names import draw_emoji
 from services.corpus.html_text import PageText, page_text
+from services.corpus.inlines import register_inlines
 from services.corpus.maths import drop_maths, keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
 from services.corpus.references import inline_references
 from services.corpus.rules import Rules
+from services.corpus.taken_out import Source
 from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
 # them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
-_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?[.#][\w-][^{}\n]*)\}[ \t]*$", re.MULTILINE)
+_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=[\"'])[^{}\n]*)\}[ \t]*$", re.MULTILINE)
 _TABLE_OF_CONTENTS = re.compile(r"^[ \t]*(?:[-*+]|1\.)[ \t][^\n]*\n[ \t]*\{:[ \t]*toc\b[^}\n]*\}[ \t]*$", re.MULTILINE)
 _KRAMDOWN = re.compile(
     r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
@@ -63,6 +66,7 @@ class _Habits(Extension):
         delimiters = _Delimiters("*", "strong,em", md)
         delimiters.add("_", "strong,em", smart=True)
         md.inlinePatterns.register(delimiters, "em_strong", 60)
+        register_inlines(md)
 
 
 _EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
@@ -88,10 +92,12 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
 def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]:
     """Render Markdown to HTML in which placeholders stand for the blocks of code and the formulas of the source."""
     source = to_python_markdown(
-        drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx, quoted_boxes=rules.keep_quotations
+        drop_mdx(protect_raw(text, liquid=not mdx), sure=mdx),
+        indented_code=not mdx,
+        quoted_boxes=rules.keep_quotations,
     )
     body = keep_maths(drop_tags(source.text), source.maths)
-    body = inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses)
+    body = draw_emoji(inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses))
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
     body = _ATTRIBUTE_LINE.sub("", body)

@@ -17,9 +17,13 @@ from services.corpus.plain_text import markdown_text
 from services.corpus.reading import read
 from services.corpus.rules import Rules
 
-POSTS = sorted((Path(__file__).parent / "generators").glob("*/post.*"))
+POSTS = sorted((Path(__file__).parent / "generators").glob("*/*.m*"))
 BLOGS = Path(__file__).parents[3].parent / "shared" / "blogs"
 MARKDOWN = Rules(form="markdown", include_drafts=True)
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}-{path.stem}"
 
 
 def written(markdown: str, **rules: bool) -> str:
@@ -31,12 +35,12 @@ def words(markdown: str, *, mdx: bool = False) -> list[str]:
     return markdown_text(markdown, Rules(), mdx=mdx).text.split()
 
 
-@pytest.mark.parametrize("path", POSTS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", POSTS, ids=name)
 def test_a_post_becomes_the_markdown_that_a_reader_would_expect(path: Path):
-    assert make_document(path.name, path.read_bytes(), MARKDOWN).text + "\n" == (path.parent / "expected.md").read_text()
+    assert make_document(path.name, path.read_bytes(), MARKDOWN).text + "\n" == path.with_suffix(".written").read_text()
 
 
-@pytest.mark.parametrize("path", [*POSTS, *sorted(BLOGS.glob("*/*.m*"))[::20]], ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", [*POSTS, *sorted(BLOGS.glob("*/*.m*"))[::20]], ids=name)
 def test_the_markdown_of_a_post_reads_as_its_text_and_is_written_the_same_again(path: Path):
     body = split(read(path.read_bytes()).text).body
     once = markdown_of_markdown(body, MARKDOWN, mdx=path.suffix == ".mdx").text
@@ -52,7 +56,7 @@ def test_the_markdown_of_a_post_reads_as_its_text_and_is_written_the_same_again(
         pytest.param("Head\n====\n\nNext\n----\n### Third ###", "# Head\n\n## Next\n\n### Third", id="headings"),
         pytest.param("# C#\n\n## 1. #tag", "# C\\#\n\n## 1. #tag", id="number signs in headings"),
         pytest.param("_a_ __b__ ~~c~~ ***d*** *a __b__*", "*a* **b** ~~c~~ ***d*** *a **b***", id="emphasis"),
-        pytest.param("<i>a</i> <b>b</b> <s>c</s> <code>d</code> <kbd>e</kbd> x<sup>2</sup>", "*a* **b** ~~c~~ `d` e x2", id="inline html"),
+        pytest.param("<i>a</i> <b>b</b> <s>c</s> <code>d</code> <kbd>e</kbd> x<sup>2</sup>", "*a* **b** ~~c~~ `d` e x²", id="inline html"),
         pytest.param("`` a`b `` and ` c `", "``a`b`` and `c`", id="spans of code"),
         pytest.param("[a *b*](http://x.y \"t\") <http://u.v> [m](mailto:a@b.c)", "[a *b*](http://x.y) <http://u.v> [m](mailto:a@b.c)", id="links"),
         pytest.param("[a][1], [b] and [c][]\n\n[1]: http://x.y\n[B]: <u v>\n[c]: /z 'T'", "[a](http://x.y), [b](u%20v) and [c](/z)", id="references"),
@@ -69,7 +73,7 @@ def test_the_markdown_of_a_post_reads_as_its_text_and_is_written_the_same_again(
         pytest.param("````md\n```\na\n```\n````", "````md\n```\na\n```\n````", id="code with a fence"),
         pytest.param("{% highlight ruby linenos %}\nputs 1\n{% endhighlight %}", "```ruby\nputs 1\n```", id="code in tags"),
         pytest.param("<pre class='x'><code class='language-js'>a &lt; b</code></pre>", "```js\na < b\n```", id="code in html"),
-        pytest.param("a|b\n-|:-:\n`c|d`|e\n\\|f|", "| a | b |\n| --- | :---: |\n| `c\\|d` | e |\n| \\|f |  |", id="table"),
+        pytest.param("a|b\n-|:-:\n`c|d`|e\n\\|f|", "| a | b |\n| --- | --- |\n| `c\\|d` | e |\n| \\|f |  |", id="table"),
         pytest.param("<table><tr><td>a<td><p>b<p>c</table>", "|  |  |\n| --- | --- |\n| a | b c |", id="table without a head"),
         pytest.param("a[^x] b[^1]\n\n[^1]: One\n\n    two\n[^x]: *Three*", "a[^1] b[^2]\n\n[^1]: *Three*\n[^2]: One two", id="footnotes"),
         pytest.param("Term\n: Meaning\n: Other", "Term\n:   Meaning\n:   Other", id="definitions"),
