@@ -18,6 +18,7 @@ from typing import Any
 from services.corpus.frontmatter import split
 from services.corpus.html_text import PageText, page_text
 from services.corpus.language import language
+from services.corpus.markdown_form import markdown_of_html, markdown_of_markdown, markdown_of_text
 from services.corpus.marks import Marks, find_marks
 from services.corpus.minhash import signature
 from services.corpus.plain_text import markdown_text
@@ -113,9 +114,10 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     lower = {str(key).lower(): value for key, value in front.fields.items()}
     title = _one_line(lower.get("title"))[:_MAX_TITLE]
     text = valid(page.text)  # references in HTML can spell what reading took out
-    leads = text.startswith(f"{page.heading}\n\n") if page.heading else False
+    line = valid(page.heading_line)
+    leads = text.startswith(f"{line}\n\n") if line else False
     if leads and (not title or _letters(page.heading) == _letters(title)):
-        text = text[len(page.heading) :].lstrip("\n")  # the header says it already
+        text = text[len(line) :].lstrip("\n")  # the header says it already
     notes = list(reading.notes)
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
@@ -138,9 +140,12 @@ def unknown_kind(path: str) -> str:
 
 def _text(body: str, suffix: str, rules: Rules) -> PageText:
     if suffix in MARKDOWN:
-        return markdown_text(body, rules, mdx=suffix == ".mdx")
+        make = markdown_of_markdown if rules.form == "markdown" else markdown_text
+        return make(body, rules, mdx=suffix == ".mdx")
     if suffix in HTML:
-        return page_text(body, rules)
+        return markdown_of_html(body, rules) if rules.form == "markdown" else page_text(body, rules)
+    if rules.form == "markdown":
+        return markdown_of_text(body)
     text = re.sub(r"[ \t]+$", "", body, flags=re.MULTILINE)
     return PageText(re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip())
 
