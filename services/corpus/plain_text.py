@@ -9,31 +9,52 @@ Slow or deep input is not bounded here; that is what cleaners.py is for.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import markdown
 from markdown.extensions import Extension
-from markdown.inlinepatterns import SimpleTagInlineProcessor
+from markdown.inlinepatterns import DelimiterProcessor, SimpleTagInlineProcessor
 
-from services.corpus.dialect import Source, to_python_markdown
+from services.corpus.bounds import bounded
+from services.corpus.dialect import NOTHING, to_python_markdown
+from services.corpus.emoji_names import draw_emoji
 from services.corpus.html_text import PageText, page_text
+from services.corpus.inlines import register_inlines
 from services.corpus.maths import drop_maths, keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
 from services.corpus.references import inline_references
 from services.corpus.rules import Rules
+from services.corpus.taken_out import Source
 from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
 # them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
-_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?[.#][\w-][^{}\n]*)\}[ \t]*$", re.MULTILINE)
+_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=[\"'])[^{}\n]*)\}[ \t]*$", re.MULTILINE)
 _TABLE_OF_CONTENTS = re.compile(r"^[ \t]*(?:[-*+]|1\.)[ \t][^\n]*\n[ \t]*\{:[ \t]*toc\b[^}\n]*\}[ \t]*$", re.MULTILINE)
 _KRAMDOWN = re.compile(
     r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
 )
 _ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^(?P<level>[ \t>]*#{1,6})[ \t](?P<words>[^\n]*#)[ \t]*$", re.MULTILINE)
+_CLOSING = re.compile(r"(?:^|[ \t]+)#+$")
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
+
+
+class _Delimiters(DelimiterProcessor):
+    """Emphasis. Python-Markdown 3.11 closes `*a**b*c` with one sign more than is there, and loses the `c`."""
+
+    _data = ""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> Any:
+        self._data = data
+        return super().handleMatch(m, data)
+
+    def add_region(self, delim: Any, a: int, b: int, c: int, d: int, size: int) -> None:
+        if size > 0 and self._data[a:b] == self._data[c:d] == delim.token * size:
+            super().add_region(delim, a, b, c, d, size)
 
 
 class _Habits(Extension):
@@ -42,6 +63,10 @@ class _Habits(Extension):
     def extendMarkdown(self, md: markdown.Markdown) -> None:
         md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
         md.ESCAPED_CHARS = list(_PUNCTUATION)
+        delimiters = _Delimiters("*", "strong,em", md)
+        delimiters.add("_", "strong,em", smart=True)
+        md.inlinePatterns.register(delimiters, "em_strong", 60)
+        register_inlines(md)
 
 
 _EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
@@ -61,21 +86,34 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     html, source = to_html(text, rules, mdx=mdx)
     page = page_text(html, rules, code=dict(enumerate(source.code)))
     text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
-    return PageText(text, heading)
+    return PageText(text, heading, heading)
 
 
 def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]:
     """Render Markdown to HTML in which placeholders stand for the blocks of code and the formulas of the source."""
     source = to_python_markdown(
-        drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx, quoted_boxes=rules.keep_quotations
+        drop_mdx(protect_raw(text, liquid=not mdx), sure=mdx),
+        indented_code=not mdx,
+        quoted_boxes=rules.keep_quotations,
     )
     body = keep_maths(drop_tags(source.text), source.maths)
-    body = inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses)
+    body = draw_emoji(inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses))
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
     body = _ATTRIBUTE_LINE.sub("", body)
     body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
     body = _ATTRIBUTE_INLINE.sub("", body)
-    html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
+    if "#" in body:
+        body = _HEADING.sub(_heading, body)
+    html = markdown.markdown(bounded(body), extensions=[*_EXTENSIONS, _Habits()])
+    html = html.replace(NOTHING, "")
     html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
     return html if rules.keep_maths else drop_maths(html), source
+
+
+def _heading(found: re.Match[str]) -> str:
+    """Only signs apart from the words close a heading: `# C#` is about C#."""
+    words = _CLOSING.sub("", found["words"])
+    kept = words.rstrip("#")
+    signs = words[len(kept) :]
+    return f"{found['level']} {kept}" + (signs if kept.endswith("\\") else "\\#" * len(signs))
