@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, Self
+from typing import IO, Self, cast
 
 from services.corpus.reasons import Code, LeftOut, Reason
 
@@ -259,7 +259,7 @@ class _Header(tarfile.TarInfo):
     """A tar's header. tarfile takes a damaged one for the end of the archive; here it is an error."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
             return super().frombuf(buf, encoding, errors)  # type: ignore[no-any-return]
         except (tarfile.EmptyHeaderError, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
@@ -270,9 +270,10 @@ class _Header(tarfile.TarInfo):
 
 def _read_tar(file: IO[bytes], seen: _Seen) -> Iterator[Member]:
     unpacking = _Unpacking(_decompressed(file), seen)
-    with tarfile.open(fileobj=unpacking, mode="r|", tarinfo=_Header, encoding="utf-8") as archive:
+    stream = cast(IO[bytes], unpacking)  # all that tarfile asks of it is to be read
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header, encoding="utf-8") as archive:
         while (info := archive.next()) is not None:
-            archive.members = []  # tarfile keeps every header otherwise
+            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
             path = info.name
             if info.isdir() or (is_hidden(path) and not danger(path)):
                 continue
@@ -280,16 +281,16 @@ def _read_tar(file: IO[bytes], seen: _Seen) -> Iterator[Member]:
             if problem is not None:
                 yield Member(path, info.size, info.mtime, None, Reason(Code.BAD_MEMBER, problem))
                 continue
-            stream = archive.extractfile(info)
-            assert stream is not None  # it is a regular file
-            yield Member("/".join(_parts(path)), info.size, info.mtime, Content(stream, seen, is_tar=True))
+            content = archive.extractfile(info)
+            assert content is not None  # it is a regular file
+            yield Member("/".join(_parts(path)), info.size, info.mtime, Content(content, seen, is_tar=True))
 
 
 def _decompressed(file: IO[bytes]) -> IO[bytes]:
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file)
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
     if start.startswith(b"BZh"):
         return bz2.BZ2File(file)
     if start.startswith(b"\xfd7zXZ\0"):

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from services.common.errors import Busy, Corrupt, Unavailable
 
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
 
 _SCHEMA = """
@@ -93,6 +92,42 @@ CREATE TABLE import_reasons (
 );
 CREATE INDEX import_reasons_by_import ON import_reasons (import, is_skipped, path);
 """
+# Archives and exports, of which only the members are posts; see bundles.py. A member that is removed by hand makes its
+# bundle unknown (`sha256` empty), so that the next import brings it back, as it does with a post in a folder.
+_BUNDLES = """
+CREATE TABLE bundles (
+    corpus TEXT NOT NULL REFERENCES corpora (name) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,           -- of the file; empty: its members are not all there any more
+    opening INTEGER NOT NULL,       -- version of what opened it
+    PRIMARY KEY (corpus, path)
+) WITHOUT ROWID;
+CREATE TABLE bundle_members (
+    corpus TEXT NOT NULL,
+    path TEXT NOT NULL,             -- of the post
+    bundle TEXT NOT NULL,
+    PRIMARY KEY (corpus, path),
+    FOREIGN KEY (corpus, bundle) REFERENCES bundles (corpus, path) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX bundle_members_by_bundle ON bundle_members (corpus, bundle);
+CREATE TABLE bundle_left_out (
+    corpus TEXT NOT NULL,
+    bundle TEXT NOT NULL,
+    path TEXT NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (corpus, bundle, path),
+    FOREIGN KEY (corpus, bundle) REFERENCES bundles (corpus, path) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TRIGGER member_removed AFTER DELETE ON posts BEGIN \
+    UPDATE bundles SET sha256 = '' WHERE corpus = OLD.corpus AND path = \
+        (SELECT bundle FROM bundle_members WHERE corpus = OLD.corpus AND path = OLD.path); \
+    DELETE FROM bundle_members WHERE corpus = OLD.corpus AND path = OLD.path; \
+END;
+"""
+# A catalogue of version N has had the first N steps. Add one at the end; never change one.
+_STEPS = (_SCHEMA, _BUNDLES)
+SCHEMA_VERSION = len(_STEPS)
 
 
 class Database:
@@ -122,10 +157,11 @@ class Database:
     def _prepare(self) -> None:
         with self.writing() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
+            for step in _STEPS[version:]:
                 # executescript would commit the transaction; statement by statement it stays one.
-                for statement in _SCHEMA.split(";\n"):
+                for statement in step.split(";\n"):
                     connection.execute(statement)
+            if version < SCHEMA_VERSION:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
                 raise Corrupt(

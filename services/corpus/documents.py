@@ -16,6 +16,7 @@ from typing import Any
 
 from services.corpus.frontmatter import split
 from services.corpus.html_text import PageText, page_text
+from services.corpus.kinds import outside_bundles
 from services.corpus.plain_text import markdown_text
 from services.corpus.reading import read
 from services.corpus.reasons import Code, LeftOut, Reason
@@ -165,7 +166,7 @@ def _date(fields: dict[str, Any], path: PurePosixPath) -> str:
     """From the front matter, else from the file's name or folders, else from its address on the site."""
     lower = {str(key).lower(): value for key, value in fields.items()}
     candidates = [_one_line(lower.get(name)) for name in ("date", "published", "published_at", "pubdate", "created")]
-    candidates += [path.name, str(path)]
+    candidates += [path.name, outside_bundles(path.parts)]
     candidates += [_one_line(lower.get(name)) for name in ("permalink", "path", "url", "slug")]
     for candidate in candidates:
         for found in _DATE.finditer(candidate):
