@@ -14,7 +14,7 @@ from datetime import date as Date
 from pathlib import PurePosixPath
 from typing import Any
 
-from services.corpus.frontmatter import split
+from services.corpus.frontmatter import FrontMatter, split
 from services.corpus.html_text import PageText, page_text
 from services.corpus.kinds import outside_bundles
 from services.corpus.plain_text import markdown_text
@@ -25,7 +25,8 @@ from services.corpus.rules import Rules
 MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 HTML = frozenset({".html", ".htm"})
 TEXT = frozenset({".txt", ".text"})
-SUFFIXES = MARKDOWN | HTML | TEXT
+RST = frozenset({".rst", ".rest"})
+SUFFIXES = MARKDOWN | HTML | TEXT | RST
 
 _MAX_TITLE = 300
 _MAX_TAGS = 50
@@ -87,6 +88,11 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
         raise LeftOut(Code.UNKNOWN_KIND, unknown_kind(path))
     reading = read(content)
     front = split(reading.text)
+    if suffix in RST:
+        from services.corpus.rst import read_rst  # docutils is large; most blogs never need it
+
+        rst = read_rst(front.body)
+        front = FrontMatter(rst.fields | front.fields, rst.html, front.problem)
     if not rules.include_drafts:
         _refuse_draft(pure, front.fields)
     page = _text(front.body, suffix, rules)
@@ -115,7 +121,7 @@ def unknown_kind(path: str) -> str:
 def _text(body: str, suffix: str, rules: Rules) -> PageText:
     if suffix in MARKDOWN:
         return markdown_text(body, rules, mdx=suffix == ".mdx")
-    if suffix in HTML:
+    if suffix in HTML | RST:
         return page_text(body, keep_code=rules.keep_code, keep_image_alt=rules.keep_image_alt)
     text = re.sub(r"[ \t]+$", "", body, flags=re.MULTILINE)
     return PageText(re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip())
