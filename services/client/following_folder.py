@@ -59,9 +59,9 @@ def changes(paths: Iterable[Path], stopping: threading.Event) -> Iterator[list[s
             raise_interrupt=True,
             recursive=bool(folders),
         ):
-            names = {Path(path).name for _, path in happened if Path(path) in files}
-            for _, path in happened:
-                names |= {name for folder in folders if (name := _relative(Path(path), folder))}
+            changed = [Path(path) for _, path in happened]
+            names = {path.name for path in changed if path in files}
+            names |= {name for path in changed for folder in folders if (name := _relative(path, folder))}
             yield sorted(names)
     except (OSError, RuntimeError) as error:
         raise Unavailable(

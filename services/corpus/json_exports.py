@@ -25,10 +25,7 @@ _EXPECTED = (
     "was expected"
 )
 _BODIES = ("content", "body", "html", "markdown", "text", "mobiledoc", "lexical", "plaintext")
-_PLAYERS = re.compile(
-    r'<(?P<tag>div|span|button)\b[^<>]*class="[^"<>]*kg-(?:audio|video)-(?:player|time|current-time|playback-rate|'
-    r'duration)[^"<>]*"[^<>]*>'
-)
+_PLAYERS = re.compile(r"kg-(?:audio|video)-(?:player|time|current-time|duration|playback-rate)")
 
 
 def read_json(file: IO[bytes]) -> Iterator[Entry | Unread]:
@@ -136,7 +133,7 @@ def _without_players(rendered: str) -> str:
     from bs4 import BeautifulSoup
 
     soup = BeautifulSoup(rendered, "lxml")
-    for player in soup.find_all(class_=re.compile(r"^kg-(?:audio|video)-(?:player|time|current-time|duration)")):
+    for player in soup.find_all(class_=re.compile(_PLAYERS.pattern + "$")):
         player.decompose()
     return str(soup)
 

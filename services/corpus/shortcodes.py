@@ -17,9 +17,9 @@ _CAPTION = re.compile(r"""\bcaption=(?:"([^"]*)"|'([^']*)')""")
 _IMAGE = re.compile(r"(?:<a\b[^<>]*>\s*)?<img\b[^<>]*>(?:\s*</a>)?")
 _VERBATIM = re.compile(r"<(/?)(pre|code|script|style|textarea|svg)\b", re.IGNORECASE)
 _BLOCK_TAG = re.compile(
-    r"\s*(</?(?:address|article|aside|blockquote|caption|center|col|colgroup|dd|details|div|dl|dt|fieldset|"
+    r"(</?(?:address|article|aside|blockquote|caption|center|col|colgroup|dd|details|div|dl|dt|fieldset|"
     r"figcaption|figure|footer|form|h[1-6]|header|hr|iframe|legend|li|main|nav|object|ol|p|pre|section|summary|table|"
-    r"tbody|td|tfoot|th|thead|tr|ul)(?=[\s/>])[^<>]*>)\s*",
+    r"tbody|td|tfoot|th|thead|tr|ul)(?=[\s/>])[^<>]*>)",
     re.IGNORECASE,
 )
 # Text directly inside one of these is no paragraph.

@@ -101,12 +101,12 @@ def _texts(file: IO[bytes]) -> Iterator[str]:
         encoding = found[1].decode("ascii", "replace") if found else "utf-8-sig"
     try:
         decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding.lower() == "utf-8" else encoding)("replace")
-        decoder.decode(b"")
-    except (LookupError, ValueError, AttributeError):
+        "".encode(encoding)  # refuses what is no encoding of text, such as base64
+    except LookupError:
         decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     while piece := file.read(_PIECE):
         text = decoder.decode(piece)
-        yield text.translate(_NOT_XML) if isinstance(text, str) else ""
+        yield text.translate(_NOT_XML)
     yield decoder.decode(b"", True).translate(_NOT_XML)
 
 
