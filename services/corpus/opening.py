@@ -108,7 +108,7 @@ def _run(file: IO[bytes], spool: IO[bytes], scratch: IO[bytes], path: str, limit
 def _read(spool: IO[bytes], bundle: str, top: str) -> Iterator[Found]:
     """The records of the spool, without the folder that all share, and no two with one path."""
     prefix = f"{bundle}/{top}/"
-    taken: set[str] = set()
+    taken: set[str] = set()  # by what was left out; no two posts have one path
     while length := spool.read(4):
         header = json.loads(spool.read(int.from_bytes(length, "big")))
         path = header["path"]
@@ -122,5 +122,4 @@ def _read(spool: IO[bytes], bundle: str, top: str) -> Iterator[Found]:
             taken.add(path)
             yield Found(path, b"", None, Reason(Code(header["code"]), header["message"]))
         else:
-            taken.add(path)
             yield Found(path, spool.read(header["size"]), header["modified_at"], None)

@@ -384,3 +384,76 @@ def test_watching_survives_a_service_that_is_away(folder: Path, tmp_path: Path):
     finally:
         status = watching.interrupt()
     assert status == 0
+
+
+def start(data: Path) -> tuple[subprocess.Popen, str]:
+    environment = os.environ | {
+        "NONESUCH_DATA": str(data),
+        "NONESUCH_CORPUS_LISTEN": "127.0.0.1:0",
+        "NONESUCH_CORPUS_METRICS_LISTEN": "127.0.0.1:0",
+    }
+    service = subprocess.Popen(
+        [sys.executable, "-m", "services.corpus"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    return service, service.stdout.readline().split()[2]
+
+
+def num_children(process: subprocess.Popen) -> int:
+    return sum(len(file.read_text().split()) for file in Path(f"/proc/{process.pid}/task").glob("*/children"))
+
+
+def is_reached(moment: str, service: subprocess.Popen, data: Path) -> bool:
+    """Whether the service does what is to be disturbed; its two cleaning processes are there always."""
+    if moment == "arriving":
+        return True
+    if moment == "opening":
+        return num_children(service) > 2
+    return len(list((data / "corpora" / "posts").glob("??/*"))) > 20
+
+
+def test_a_kill_in_mid_archive_leaves_the_catalogue_as_before_and_nothing_behind(tmp_path: Path):
+    """`kill -9` while an archive arrives, is opened and is cleaned; then the same import gives the same digest."""
+    posts = {f"{number:03}.md": f"# Post {number}\n\n{f'Word {number}. ' * 300}".encode() for number in range(200)}
+    whole = list(messages({"blog.zip": zipped(posts)}, prune=True))
+    # A file that begins and never ends: what came before is opened, and nothing is committed.
+    unfinished = [*whole, pb.UploadPostsRequest(file=pb.UploadFile(path="z.md"))]
+    digests = []
+    for moment in ("undisturbed", "arriving", "opening", "cleaning"):
+        data = tmp_path / moment
+        service, address = start(data)
+        try:
+            with rpc.channel(address) as channel:
+                stub = corpus_pb2_grpc.CorpusServiceStub(channel)
+                upload(stub, "default", {"x.md": b"before"})
+                if moment != "undisturbed":
+                    killed = threading.Event()
+
+                    def sending(moment=moment, killed=killed) -> Iterator[pb.UploadPostsRequest]:
+                        yield from unfinished[:2] if moment == "arriving" else unfinished
+                        killed.wait(DEADLINE_S)
+
+                    call = stub.UploadPosts.future(sending(), timeout=DEADLINE_S)
+                    deadline = time.monotonic() + DEADLINE_S
+                    while not is_reached(moment, service, data):
+                        assert time.monotonic() < deadline
+                    service.kill()
+                    killed.set()
+                    with pytest.raises(grpc.RpcError):
+                        call.result()
+        finally:
+            service.kill() if moment != "undisturbed" else service.terminate()
+            service.wait(DEADLINE_S)
+        service, address = start(data)
+        try:
+            with rpc.channel(address) as channel:
+                stub = corpus_pb2_grpc.CorpusServiceStub(channel)
+                assert paths(stub, "default") == ["x.md"]
+                assert stub.UploadPosts(iter(whole), timeout=DEADLINE_S).report.num_added == 200
+                digests.append(stub.CreateSnapshot(pb.CreateSnapshotRequest()).snapshot.digest)
+        finally:
+            service.terminate()
+            service.wait(DEADLINE_S)
+        known = {".lock", "catalogue.db", "catalogue.db-shm", "catalogue.db-wal", "posts"}
+        assert {path.name for path in (data / "corpora").iterdir()} <= known
+
+    assert len(set(digests)) == 1
