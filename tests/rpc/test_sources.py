@@ -29,7 +29,7 @@ from services.common import rpc
 from services.common.settings import CommonSettings
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
-from services.corpus.database import _SCHEMA, SCHEMA_VERSION, Database
+from services.corpus.database import _FIRST, SCHEMA_VERSION, Database
 from services.corpus.servicer import SERVICE_NAME, CorpusServicer
 from services.corpus.settings import CorpusSettings
 from services.corpus.sources import Sources
@@ -268,7 +268,7 @@ def test_the_day_of_a_backup_is_not_that_of_its_posts(stub):
 
 def test_a_catalogue_of_the_first_version_is_brought_up_to_date(tmp_path: Path):
     with sqlite3.connect(tmp_path / "catalogue.db") as connection:
-        connection.executescript(_SCHEMA)
+        connection.executescript(_FIRST)
         connection.execute("INSERT INTO corpora VALUES ('default', '{}', 1.0)")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
