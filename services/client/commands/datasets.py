@@ -183,7 +183,7 @@ def export_files(nonesuch: Nonesuch, dataset_id: str, form: str, folder: Path | 
 def import_files(
     nonesuch: Nonesuch,
     paths: tuple[Path, ...],
-    form: str,
+    form: str | None,
     vocabulary: str | int | None,
     corpus: str,
     validation_fraction: float | None,
@@ -195,7 +195,7 @@ def import_files(
     Files called train and val say which documents are held out. Token ids (npz, bin) need the vocabulary that they
     were made with.
     """
-    files, form = exchange.find_files(paths, form)
+    files, form = exchange.find_files(paths, form or "")
     if vocabulary is None and form in exchange.TOKEN_FORMATS:
         vocabulary = exchange.vocabulary_beside(nonesuch.connection, files)
         if not vocabulary:
