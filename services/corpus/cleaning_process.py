@@ -1,13 +1,15 @@
 """The cleaning process: one child of the service that cleans one post after another, and may die of it.
 
 `python -m services.corpus.cleaning_process FD`, started by cleaners.py alone; FD is one end of a socket pair.
-A request is two messages (a line of JSON, the post's bytes), an answer one. A post that uses up its processor
-time is ended by the kernel's timer, whatever C code holds the interpreter. The service then starts another.
+A request is two messages (a line of JSON, the post's bytes), an answer one: the document, or what one rule does.
+A post that uses up its processor time is ended by the kernel's timer, whatever C code holds the interpreter. The
+service then starts another.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import resource
 import signal
@@ -17,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from services.corpus.documents import make_document
+from services.corpus.effects import difference
 from services.corpus.reasons import Code, LeftOut
 from services.corpus.rules import Rules
 
 MAX_ADDRESS_SPACE_BYTES = 2 << 30  # a post that needs more gets a MemoryError, the machine keeps its memory
 
 
-def answer(path: str, content: bytes, rules: Rules) -> dict[str, Any]:
-    """Clean one post; what the answer holds is what cleaners.py reads."""
+def answer(path: str, content: bytes, rules: Rules, rule: str = "") -> dict[str, Any]:
+    """Clean one post, or tell what one rule does to it; what the answer holds is what cleaners.py reads."""
     try:
+        if rule:
+            return {"diff": difference(path, content, rules, rule)}
         document = make_document(path, content, rules)
     except LeftOut as left_out:
         return {"code": left_out.reason.code, "message": left_out.reason.message}
@@ -42,6 +47,10 @@ def answer(path: str, content: bytes, rules: Rules) -> dict[str, Any]:
         "date": document.date,
         "text": document.text,
         "notes": [[note.code, note.message] for note in document.notes],
+        "marks": dataclasses.asdict(document.marks),
+        "language": document.language,
+        "quality": document.quality,
+        "signature": document.signature.hex(),
     }
 
 
@@ -50,7 +59,10 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which lets this process finish
     with contextlib.suppress(OSError, ValueError):  # macOS has no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
+        # Beside what is there now: NumPy's BLAS keeps address space for each core of a machine.
+        present = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = present + MAX_ADDRESS_SPACE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with contextlib.suppress(OSError):  # when memory runs out, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000")
     while True:
@@ -61,7 +73,7 @@ def main() -> None:
             return
         # The default action of SIGPROF ends the process, so no Python needs to run for it.
         signal.setitimer(signal.ITIMER_PROF, request["processor_seconds"])
-        result = answer(request["path"], content, Rules.from_json(request["rules"]))
+        result = answer(request["path"], content, Rules.from_json(request["rules"]), request["rule"])
         signal.setitimer(signal.ITIMER_PROF, 0)
         try:
             connection.send_bytes(json.dumps(result).encode())

@@ -23,6 +23,9 @@ from bs4.element import (
     Tag,
 )
 
+from services.corpus.page import flattened, parse, take_maths
+from services.corpus.rules import Rules
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -30,7 +33,7 @@ def _names(text: str) -> frozenset[str]:
 
 _SILENT = _names(
     "script style template noscript iframe object embed video audio canvas svg math head nav button select "
-    "form input textarea map source track link meta"
+    "form input textarea map source track link meta rp"
 )
 _BLOCKS = _names(
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption "
@@ -39,7 +42,12 @@ _BLOCKS = _names(
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
+_RAISED = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
+_LOWERED = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
+# Chinese and Japanese are written without blanks, Korean with them.
+_IDEOGRAPH = "[\u2e80-\u30ff\u31c0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff]"
+_BETWEEN_IDEOGRAPHS = re.compile(f"(?<={_IDEOGRAPH})[ \t]*\n[ \t]*(?={_IDEOGRAPH})")
 _CODE = re.compile("\ufdd0(\\d+)\ufdd1")
 
 
@@ -61,26 +69,30 @@ class _Walk:
     """What the walk needs to know everywhere."""
 
     code: Mapping[int, str]
-    keep_code: bool
-    keep_image_alt: bool
+    rules: Rules
 
 
-def page_text(
-    html: str, *, code: Mapping[int, str] | None = None, keep_code: bool = True, keep_image_alt: bool = True
-) -> PageText:
+def page_text(html: str, rules: Rules, *, code: Mapping[int, str] | None = None) -> PageText:
     """Turn HTML into text.
 
     Args:
         html: a page or a fragment, however broken.
+        rules: which blocks to keep; code within a sentence always stays.
         code: blocks of code by the number in the placeholder that stands for them in `html`.
-        keep_code: keep blocks of code; code within a sentence always stays.
-        keep_image_alt: keep the alternative text of images.
 
-    Raises:
-        RecursionError: elements are nested too deeply.
+    Elements that are nested more than some eighty deep lose their tags.
     """
-    walk = _Walk(code or {}, keep_code, keep_image_alt)
-    soup = BeautifulSoup(html, "lxml")
+    walk = _Walk(code or {}, rules)
+    soup = parse(html)
+    if not rules.keep_maths:
+        take_maths(soup, None)
+    try:
+        return _page_text(soup, walk)
+    except RecursionError:
+        return _page_text(flattened(soup), walk)
+
+
+def _page_text(soup: BeautifulSoup, walk: _Walk) -> PageText:
     _place_footnotes(soup, walk)
     root = soup.body or soup
     blocks = _blocks(root, walk)
@@ -123,13 +135,17 @@ def _block(tag: Tag, walk: _Walk) -> list[str]:
     """The blocks that one block element makes."""
     if tag.name == "pre":
         code = tag.get_text().strip("\n").rstrip()
-        return [code] if code and walk.keep_code else []
+        return [code] if code and walk.rules.keep_code else []
     if tag.name in ("ul", "ol"):
         return _list(tag, walk)
+    if tag.name == "blockquote" and not walk.rules.keep_quotations:
+        return []
     if tag.name == "table":
-        return _table(tag, walk)
+        return _table(tag, walk) if walk.rules.keep_tables else []
     if tag.name == "dl":
         return _definitions(tag, walk)
+    if tag.name in _HEADINGS and not walk.rules.keep_headings:
+        return []
     if tag.name in _HEADINGS:
         words = _words(tag, walk).replace("\n", " ")
         return [words] if words else []
@@ -152,7 +168,7 @@ def _list(tag: Tag, walk: _Walk) -> list[str]:
         blocks = _blocks(child, walk)
         if not blocks:
             continue
-        blocks[0] = re.sub(r"^\[[ xX]\] ", "", blocks[0])  # the box of a task
+        blocks[0] = re.sub(r"^\[[ xX/<>?!*-]\] ", "", blocks[0])  # the box of a task
         inner_lists = child.find_all(("ul", "ol"), recursive=False)
         loose = loose or len(blocks) > 1 + len(inner_lists)
         separator = "\n\n" if len(blocks) > 1 + len(inner_lists) else "\n"
@@ -170,6 +186,8 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
     """One block: a row a line, its cells parted by ` | `."""
     rows = []
     for row in tag.find_all("tr"):
+        if row.find_parent("table") is not tag:
+            continue  # of a table in a cell, whose words are the cell's
         cells = [
             " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
         ]
@@ -199,7 +217,7 @@ def _inline(tag: Tag, walk: _Walk) -> str:
     if tag.name == "br":
         return _LINE_BREAK
     if tag.name == "img":
-        return str(tag.get("alt", "")) if walk.keep_image_alt else ""
+        return str(tag.get("alt", "")) if walk.rules.keep_image_alt else ""
     parts: list[str] = []
     for child in tag.children:
         if isinstance(child, _UNSEEN):
@@ -208,7 +226,32 @@ def _inline(tag: Tag, walk: _Walk) -> str:
             parts.append(_inline(child, walk))
         elif isinstance(child, (NavigableString, PreformattedString)):
             parts.append(str(child))
-    return "".join(parts)
+    if walk.rules.keeps_addresses and tag.name == "a":
+        parts.append(_behind(link_target(tag), "".join(parts)))
+    return _set_apart(tag.name, "".join(parts))
+
+
+def _set_apart(name: str, words: str) -> str:
+    """What stands above or below the line, so that 10<sup>6</sup> is not 106, nor a reading part of its word."""
+    if name == "rt":
+        return f"({words.strip()})" if words.strip() else ""
+    if name in ("sup", "sub") and words.isascii() and words.strip("+-").isdigit():
+        return words.translate(_RAISED if name == "sup" else _LOWERED)
+    return words
+
+
+def link_target(tag: Tag) -> str:
+    """Where a link or an image leads; "" if nowhere that a reader could go from the text."""
+    target = "".join(str(tag.get("src" if tag.name == "img" else "href", "")).split())
+    if target.startswith("#/"):
+        return target[1:]  # a template tag stood for the site's address
+    return "" if re.match(r"#|(?:javascript|data|vbscript|about):", target, re.IGNORECASE) else target
+
+
+def _behind(target: str, words: str) -> str:
+    """An address in parentheses, unless the words say it already."""
+    said = target.removeprefix("mailto:")
+    return f" ({target})" if target and words.strip() and said != words.strip() else ""
 
 
 def _words(tag: Tag, walk: _Walk) -> str:
@@ -216,7 +259,9 @@ def _words(tag: Tag, walk: _Walk) -> str:
 
 
 def _tidy(text: str) -> str:
-    """White space as a browser shows it; a line break ends its line."""
+    """White space as a browser shows it; a line break ends its line, and one between ideographs is none."""
+    if "\n" in text and not text.isascii():
+        text = _BETWEEN_IDEOGRAPHS.sub("", text)
     text = " ".join(part for part in re.split("[ \t\n\r\f\xa0]+", text) if part)
     return re.sub(f" ?{_LINE_BREAK} ?", "\n", text).strip()
 
@@ -227,14 +272,14 @@ def _with_code(text: str, walk: _Walk) -> list[str]:
     for index, part in enumerate(_CODE.split(text)):
         if index % 2 == 0:
             blocks.append(part.strip())
-        elif walk.keep_code:
+        elif walk.rules.keep_code:
             blocks.append(walk.code.get(int(part), "").strip("\n").rstrip())
     return [block for block in blocks if block]
 
 
 def _fill(text: str, walk: _Walk) -> str:
     """Put code in for placeholders that ended up inside other text, as in HTML that is not closed."""
-    return _CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.keep_code else "", text)
+    return _CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.rules.keep_code else "", text)
 
 
 def _place_footnotes(soup: BeautifulSoup, walk: _Walk) -> None:
@@ -250,7 +295,7 @@ def _place_footnotes(soup: BeautifulSoup, walk: _Walk) -> None:
         if str(reference.get("id", "")).startswith("fnref"):
             reference.decompose()
     for item in container.find_all("li"):
-        if str(item.get("id", "")).startswith("fn"):
+        if str(item.get("id", "")).startswith("fn") and walk.rules.keep_footnotes:
             notes[f"#{item['id']}"] = " ".join(" ".join(_blocks(item, walk)).split())
     for link in soup.find_all("a", class_="footnote-ref"):
         note = notes.pop(str(link.get("href", "")), "")

@@ -15,17 +15,20 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import SimpleTagInlineProcessor
 
 from services.corpus.dialect import to_python_markdown
+from services.corpus.emoji_names import draw_emoji
 from services.corpus.html_text import PageText, page_text
-from services.corpus.maths import keep_maths, restore_maths
+from services.corpus.inlines import register_inlines
+from services.corpus.maths import drop_maths, keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
 from services.corpus.references import inline_references
 from services.corpus.rules import Rules
+from services.corpus.taken_out import Source
 from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
 # them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
-_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?[.#][\w-][^{}\n]*)\}[ \t]*$", re.MULTILINE)
+_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=[\"'])[^{}\n]*)\}[ \t]*$", re.MULTILINE)
 _TABLE_OF_CONTENTS = re.compile(r"^[ \t]*(?:[-*+]|1\.)[ \t][^\n]*\n[ \t]*\{:[ \t]*toc\b[^}\n]*\}[ \t]*$", re.MULTILINE)
 _KRAMDOWN = re.compile(
     r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
@@ -42,6 +45,7 @@ class _Habits(Extension):
     def extendMarkdown(self, md: markdown.Markdown) -> None:
         md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
         md.ESCAPED_CHARS = list(_PUNCTUATION)
+        register_inlines(md)
 
 
 _EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
@@ -58,9 +62,21 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     Raises:
         RecursionError: it is nested too deeply.
     """
-    source = to_python_markdown(drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx)
+    html, source = to_html(text, rules, mdx=mdx)
+    page = page_text(html, rules, code=dict(enumerate(source.code)))
+    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
+    return PageText(text, heading)
+
+
+def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]:
+    """Render Markdown to HTML in which placeholders stand for the blocks of code and the formulas of the source."""
+    source = to_python_markdown(
+        drop_mdx(protect_raw(text, liquid=not mdx), sure=mdx),
+        indented_code=not mdx,
+        quoted_boxes=rules.keep_quotations,
+    )
     body = keep_maths(drop_tags(source.text), source.maths)
-    body = inline_references(drop_notes(body))
+    body = draw_emoji(inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses))
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
     body = _ATTRIBUTE_LINE.sub("", body)
@@ -68,11 +84,4 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     body = _ATTRIBUTE_INLINE.sub("", body)
     html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
     html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
-    page = page_text(
-        html,
-        code=dict(enumerate(source.code)),
-        keep_code=rules.keep_code,
-        keep_image_alt=rules.keep_image_alt,
-    )
-    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
-    return PageText(text, heading)
+    return html if rules.keep_maths else drop_maths(html), source

@@ -94,7 +94,7 @@ def test_only_entry_points_and_settings_read_the_environment():
 
 @pytest.mark.parametrize("service", ["corpus", "tokenizer", "client", "admin"])
 def test_light_services_load_no_tensorflow(service):
-    heavy = {"tensorflow", "torch"} | ({"numpy"} if service in {"corpus", "client", "admin"} else set())
+    heavy = {"tensorflow", "torch"} | ({"numpy"} if service in {"client", "admin"} else set())
     program = (
         f"import importlib, pkgutil, sys, services.{service} as package\n"
         "for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"

@@ -25,6 +25,7 @@ from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
 from services.corpus.database import Database
 from services.corpus.reasons import Code
+from services.corpus.rules import CLEANING
 from services.corpus.servicer import SERVICE_NAME, CorpusServicer
 from services.corpus.settings import CorpusSettings
 from services.corpus.sources import Sources
@@ -78,6 +79,25 @@ def failure(call, *arguments) -> tuple[grpc.StatusCode, str, str]:
         if detail.Unpack(bad):
             field = bad.field_violations[0].field
     return caught.value.code(), caught.value.details(), field
+
+
+def test_effects_tell_what_each_rule_does_to_a_post(stub):
+    post = b"Words.\n\n```\ncode\n```\n\n> said"
+    upload(stub, "effects", {"a.md": post}, rules=pb.CleaningRules(keep_quotations=False))
+
+    stored = stub.GetPost(pb.GetPostRequest(corpus="effects", path="a.md", include_effects=True))
+    shown = stub.PreviewPost(pb.PreviewPostRequest(path="a.md", content=post, include_effects=True))
+
+    effects = {effect.rule: effect for effect in stored.effects}
+    assert list(effects) == list(CLEANING)
+    assert (effects["keep_code"].value, effects["keep_code"].other_value) == ("true", "false")
+    assert effects["keep_code"].diff == "@@ -1 +1,3 @@\n Words.\n+\n+code"
+    assert effects["keep_quotations"].diff == "@@ -1,5 +1,3 @@\n Words.\n \n code\n-\n-said"
+    assert [
+        effect.rule for effect in stored.effects if effect.problem or (effect.rule == "keep_tables" and effect.diff)
+    ] == []
+    assert {effect.rule: effect.value for effect in shown.effects}["keep_quotations"] == "true"
+    assert not stub.GetPost(pb.GetPostRequest(corpus="effects", path="a.md")).effects
 
 
 def test_posts_come_in_and_documents_go_out(stub):
@@ -170,7 +190,7 @@ def test_a_post_above_the_limit_is_left_out(stub):
 
 
 def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_on(stub):
-    deep = "<div>" * 20_000
+    deep = "<div>" * 20_000 + "words"
     report = upload(
         stub,
         "hostile",
@@ -178,8 +198,8 @@ def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_
     )
 
     reasons = {entry.path: entry.reason for entry in report.skipped}
-    assert report.num_documents == 2
-    assert set(reasons) == {"brackets.md", "deep.md"}
+    assert report.num_documents == 3
+    assert set(reasons) == {"brackets.md"}
     assert {reason.code for reason in reasons.values()} == {pb.REASON_CODE_CLEANING_FAILED}
     assert "1 s of processor time" in reasons["brackets.md"].message
 
@@ -219,6 +239,86 @@ def test_a_preview_stores_nothing(stub):
     assert stub.PreviewPost(
         pb.PreviewPostRequest(path="a.md", content=b"---\ndraft: true\n---\nx", rules=draft)
     ).HasField("document")
+
+
+def test_rules_and_words_by_hand_choose_among_the_posts(stub):
+    upload(
+        stub,
+        "chosen",
+        {
+            "a.md": b"---\ndate: 2019-01-02\ntags: [Birds]\n---\none",
+            "b.md": b"---\ndraft: true\n---\ntwo",
+            "c.md": b"---\nunlisted: true\n---\nthree",
+            "d.md": b"---\ndate: 2999-01-01\n---\nfour",
+            "e.md": b"five, with AKIA" + b"Z7QW3ERT5YUI2OPA",
+        },
+    )
+
+    def reasons() -> dict[str, list[int]]:
+        posts = stub.ListPosts(pb.ListPostsRequest(corpus="chosen")).posts
+        return {post.path: [reason.code for reason in post.reasons] for post in posts if post.reasons}
+
+    assert reasons() == {
+        "b.md": [pb.REASON_CODE_DRAFT],
+        "c.md": [pb.REASON_CODE_UNLISTED],
+        "d.md": [pb.REASON_CODE_FUTURE],
+        "e.md": [pb.REASON_CODE_SECRET],
+    }
+    corpus = stub.GetCorpus(pb.GetCorpusRequest(corpus="chosen")).corpus
+    assert (corpus.num_documents, corpus.cutoff_date, corpus.rules.cutoff_date) == (2, "2019-01-02", "")
+
+    rules = pb.CleaningRules(include_drafts=True, include_unlisted=True, include_future=True, exclude_tags=["birds"])
+    rules.secrets = pb.SECRET_HANDLING_LEAVE_OUT
+    report = upload(stub, "chosen", {}, rules=rules)
+    assert report.num_documents == 3
+    assert reasons() == {"a.md": [pb.REASON_CODE_EXCLUDED], "e.md": [pb.REASON_CODE_SECRET, pb.REASON_CODE_SECRET]}
+
+    request = pb.OverridePostsRequest(corpus="chosen", paths=["e.md", "a.md"], override=pb.OVERRIDE_INCLUDE)
+    posts = stub.OverridePosts(request).posts
+    assert [(post.path, post.included, post.override) for post in posts] == [
+        ("e.md", True, pb.OVERRIDE_INCLUDE),
+        ("a.md", True, pb.OVERRIDE_INCLUDE),
+    ]
+    shown = stub.GetPost(pb.GetPostRequest(corpus="chosen", path="e.md"))
+    assert shown.document.text == "five, with [AWS key]"
+    request.override = pb.OVERRIDE_EXCLUDE
+    assert [post.reasons[0].code for post in stub.OverridePosts(request).posts] == [pb.REASON_CODE_OVERRIDDEN] * 2
+
+
+def test_near_duplicates_languages_and_quality_are_told(stub):
+    words = " ".join(f"The heron stood in the water for day {index} and nobody asked why." for index in range(60))
+    report = upload(stub, "near", {"a.md": words.encode(), "b.md": f"{words} At last it left.".encode()})
+
+    assert [(entry.path, entry.reason.code) for entry in report.notes] == [("b.md", pb.REASON_CODE_NEAR_DUPLICATE)]
+    post = stub.ListPosts(pb.ListPostsRequest(corpus="near")).posts[0]
+    assert post.language == "en"
+    assert 0.9 < post.quality["prose"] <= 1
+
+
+def test_a_preview_is_chosen_by_its_rules(stub):
+    request = pb.PreviewPostRequest(path="a.md", content=b"---\ntags: x\n---\none", rules={"exclude_tags": ["X"]})
+
+    found = stub.PreviewPost(request)
+
+    assert (found.HasField("document"), found.reasons[0].code) == (False, pb.REASON_CODE_EXCLUDED)
+
+
+@pytest.mark.parametrize(
+    ("field", "rules"),
+    [
+        ("rules.first_date", pb.CleaningRules(first_date="soon")),
+        ("rules.near_duplicate_similarity", pb.CleaningRules(near_duplicate_similarity=2)),
+        ("rules.include_paths", pb.CleaningRules(include_paths=["../a"])),
+        ("rules.secrets", pb.CleaningRules(secrets=77)),
+    ],
+)
+def test_rules_that_cannot_be_kept_are_invalid_and_change_nothing(stub, field, rules):
+    parts = messages({"a.md": b"one"}, pb.UploadHeader(corpus="ruled", rules=rules))
+
+    assert failure(stub.UploadPosts, parts)[::2] == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    request = pb.PreviewPostRequest(path="a.md", content=b"x", rules=rules)
+    assert failure(stub.PreviewPost, request)[::2] == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert failure(stub.GetCorpus, pb.GetCorpusRequest(corpus="ruled"))[0] == grpc.StatusCode.NOT_FOUND
 
 
 def test_corpora_are_listed_shown_and_deleted(stub):
@@ -339,6 +439,7 @@ def test_an_unchanged_path_that_is_not_there_is_a_failed_precondition(stub):
         ("ListPosts", pb.ListPostsRequest(corpus="no-such")),
         ("GetPost", pb.GetPostRequest(corpus="no-such", path="a.md")),
         ("DeletePosts", pb.DeletePostsRequest(corpus="no-such", paths=["a.md"])),
+        ("OverridePosts", pb.OverridePostsRequest(corpus="no-such", paths=["a.md"])),
         ("GetCorpus", pb.GetCorpusRequest(corpus="no-such")),
         ("DeleteCorpus", pb.DeleteCorpusRequest(corpus="no-such")),
         ("RollbackCorpus", pb.RollbackCorpusRequest(corpus="no-such", snapshot="0" * 64)),
@@ -506,3 +607,69 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def test_a_corpus_is_described(stub):
+    upload(
+        stub,
+        "described",
+        {
+            "2019-03-01-a.md": b"two words",
+            "b.txt": b"A <div> here.",
+            "c.md": b"---\ndraft: true\n---\nlater",
+        },
+    )
+
+    report = stub.GetCorpusReport(pb.GetCorpusReportRequest(corpus="described"), timeout=DEADLINE_S).report
+
+    assert (report.corpus, report.num_posts, report.num_documents, report.num_words) == ("described", 3, 2, 5)
+    assert (report.first_date, report.last_date, report.num_undated) == ("2019-03-01", "2019-03-01", 1)
+    assert [(found.code, found.num_posts, list(found.examples)) for found in report.left_out] == [
+        (pb.REASON_CODE_DRAFT, 1, ["c.md"])
+    ]
+    assert [(found.kind, found.example, found.path) for found in report.leftovers] == [("HTML tag", "<div>", "b.txt")]
+    assert [(found.month, found.num_documents) for found in report.months] == [("2019-03", 1)]
+    assert [post.path for post in report.longest] == ["b.txt", "2019-03-01-a.md"]
+
+
+def test_an_unknown_corpus_has_no_report(stub):
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.GetCorpusReport(pb.GetCorpusReportRequest(corpus="nowhere"), timeout=DEADLINE_S)
+
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_posts_are_listed_by_what_became_of_them(stub):
+    upload(
+        stub,
+        "selected",
+        {
+            "a.md": b"a plain text",
+            "b.md": b"---\ndraft: true\n---\nlater",
+            "c.md": b'---\ntitle: a: b\ntags: ["a\n---\nmended',
+            "d.md": b"",
+        },
+    )
+
+    def listed(**which) -> tuple[list[str], int]:
+        response = stub.ListPosts(pb.ListPostsRequest(corpus="selected", **which), timeout=DEADLINE_S)
+        return [post.path for post in response.posts], response.total_size
+
+    assert listed() == (["a.md", "b.md", "c.md", "d.md"], 4)
+    assert listed(selection=pb.POST_SELECTION_INCLUDED) == (["a.md", "c.md"], 2)
+    assert listed(selection=pb.POST_SELECTION_LEFT_OUT) == (["b.md", "d.md"], 2)
+    assert listed(selection=pb.POST_SELECTION_NOTED) == (["c.md"], 1)
+    assert listed(reason=pb.REASON_CODE_DRAFT) == (["b.md"], 1)
+    assert listed(reason=pb.REASON_CODE_BROKEN_FRONT_MATTER) == (["c.md"], 1)
+    assert listed(selection=pb.POST_SELECTION_LEFT_OUT, page_size=1) == (["b.md"], 2)
+    assert listed(language="xx") == ([], 0)
+
+
+@pytest.mark.parametrize(("field", "value"), [("selection", 99), ("reason", 999)])
+def test_a_selection_that_is_none_is_refused(stub, field, value):
+    upload(stub, "selected", {"a.md": b"a plain text"})
+
+    code, message, named = failure(stub.ListPosts, pb.ListPostsRequest(corpus="selected", **{field: value}))
+
+    assert (code, named) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert str(value) in message

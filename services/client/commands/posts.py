@@ -11,6 +11,7 @@ import click
 
 from protos import corpus_pb2
 from services.client.commands import terminal
+from services.client.commands.before_after import print_before_after
 from services.client.commands.plain import enum_name
 from services.client.nonesuch import Nonesuch
 from services.client.preparing import DEFAULT_CORPUS
@@ -108,11 +109,18 @@ def _state(post: corpus_pb2.Post) -> str:
 @click.argument("path")
 @corpus_option
 @click.option("--source", is_flag=True, help="Print the author's file, byte for byte, instead of the document.")
+@click.option(
+    "--before-after", is_flag=True, help="Print the author's text, then the document, then what each rule changed."
+)
 @terminal.json_option
 @click.pass_obj
-def show(nonesuch: Nonesuch, path: str, corpus: str, source: bool, as_json: bool) -> None:
+def show(nonesuch: Nonesuch, path: str, corpus: str, source: bool, before_after: bool, as_json: bool) -> None:
     """Show what a post became: its metadata and its cleaned text."""
-    request = corpus_pb2.GetPostRequest(corpus=corpus, path=path, include_source=source)
+    if source and before_after and not as_json:
+        raise click.UsageError("--source prints the file alone and --before-after more than that; choose one of them")
+    request = corpus_pb2.GetPostRequest(
+        corpus=corpus, path=path, include_source=source or before_after, include_effects=before_after
+    )
     found = nonesuch.connection.corpus.GetPost(request)
     if as_json:
         terminal.print_json(found)
@@ -131,7 +139,9 @@ def show(nonesuch: Nonesuch, path: str, corpus: str, source: bool, as_json: bool
                 *[("note" if post.included else "left out", reason.message) for reason in post.reasons],
             ]
         )
-        if found.HasField("document"):
+        if before_after:
+            print_before_after(found)
+        elif found.HasField("document"):
             terminal.say()
             terminal.print_post(found.document.text)
 
@@ -149,3 +159,47 @@ def remove(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: boo
         terminal.print_json(response)
     else:
         terminal.say(f"{terminal.count(response.num_removed, 'post')} removed from corpus {corpus}")
+
+
+@posts.command()
+@click.argument("paths", nargs=-1, required=True)
+@corpus_option
+@terminal.json_option
+@click.pass_obj
+def take(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: bool) -> None:
+    """Take posts in whatever the rules say, such as a draft or a duplicate."""
+    _override(nonesuch, paths, corpus, corpus_pb2.OVERRIDE_INCLUDE, as_json)
+
+
+@posts.command("leave-out")
+@click.argument("paths", nargs=-1, required=True)
+@corpus_option
+@terminal.json_option
+@click.pass_obj
+def leave_out(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: bool) -> None:
+    """Leave posts out of what is learned from, whatever the rules say."""
+    _override(nonesuch, paths, corpus, corpus_pb2.OVERRIDE_EXCLUDE, as_json)
+
+
+@posts.command()
+@click.argument("paths", nargs=-1, required=True)
+@corpus_option
+@terminal.json_option
+@click.pass_obj
+def reset(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: bool) -> None:
+    """Give posts back to the rules after `take` or `leave-out`."""
+    _override(nonesuch, paths, corpus, corpus_pb2.OVERRIDE_UNSPECIFIED, as_json)
+
+
+def _override(
+    nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, word: corpus_pb2.Override, as_json: bool
+) -> None:
+    request = corpus_pb2.OverridePostsRequest(corpus=corpus, paths=paths, override=word)
+    found = nonesuch.connection.corpus.OverridePosts(request).posts
+    if as_json:
+        terminal.print_json(list(found))
+        return
+    for post in found:
+        reasons = "; ".join(reason.message for reason in post.reasons)
+        state = "taken" if post.included else "left out"
+        terminal.say(f"{post.path}: {state}{f': {reasons}' if reasons else ''}")

@@ -38,6 +38,19 @@ def text(markdown: str, **rules: bool) -> str:
         pytest.param("# Only *a* head", "Only a head", id="only a heading"),
         pytest.param("<|endoftext|>", "<|endoftext|>", id="marker typed by an author"),
         pytest.param("1 < 2 and 3 > 2, <3", "1 < 2 and 3 > 2, <3", id="comparisons"),
+        pytest.param("use\n#tag and\n\n#tag", "use #tag and\n\n#tag", id="a tag is no heading"),
+        pytest.param("  # On C# ##\nText", "On C#\n\nText", id="heading, indented and closed"),
+        pytest.param("Two\nlines\n---\nText", "Two lines\n\nText", id="heading of two lines"),
+        pytest.param("[x]: http://y\n---\n[x] here", "x here", id="a rule below targets"),
+        pytest.param("one\\\ntwo  \nthree\\", "one\ntwo\nthree\\", id="breaks by backslash and by blanks"),
+        pytest.param("a token` foo` and `` b`c ``", "a token foo and b`c", id="blanks at the edge of code"),
+        pytest.param("Vec<T: Debug> <b>x</b> <foo.bar>", "Vec<T: Debug> x <foo.bar>", id="what is no HTML stays"),
+        pytest.param("<git+ssh://x.org> <a@b.org>", "git+ssh://x.org a@b.org", id="addresses of any scheme"),
+        pytest.param("![a *b* `c` [d](e)](f)", "a b c d", id="words for an image"),
+        pytest.param("\\&amp; &amp; &#8212;", "&amp; & —", id="ampersands"),
+        pytest.param(":tada: `:tada:` a:tada:b :unknown_one:", "🎉 :tada: a:tada:b :unknown_one:", id="emoji"),
+        pytest.param("中文\n中文\nab\ncd", "中文中文 ab cd", id="ideographs join"),
+        pytest.param("<ruby>漢<rt>kan</rt></ruby> 10<sup>6</sup> 1<sup>st</sup>", "漢(kan) 10⁶ 1st", id="set apart"),
     ],
 )
 def test_inline_and_block_markup_reads_as_prose(markdown: str, expected: str):
@@ -57,6 +70,10 @@ def test_inline_and_block_markup_reads_as_prose(markdown: str, expected: str):
         pytest.param("- a\n\n  second\n\n- b", "- a\n\n  second\n\n- b", id="paragraphs inside an item"),
         pytest.param("- [ ] todo\n- [x] done", "- todo\n- done", id="tasks"),
         pytest.param("> q\n> - a\n>   - b", "q\n\n- a\n  - b", id="list in a quotation"),
+        pytest.param("- since\n  2016. That year\n- b", "- since 2016. That year\n- b", id="a year in an item"),
+        pytest.param("- a\n-\n- b", "- a\n- b", id="an empty item"),
+        pytest.param("1. a\n- b", "1. a\n\n- b", id="another kind of list"),
+        pytest.param("- a  \n  b", "- a\n  b", id="a break in an item"),
         pytest.param("In 2019\n2019. was a year", "In 2019 2019. was a year", id="a year is no list"),
     ],
 )
@@ -127,7 +144,9 @@ def test_the_first_heading_is_told():
 
 
 def test_a_page_of_html_is_read():
-    page = page_text("<html><head><title>t</title></head><body><nav>x</nav><h1>H</h1><p>a<br>b</p></body></html>")
+    page = page_text(
+        "<html><head><title>t</title></head><body><nav>x</nav><h1>H</h1><p>a<br>b</p></body></html>", Rules()
+    )
 
     assert (page.text, page.heading) == ("H\n\na\nb", "H")
 
