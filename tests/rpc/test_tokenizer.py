@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import threading
 import time
@@ -13,12 +14,14 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner
 from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from protos import corpus_pb2, corpus_pb2_grpc, tokenizer_pb2_grpc
 from protos import tokenizer_pb2 as pb
+from services.client.commands.root import root
 from services.common import rpc
 from services.tokenizer.datasets import Datasets
 from services.tokenizer.peers import CorpusPeer
@@ -587,3 +590,48 @@ def test_a_corpus_service_that_is_away_is_unavailable(tmp_path: Path) -> None:
 
     assert_refused("UNAVAILABLE", "the corpus service at 127.0.0.1:1 does not answer", house.build)
     house.stop()
+
+
+def command(house: House, *arguments: str, status: int = 0) -> str:
+    address = f"127.0.0.1:{house.server.port}"
+    result = CliRunner().invoke(root, list(arguments), env={"NONESUCH_TOKENIZER_ADDRESS": address})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == status, result.output
+    return result.stdout if status == 0 else result.output
+
+
+@pytest.mark.parametrize("form", ["npz", "bin", "jsonl", "txt", "csv"])
+def test_the_command_takes_a_dataset_out_and_brings_it_in(house: House, tmp_path: Path, form: str) -> None:
+    done = house.finish(house.build())
+    folder = str(tmp_path / "out")
+
+    said = command(house, "dataset", "export", done.id, "--format", form, "--to", folder)
+    vocabulary = [] if form in ("npz", "bin") else ["--vocabulary", done.vocabulary]
+    back = json.loads(command(house, "dataset", "import", folder, *vocabulary, "--corpus", "back", "--json"))
+
+    assert "12 documents" in said
+    assert (back["corpus"], int(back["num_tokens"])) == ("back", done.num_tokens)
+    assert int(back["num_train_tokens"]) == done.num_train_tokens
+    assert "exists" in command(house, "dataset", "export", done.id, "--format", form, "--to", folder, status=1)
+
+
+def test_the_command_says_what_an_import_lacks(house: House, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"\x01\x00")
+    (tmp_path / "notes.doc").write_bytes(b"")
+
+    assert "say --vocabulary" in command(house, "dataset", "import", str(tmp_path / "a.bin"), status=2)
+    assert "say --format" in command(house, "dataset", "import", str(tmp_path / "notes.doc"), status=1)
+    assert "no file of a format" in command(house, "dataset", "import", str(tmp_path / "base"), status=1)
+    assert "say --format" in command(house, "dataset", "export", "x", status=2)
+
+
+def test_the_command_trains_lists_and_deletes_vocabularies(house: House) -> None:
+    made = json.loads(command(house, "vocabulary", "train", "--size", "280", "--json"))
+    listed = command(house, "vocabulary", "list")
+
+    assert made["id"] in listed
+    assert f"{made['bytes_per_token']:.2f}" in listed
+    assert "124M" in listed
+    command(house, "vocabulary", "delete", made["id"], "--yes")
+    assert made["id"] not in command(house, "vocabulary", "list")

@@ -40,7 +40,6 @@ format_option = click.option(
     "--format",
     "form",
     type=click.Choice(exchange.FORMATS),
-    default="",
     help="  [default for import: the files' ending]",
 )
 
@@ -138,7 +137,7 @@ def delete(nonesuch: Nonesuch, dataset_id: str, yes: bool) -> None:
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="New folder.  [default: DATASET-FORMAT]")
 @terminal.json_option
 @click.pass_obj
-def export_files(nonesuch: Nonesuch, dataset_id: str, form: str, folder: Path | None, as_json: bool) -> None:
+def export_files(nonesuch: Nonesuch, dataset_id: str, form: str | None, folder: Path | None, as_json: bool) -> None:
     """Write a dataset as files that other tools read.
 
     \b
