@@ -18,11 +18,12 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check protos up down bench bench-tokenizer clean screenshots
+.PHONY: help run demo test faults check protos up down bench bench-tokenizer clean screenshots
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo
+	@echo "Options of faults: FAULTS='--seed 7 --moments 40'"
 	@echo "Options of run and demo: POSTS=folder (default $(POSTS)), BASE=nano|micro|mini|124M, TRAIN='--steps 500 ...'"
 
 run: $(VENV)/installed protos ## Learn from POSTS on this machine, print a post, and stay up with the page until Ctrl-C.
@@ -33,6 +34,9 @@ demo: $(VENV)/installed protos ## The same, ending after the post.
 
 test: $(VENV)/dev-installed protos ## Run every test; those of the containers where a Docker engine answers.
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/dev-installed protos ## Kill the corpus service with -9 at 20 moments of imports, and look what is left.
+	@$(BIN)/python -m tests.e2e.faults.kills $(FAULTS)
 
 check: $(VENV)/dev-installed protos ## Check format, lint and types.
 	@$(BIN)/ruff format --check .

@@ -120,6 +120,7 @@ def _messages(
     for entry in left_out:
         yield corpus_pb2.UploadPostsRequest(skipped=_skipped(entry))
     on_progress("cleaning posts", 0, 0)
+    yield corpus_pb2.UploadPostsRequest(end=corpus_pb2.UploadEnd())
 
 
 def _digest(post: PostFile) -> bytes | LeftOut:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.common.errors import Busy, Corrupt, Unavailable
+from services.common.errors import Corrupt, Unavailable
+from services.corpus import volume
 
 BUSY_TIMEOUT_S = 30.0
 
@@ -237,9 +238,10 @@ class Database:
             finally:
                 connection.close()  # undoes what was not committed
         except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise Busy(f"the volume of {self.path} is full; make room and try again", retry_after_s=60) from error
-            raise
+            refusal = volume.of_sqlite(error, self.path)
+            if refusal is None:
+                raise
+            raise refusal from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise

@@ -125,7 +125,8 @@ class Import:
                 "ask again which posts are needed, and send them",
                 metadata={"path": path},
             )
-        present = _present_rules(catalogue, corpus)
+        with catalogue.database.reading() as connection:
+            present = self._rules_before = _present_rules(connection, corpus)
         self._rules = check_rules(rules or Rules.of_now(present or Rules()))
         self._must_clean_all = present is not None and not present.cleans_as(self._rules)
         self._seen |= self._unchanged
@@ -186,7 +187,11 @@ class Import:
         self._leave_out(path, reason)
 
     def commit(self) -> Report:
-        """Clean what is left to clean, then make the import happen, and return its report."""
+        """Clean what is left to clean, then make the import happen, and return its report.
+
+        Raises:
+            FailedPrecondition: another import changed meanwhile what this one took for granted.
+        """
         # Under other rules every post is cleaned anew, whether it came or not; else those whose cleaning failed once.
         again = self._known if self._must_clean_all else self._catalogue.failed_sources(self._corpus)
         arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
@@ -255,15 +260,17 @@ class Import:
 
     def _write(self, connection: sqlite3.Connection) -> Report:
         now = time.time()
-        connection.execute(
-            "INSERT INTO corpora VALUES (?, ?, ?, ?, '') ON CONFLICT (name) DO UPDATE SET "
-            "rules = excluded.rules, imported_on = excluded.imported_on",
-            (self._corpus, self._rules.to_json(), now, self._day),
-        )
         present = {
             row["path"]: row["source"]
             for row in connection.execute("SELECT path, source FROM posts WHERE corpus = ?", (self._corpus,))
         }
+        self._check_nothing_came_between(connection, present)
+        # A clock that jumped back makes no future posts of those that were in.
+        connection.execute(
+            "INSERT INTO corpora VALUES (?, ?, ?, ?, '') ON CONFLICT (name) DO UPDATE SET "
+            "rules = excluded.rules, imported_on = max(imported_on, excluded.imported_on)",
+            (self._corpus, self._rules.to_json(), now, self._day),
+        )
         connection.executemany(
             f"INSERT INTO posts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "source = excluded.source, size_bytes = excluded.size_bytes, document = excluded.document, "
@@ -287,6 +294,21 @@ class Import:
         counts = (len(new), len(changed), num_unchanged, len(doomed), num_documents, num_words)
         return write(connection, self._corpus, now, counts, self._reasons(connection))
 
+    def _check_nothing_came_between(self, connection: sqlite3.Connection, present: dict[str, str]) -> None:
+        """What this import took for granted must still be so; other imports may have ended while it ran."""
+        relied_on = set(self._unchanged)
+        if self._must_clean_all:  # also those that did not come were cleaned anew, as they were then
+            relied_on |= (present.keys() | self._known.keys()) - self._seen
+        changed = [path for path in relied_on if present.get(path) != self._known.get(path)]
+        rules = _present_rules(connection, self._corpus)
+        if changed or rules not in (None, self._rules_before, self._rules):
+            what = f"post {min(changed)!r}" if changed else "the rules"
+            raise FailedPrecondition(
+                f"{what} of corpus {self._corpus!r} changed while this import ran; nothing was changed by it, "
+                "import again",
+                metadata={"corpus": self._corpus},
+            )
+
     def _reasons(self, connection: sqlite3.Connection) -> list[tuple[str, bool, Reason]]:
         """What was skipped, and what became of each post that came or was said to be there."""
         reasons = [(path, True, reason) for path, reason in self._skipped.items()]
@@ -304,9 +326,8 @@ class Import:
         return reasons
 
 
-def _present_rules(catalogue: Catalogue, corpus: str) -> Rules | None:
-    with catalogue.database.reading() as connection:
-        row = connection.execute("SELECT rules FROM corpora WHERE name = ?", (corpus,)).fetchone()
+def _present_rules(connection: sqlite3.Connection, corpus: str) -> Rules | None:
+    row = connection.execute("SELECT rules FROM corpora WHERE name = ?", (corpus,)).fetchone()
     return None if row is None else Rules.from_json(row["rules"])
 
 

@@ -24,3 +24,7 @@ class CorpusSettings:
     )
     max_upload_posts: int = setting(100_000, "Most posts in one upload, those in archives included.", minimum=1)
     max_upload_bytes: int = setting(2 << 30, "Most bytes in one upload, archives unpacked.", minimum=1)
+    max_uploads: int = setting(16, "Most uploads at a time; further ones are refused for the moment.", minimum=1)
+    upload_patience_seconds: float = setting(
+        300.0, "How long an upload may say nothing before it is given up.", minimum=0.1
+    )

@@ -1,7 +1,9 @@
 """Upload: what a client sends in one `UploadPosts` call, in order, into one import.
 
-The order is header, then for each file a `FileBegins` and its chunks, or a `FileSkipped`.
+The order is header, then for each file a `FileBegins` and its chunks, or a `FileSkipped`, then `End`.
 One post is held at a time. An archive or an export is written to disk first, and its posts come from there.
+A stream without its end is one whose client vanished: gRPC may tell that no sooner than that nothing more comes,
+so only the end says that the upload is whole.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.errors import Busy, InvalidRequest
+from services.common.errors import Busy, InvalidRequest, NonesuchError
 from services.common.files import check_name
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
@@ -54,7 +57,12 @@ class FileSkipped:
     reason: Reason
 
 
-Part = Header | FileBegins | FileSkipped | bytes | None
+@dataclass(frozen=True, slots=True)
+class End:
+    """The upload is whole."""
+
+
+Part = Header | FileBegins | FileSkipped | End | bytes | None
 
 
 class _Budget:
@@ -176,13 +184,26 @@ def receive(parts: Iterable[Part], catalogue: Catalogue, cleaners: Cleaners, set
 
     Raises:
         InvalidRequest: parts out of order, a chunk too large, a path that cannot be a post's.
-        Busy: more posts or bytes than the settings allow.
-        FailedPrecondition: a post is said to be unchanged, but is not there.
+        Busy: more posts or bytes than the settings allow, or the volume is full.
+        FailedPrecondition: a post is said to be unchanged, but is not there, or the volume cannot be written.
     """
     arriving = iter(parts)
     header = next(arriving, None)
     if not isinstance(header, Header):
         raise InvalidRequest("the first message of an upload must be its header", field="header")
+    try:
+        return _import(header, arriving, catalogue, cleaners, settings)
+    except BaseException:
+        # What came in would stay until the next start, on a volume that is full because of it. Where even this
+        # fails, the next start sweeps.
+        with suppress(NonesuchError, OSError):
+            catalogue.sweep()
+        raise
+
+
+def _import(
+    header: Header, arriving: Iterator[Part], catalogue: Catalogue, cleaners: Cleaners, settings: CorpusSettings
+) -> Report:
     with catalogue.importing():
         running = Import(
             catalogue,
@@ -210,11 +231,13 @@ def _receive_posts(arriving: Iterator[Part], running: Import, settings: CorpusSe
                         field="chunk",
                     )
                 file.append(part)
-            elif isinstance(part, FileBegins | FileSkipped):
+            elif isinstance(part, FileBegins | FileSkipped | End):
                 if file is not None:
                     file.into(running)
                     file.close()
                     file = None
+                if isinstance(part, End):
+                    return
                 budget.use(posts=1)
                 if isinstance(part, FileSkipped):
                     running.skip(part.path, part.reason)
@@ -224,11 +247,10 @@ def _receive_posts(arriving: Iterator[Part], running: Import, settings: CorpusSe
                     file = _File(part, settings.max_post_bytes, budget)
             else:
                 raise InvalidRequest(
-                    "the header comes once, as the first message; then files, chunks and skipped files",
+                    "the header comes once, as the first message; then files, chunks and skipped files; then the end",
                     field="part",
                 )
-        if file is not None:
-            file.into(running)
+        raise InvalidRequest("the upload broke off: its last message must be its end; nothing was changed", field="end")
     finally:
         if file is not None:
             file.close()
