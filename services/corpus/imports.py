@@ -130,6 +130,7 @@ class Import:
         self._rules = check_rules(rules or Rules.of_now(present or Rules()))
         self._must_clean_all = present is not None and not present.cleans_as(self._rules)
         self._seen |= self._unchanged
+        self._cleaned_again: dict[str, str] = {}  # posts that did not come, with the source that was cleaned
         self._cleaning: deque[tuple[str, str, int, float | None, Future[Outcome]]] = deque()
         self._documents: list[Document] = []
         self._arrivals: list[_Arrival] = []
@@ -197,6 +198,7 @@ class Import:
         arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
         for path, source in again.items():
             if path not in arrived and not (self._prune and path not in self._seen):
+                self._cleaned_again[path] = source
                 self._clean(path, self._catalogue.sources.get(source), None)
         self._drain(0)
         self._store_documents()
@@ -296,10 +298,10 @@ class Import:
 
     def _check_nothing_came_between(self, connection: sqlite3.Connection, present: dict[str, str]) -> None:
         """What this import took for granted must still be so; other imports may have ended while it ran."""
-        relied_on = set(self._unchanged)
-        if self._must_clean_all:  # also those that did not come were cleaned anew, as they were then
-            relied_on |= (present.keys() | self._known.keys()) - self._seen
-        changed = [path for path in relied_on if present.get(path) != self._known.get(path)]
+        relied_on = {path: self._known.get(path) for path in self._unchanged} | self._cleaned_again
+        changed = [path for path, source in relied_on.items() if present.get(path) != source]
+        if self._must_clean_all:  # what came in besides was cleaned by the rules of before
+            changed += present.keys() - self._known.keys() - self._seen
         rules = _present_rules(connection, self._corpus)
         if changed or rules not in (None, self._rules_before, self._rules):
             what = f"post {min(changed)!r}" if changed else "the rules"

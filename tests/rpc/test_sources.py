@@ -82,6 +82,7 @@ def messages(files: dict[str, bytes], **header) -> Iterator[pb.UploadPostsReques
         yield pb.UploadPostsRequest(file=pb.UploadFile(path=path))
         for start in range(0, len(content), 1 << 20):
             yield pb.UploadPostsRequest(chunk=content[start : start + (1 << 20)])
+    yield pb.UploadPostsRequest(end=pb.UploadEnd())
 
 
 def upload(stub, corpus: str, files: dict[str, bytes], **header) -> pb.ImportReport:
