@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from services.common.errors import FailedPrecondition, InvalidRequest
+from services.corpus import bundles
 from services.corpus.catalogue import Catalogue, count, reasons_of, stored_reasons
 from services.corpus.choosing import check_rules
 from services.corpus.cleaners import Cleaners, Outcome
@@ -105,7 +106,19 @@ class Import:
         self._prune = prune
         self._day = day or today()
         self._known = catalogue.source_digests(corpus)
-        self._unchanged = set(unchanged_paths)
+        self._skipped: dict[str, Reason] = {}
+        self._bundle_digests = bundles.digests(catalogue, corpus)
+        self._kept_bundles: set[str] = set()  # what they brought stays, whether it is pruned or not
+        self._opened: dict[str, str] = {}  # bundles that were opened, with their SHA-256
+        self._brought: list[tuple[str, str]] = []  # by which bundle, and which post
+        self._refused: list[tuple[str, str, Reason]] = []
+        self._unchanged: set[str] = set()
+        self._seen: set[str] = set()
+        for path in unchanged_paths:
+            if path in self._bundle_digests:
+                self.keep_bundle(path)
+            else:
+                self._unchanged.add(path)
         for path in self._unchanged - self._known.keys():
             raise FailedPrecondition(
                 f"post {path!r} is said to be unchanged, but corpus {corpus!r} does not hold it; "
@@ -116,20 +129,47 @@ class Import:
             present = self._rules_before = _present_rules(connection, corpus)
         self._rules = check_rules(rules or Rules.of_now(present or Rules()))
         self._must_clean_all = present is not None and not present.cleans_as(self._rules)
-        self._seen: set[str] = set(self._unchanged)
-        self._skipped: dict[str, Reason] = {}
+        self._seen |= self._unchanged
         self._cleaned_again: dict[str, str] = {}  # posts that did not come, with the source that was cleaned
         self._cleaning: deque[tuple[str, str, int, float | None, Future[Outcome]]] = deque()
         self._documents: list[Document] = []
         self._arrivals: list[_Arrival] = []
 
-    def add(self, path: str, content: bytes, modified_at: float | None = None) -> None:
+    def has_bundle(self, path: str, digest: str) -> bool:
+        """Whether all posts of an archive or export with this SHA-256 are there."""
+        return self._bundle_digests.get(path) == digest and bundles.is_whole(self._catalogue, self._corpus, path)
+
+    def keep_bundle(self, path: str, problem: Reason | None = None) -> None:
+        """What an archive or export brought before stays as it is.
+
+        Args:
+            problem: why the file that came now cannot be opened; None if it is the same as before.
+        """
+        self._kept_bundles.add(path)
+        brought = bundles.members(self._catalogue, self._corpus, path).keys() & self._known.keys()
+        self._unchanged |= brought
+        self._seen |= brought
+        if problem is not None:
+            self.skip(path, problem)
+        for member, reason in bundles.left_out(self._catalogue, self._corpus, path).items():
+            self._skipped.setdefault(member, reason)
+
+    def begin_bundle(self, path: str, digest: str) -> None:
+        """The posts of an archive or export come next, `bundle` being its path."""
+        self._opened[path] = digest
+
+    def add(self, path: str, content: bytes, modified_at: float | None = None, *, bundle: str = "") -> None:
         """Take in a post.
+
+        Args:
+            bundle: the archive or export that it came in.
 
         Raises:
             InvalidRequest: the path cannot be a post's, or came before.
         """
         self._see(path)
+        if bundle:
+            self._brought.append((bundle, path))
         if PurePosixPath(path).suffix.lower() not in SUFFIXES:
             self._leave_out(path, Reason(Code.UNKNOWN_KIND, unknown_kind(path)))
             return
@@ -140,9 +180,11 @@ class Import:
         else:
             self._clean(path, content, modified_at)
 
-    def skip(self, path: str, reason: Reason) -> None:
-        """Note a file that is left out without having been sent."""
+    def skip(self, path: str, reason: Reason, *, bundle: str = "") -> None:
+        """Note a file that is left out without having been sent, or that is left out of a bundle."""
         self._see(path)
+        if bundle:
+            self._refused.append((bundle, path, reason))
         self._leave_out(path, reason)
 
     def commit(self) -> Report:
@@ -240,6 +282,9 @@ class Import:
         )
         doomed = [path for path in present if path not in self._seen] if self._prune else []
         connection.executemany("DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed])
+        bundles.write(connection, self._corpus, self._opened, self._brought, self._refused)
+        if self._prune:
+            bundles.forget_all_but(connection, self._corpus, self._kept_bundles | self._opened.keys())
         touch(connection, self._corpus)
         num_documents, num_words = count(connection, self._corpus)
         rows = connection.execute("SELECT path FROM posts WHERE corpus = ? AND code IS NOT NULL", (self._corpus,))

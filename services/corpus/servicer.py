@@ -11,7 +11,7 @@ import grpc
 from protos import corpus_pb2 as pb
 from protos import corpus_pb2_grpc
 from services.common.errors import Busy, InvalidRequest
-from services.corpus import messages, reports, snapshots, upload
+from services.corpus import bundles, messages, reports, snapshots, upload
 from services.corpus.catalogue import Catalogue
 from services.corpus.choosing import Choosing, Facts, check_rules
 from services.corpus.cleaners import Cleaners
@@ -57,12 +57,17 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
     def CheckPosts(self, request: pb.CheckPostsRequest, context: grpc.ServicerContext) -> pb.CheckPostsResponse:
         """Say which posts a client need send."""
         known = self._catalogue.source_digests(_corpus(request))
+        opened = bundles.digests(self._catalogue, _corpus(request))
         return pb.CheckPostsResponse(
             needed_paths=[
                 post.path
                 for post in request.posts
                 # A source that got lost on the volume is needed again.
-                if known.get(post.path) != post.sha256.hex() or not self._catalogue.sources.has(post.sha256.hex())
+                if not (
+                    bundles.is_whole(self._catalogue, _corpus(request), post.path)
+                    if opened.get(post.path) == post.sha256.hex()
+                    else known.get(post.path) == post.sha256.hex() and self._catalogue.sources.has(post.sha256.hex())
+                )
             ]
         )
 

@@ -334,3 +334,12 @@ def test_a_broken_step_or_cursor_is_no_fault_of_the_page(client, services, csrf)
     ]
 
     assert [answer.status_code for answer in answers] == [302, 302, 404, 200]
+
+
+def test_the_drop_zone_takes_archives_and_exports(client, services):
+    posts_are_there(services)
+
+    page = client.get("/posts").text
+
+    assert re.search(r'data-bundles="\.zip [^"]*\.tar\.gz [^"]*\.json \.xml"', page)
+    assert re.search(r'accept="[^"]*\.zip,[^"]*\.xml', page)
