@@ -76,7 +76,8 @@ def main() -> None:
         result = answer(request["path"], content, Rules.from_json(request["rules"]), request["rule"])
         signal.setitimer(signal.ITIMER_PROF, 0)
         try:
-            connection.send_bytes(json.dumps(result).encode())
+            # Whatever a parser made of a post, what leaves here is valid Unicode: half a surrogate pair becomes `?`.
+            connection.send_bytes(json.dumps(result, ensure_ascii=False).encode(errors="replace"))
         except BrokenPipeError:
             return
 

@@ -15,8 +15,9 @@ from datetime import date as Date
 from pathlib import PurePosixPath
 from typing import Any
 
-from services.corpus.frontmatter import split
+from services.corpus.frontmatter import FrontMatter, split
 from services.corpus.html_text import PageText, page_text
+from services.corpus.kinds import outside_bundles
 from services.corpus.language import language
 from services.corpus.markdown_form import markdown_of_html, markdown_of_markdown, markdown_of_text
 from services.corpus.marks import Marks, find_marks
@@ -31,7 +32,8 @@ from services.corpus.secrets import apart, find_addresses, find_secrets, in_word
 MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 HTML = frozenset({".html", ".htm"})
 TEXT = frozenset({".txt", ".text"})
-SUFFIXES = MARKDOWN | HTML | TEXT
+RST = frozenset({".rst", ".rest"})
+SUFFIXES = MARKDOWN | HTML | TEXT | RST
 
 _MAX_TITLE = 300
 _MAX_TAGS = 50
@@ -108,6 +110,11 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
         raise LeftOut(Code.UNKNOWN_KIND, unknown_kind(path))
     reading = read(content, mend=rules.mend_text)
     front = split(reading.text)
+    if suffix in RST:
+        from services.corpus.rst import read_rst  # docutils is large; most blogs never need it
+
+        rst = read_rst(front.body)
+        front = FrontMatter(rst.fields | front.fields, rst.html, front.problem)
     page = _text(front.body, suffix, rules)
     if not page.text.strip():
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
@@ -142,7 +149,7 @@ def _text(body: str, suffix: str, rules: Rules) -> PageText:
     if suffix in MARKDOWN:
         make = markdown_of_markdown if rules.form == "markdown" else markdown_text
         return make(body, rules, mdx=suffix == ".mdx")
-    if suffix in HTML:
+    if suffix in HTML | RST:
         return markdown_of_html(body, rules) if rules.form == "markdown" else page_text(body, rules)
     if rules.form == "markdown":
         return markdown_of_text(body)
@@ -212,7 +219,7 @@ def _date(fields: dict[str, Any], path: PurePosixPath) -> str:
     if isinstance(lower.get("date"), dict):
         lower |= {str(key).lower(): value for key, value in lower["date"].items()}  # Material for MkDocs
     candidates = [_one_line(lower.get(name)) for name in _DATED]
-    candidates += [path.name, str(path)]
+    candidates += [path.name, outside_bundles(path.parts)]
     candidates += [_one_line(lower.get(name)) for name in ("permalink", "path", "url", "slug")]
     for candidate in candidates:
         for found in _DATE.finditer(candidate):

@@ -28,6 +28,7 @@ _MARKS = re.compile(
     r"|(?<!\^)\^\^(?=[^\s^])(?P<inserted>[^^\n]{1,500})(?<=\S)\^\^(?!\^)"
     r"|(?<=\w)(?P<sign>[~^])(?P<small>\w{1,10})(?P=sign)(?![~^])"
 )
+_ANY_MARK = re.compile(r"\{(?:--|\+\+|==|>>|~~)|\^\^|\w[~^]\w")
 _INLINE_NOTE = re.compile(_CODE_SPAN + r"|\^\[(?P<note>(?:[^\[\]\n]|\[[^\[\]\n]*\])+)\](?!\()")
 _FIELD = re.compile(
     _CODE_SPAN + r"|\[(?P<key>[A-Za-z][\w -]{0,40}):: (?P<value>[^\[\]\n]{1,300})\](?!\()"
@@ -48,7 +49,7 @@ def drop_notes(text: str) -> str:
         text = _CONTENTS.sub("", text)
     if any(mark in text for mark in ("[[", "==", "++", "%%", ":material-", ":octicons-", ":fontawesome-", ":simple-")):
         text = _NOTES.sub(_replace, text)
-    if "{" in text or "^" in text or "~" in text:
+    if _ANY_MARK.search(text):
         text = _MARKS.sub(_unmarked, text)
     if "^[" in text:
         text = _INLINE_NOTE.sub(_in_parentheses, text)

@@ -48,7 +48,7 @@ class _Delimiters(DelimiterProcessor):
 
     _data = ""
 
-    def handleMatch(self, m: re.Match[str], data: str) -> Any:
+    def handleMatch(self, m: re.Match[str], data: str) -> Any:  # type: ignore[override]
         self._data = data
         return super().handleMatch(m, data)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from services.common.errors import Corrupt
 from services.common.files import PARTIAL_PREFIX, sync_folder
+from services.corpus import volume
 
 
 class Sources:
@@ -20,19 +21,29 @@ class Sources:
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, content: bytes) -> str:
-        """Keep `content` and return its SHA-256 as 64 hex digits; durable when this returns."""
+        """Keep `content` and return its SHA-256 as 64 hex digits; durable when this returns.
+
+        Raises:
+            Busy: the volume is full.
+            FailedPrecondition: it cannot be written.
+        """
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
         if self.has(digest):
             return digest
-        path.parent.mkdir(exist_ok=True)
         partial = path.parent / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}"
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-        sync_folder(path.parent)
+        with volume.written(self._folder):
+            path.parent.mkdir(exist_ok=True)
+            try:
+                with partial.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.rename(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+            sync_folder(path.parent)
         return digest
 
     def has(self, digest: str) -> bool:

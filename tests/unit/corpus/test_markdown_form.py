@@ -93,7 +93,10 @@ def test_each_thing_is_written_in_one_way(markdown: str, expected: str):
 def test_switches_hold_in_markdown_too():
     post = "# H\n\na [b](c) ![d](e)[^1]\n\n> q\n\n```\nf\n```\n\n| g |\n|---|\n| h |\n\n$i_1$ j\n\n[^1]: k"
 
-    assert written(post) == "# H\n\na [b](c) ![d](e)[^1]\n\n> q\n\n```\nf\n```\n\n| g |\n| --- |\n| h |\n\n$i_1$ j\n\n[^1]: k"
+    assert (
+        written(post)
+        == "# H\n\na [b](c) ![d](e)[^1]\n\n> q\n\n```\nf\n```\n\n| g |\n| --- |\n| h |\n\n$i_1$ j\n\n[^1]: k"
+    )
     assert written(post, keep_link_targets=False).startswith("# H\n\na b ![d]()[^1]")
     assert written(post, keep_image_alt=False).startswith("# H\n\na [b](c) [^1]")
     assert "[^1]" not in written(post, keep_footnotes=False)
