@@ -2,7 +2,7 @@
 
 Blocks stand apart by a blank line; list items and table rows each on a line of their own; links are their
 words, images their alternative text; code keeps its lines. Scripts, styles and comments are no text.
-Walks BeautifulSoup's tree; knows nothing of Markdown, but that footnotes look as Python-Markdown
+Walks the tree of page_tree.py; knows nothing of Markdown, but that footnotes look as Python-Markdown
 writes them.
 """
 
@@ -12,16 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bs4 import BeautifulSoup
-from bs4.element import (
-    Comment,
-    Declaration,
-    Doctype,
-    NavigableString,
-    PreformattedString,
-    ProcessingInstruction,
-    Tag,
-)
+from services.corpus.page_tree import Tag, parse
 
 
 def _names(text: str) -> frozenset[str]:
@@ -38,7 +29,6 @@ _BLOCKS = _names(
     "tfoot th thead tr ul"
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-_UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
 _CODE = re.compile("\ufdd0(\\d+)\ufdd1")
 
@@ -66,13 +56,13 @@ class _Walk:
 
 
 def page_text(
-    html: str, *, code: Mapping[int, str] | None = None, keep_code: bool = True, keep_image_alt: bool = True
+    page: str | Tag, *, code: Mapping[int, str] | None = None, keep_code: bool = True, keep_image_alt: bool = True
 ) -> PageText:
     """Turn HTML into text.
 
     Args:
-        html: a page or a fragment, however broken.
-        code: blocks of code by the number in the placeholder that stands for them in `html`.
+        page: a page or a fragment as HTML, however broken, or as a tree, which is changed.
+        code: blocks of code by the number in the placeholder that stands for them in the page.
         keep_code: keep blocks of code; code within a sentence always stays.
         keep_image_alt: keep the alternative text of images.
 
@@ -80,12 +70,12 @@ def page_text(
         RecursionError: elements are nested too deeply.
     """
     walk = _Walk(code or {}, keep_code, keep_image_alt)
-    soup = BeautifulSoup(html, "lxml")
-    _place_footnotes(soup, walk)
-    root = soup.body or soup
-    blocks = _blocks(root, walk)
-    heading = soup.find("h1")
-    words = _words(heading, walk).replace("\n", " ") if isinstance(heading, Tag) else ""
+    if isinstance(page, str):
+        page = parse(page)
+    _place_footnotes(page, walk)
+    blocks = _blocks(page.find("body") or page, walk)
+    heading = page.find("h1")
+    words = _words(heading, walk).replace("\n", " ") if heading is not None else ""
     return PageText(_fill("\n\n".join(blocks), walk).strip("\n"), _fill(words, walk))
 
 
@@ -101,22 +91,20 @@ def _blocks(element: Tag, walk: _Walk) -> list[str]:
             blocks.extend(_with_code(text, walk))
 
     for child in element.children:
-        if isinstance(child, _UNSEEN):
-            continue
         if isinstance(child, Tag):
             if child.name in _BLOCKS or (child.name not in _SILENT and _holds_block(child)):
                 end_line()
                 blocks.extend(_block(child, walk))
             else:
                 line.append(_inline(child, walk))
-        elif isinstance(child, NavigableString):
-            line.append(str(child))
+        else:
+            line.append(child)
     end_line()
     return blocks
 
 
 def _holds_block(tag: Tag) -> bool:
-    return any(isinstance(inner, Tag) and inner.name in _BLOCKS for inner in tag.descendants)
+    return any(inner.name in _BLOCKS for inner in tag.descendants)
 
 
 def _block(tag: Tag, walk: _Walk) -> list[str]:
@@ -153,7 +141,7 @@ def _list(tag: Tag, walk: _Walk) -> list[str]:
         if not blocks:
             continue
         blocks[0] = re.sub(r"^\[[ xX]\] ", "", blocks[0])  # the box of a task
-        inner_lists = child.find_all(("ul", "ol"), recursive=False)
+        inner_lists = child.find_all("ul", "ol", recursive=False)
         loose = loose or len(blocks) > 1 + len(inner_lists)
         separator = "\n\n" if len(blocks) > 1 + len(inner_lists) else "\n"
         items.append(marker + separator.join(blocks).replace("\n", "\n" + " " * len(marker)))
@@ -162,7 +150,7 @@ def _list(tag: Tag, walk: _Walk) -> list[str]:
 
 
 def _start(tag: Tag) -> int:
-    start = str(tag.get("start", "1"))
+    start = tag.get("start", "1")
     return int(start) if re.fullmatch(r"\d{1,9}", start) else 1
 
 
@@ -170,20 +158,18 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
     """One block: a row a line, its cells parted by ` | `."""
     rows = []
     for row in tag.find_all("tr"):
-        cells = [
-            " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
-        ]
+        cells = [" ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all("td", "th", recursive=False)]
         if any(cells):
             rows.append(" | ".join(cells).rstrip())
     caption = tag.find("caption")
-    before = _blocks(caption, walk) if isinstance(caption, Tag) else []
+    before = _blocks(caption, walk) if caption is not None else []
     return [*before, "\n".join(rows)] if rows else before
 
 
 def _definitions(tag: Tag, walk: _Walk) -> list[str]:
     """A block for each term, its definitions indented below it."""
     entries: list[str] = []
-    for child in tag.find_all(("dt", "dd")):
+    for child in tag.find_all("dt", "dd"):
         text = "\n".join(_blocks(child, walk))
         if child.name == "dd" and entries:
             entries[-1] += "\n  " + text.replace("\n", "\n  ")
@@ -199,15 +185,10 @@ def _inline(tag: Tag, walk: _Walk) -> str:
     if tag.name == "br":
         return _LINE_BREAK
     if tag.name == "img":
-        return str(tag.get("alt", "")) if walk.keep_image_alt else ""
+        return tag.get("alt") if walk.keep_image_alt else ""
     parts: list[str] = []
     for child in tag.children:
-        if isinstance(child, _UNSEEN):
-            continue
-        if isinstance(child, Tag):
-            parts.append(_inline(child, walk))
-        elif isinstance(child, (NavigableString, PreformattedString)):
-            parts.append(str(child))
+        parts.append(_inline(child, walk) if isinstance(child, Tag) else child)
     return "".join(parts)
 
 
@@ -237,27 +218,29 @@ def _fill(text: str, walk: _Walk) -> str:
     return _CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.keep_code else "", text)
 
 
-def _place_footnotes(soup: BeautifulSoup, walk: _Walk) -> None:
+def _place_footnotes(page: Tag, walk: _Walk) -> None:
     """Move each footnote to where it is first referred to, in parentheses; the others to the end."""
-    container = soup.find("div", class_="footnote")
-    if not isinstance(container, Tag):
+    container = next((tag for tag in page.find_all("div") if tag.has_class("footnote")), None)
+    if container is None:
         return
     notes: dict[str, str] = {}
     container.extract()
-    for back in container.find_all("a", class_="footnote-backref"):
-        back.decompose()
+    for back in container.find_all("a"):
+        if back.has_class("footnote-backref"):
+            back.extract()
     for reference in container.find_all("sup"):
-        if str(reference.get("id", "")).startswith("fnref"):
-            reference.decompose()
+        if reference.get("id").startswith("fnref"):
+            reference.extract()
     for item in container.find_all("li"):
-        if str(item.get("id", "")).startswith("fn"):
-            notes[f"#{item['id']}"] = " ".join(" ".join(_blocks(item, walk)).split())
-    for link in soup.find_all("a", class_="footnote-ref"):
-        note = notes.pop(str(link.get("href", "")), "")
-        target = link.parent if link.parent is not None and link.parent.name == "sup" else link
-        target.replace_with(NavigableString(f" ({note})" if note else ""))
+        if item.get("id").startswith("fn"):
+            notes[f"#{item.get('id')}"] = " ".join(" ".join(_blocks(item, walk)).split())
+    for link in page.find_all("a"):
+        if link.has_class("footnote-ref"):
+            note = notes.pop(link.get("href"), "")
+            target = link.parent if link.parent is not None and link.parent.name == "sup" else link
+            target.replace_with(f" ({note})" if note else "")
     for note in notes.values():
         if note:
-            paragraph = soup.new_tag("p")
-            paragraph.string = note
-            (soup.body or soup).append(paragraph)
+            paragraph = Tag("p", {})
+            paragraph.append(note)
+            (page.find("body") or page).append(paragraph)
