@@ -7,7 +7,7 @@ one walk reads both. Comments, declarations and instructions are no part of it. 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import Self, cast
 
 from bs4 import BeautifulSoup
 from bs4.element import Comment, Declaration, Doctype, NavigableString, ProcessingInstruction
@@ -99,7 +99,8 @@ def parse(html: str) -> Tag:
 
 
 def _copy(element: SoupTag, parent: Tag | None) -> Tag:
-    tag = Tag(element.name, element.attrs, parent)
+    # Without lists of classes, every value is a string.
+    tag = Tag(element.name, cast(Mapping[str, str], element.attrs), parent)
     children = tag.children
     for child in element.contents:
         if isinstance(child, SoupTag):

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import re
 
-import markdown
-from markdown.extensions import Extension
-from markdown.inlinepatterns import SimpleTagInlineProcessor
-
 from services.corpus.dialect import to_python_markdown
 from services.corpus.html_text import PageText, page_text
+from services.corpus.markdown_parser import MarkdownParser
 from services.corpus.maths import keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
+from services.corpus.page_tree import Tag
 from services.corpus.references import inline_references
 from services.corpus.rules import Rules
 from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
@@ -33,18 +31,7 @@ _KRAMDOWN = re.compile(
 _ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
-_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
-
-
-class _Habits(Extension):
-    """What most sites read and Python-Markdown does not: `~~words~~`, a backslash before any punctuation."""
-
-    def extendMarkdown(self, md: markdown.Markdown) -> None:
-        md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
-        md.ESCAPED_CHARS = list(_PUNCTUATION)
-
-
-_EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
+_parser = MarkdownParser()
 
 
 def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
@@ -66,13 +53,17 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     body = _ATTRIBUTE_LINE.sub("", body)
     body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
     body = _ATTRIBUTE_INLINE.sub("", body)
-    html = markdown.markdown(body, extensions=[*_EXTENSIONS, _Habits()])
-    html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
-    page = page_text(
-        html,
+    page: str | Tag
+    if source.html:
+        html = _parser.html(body)
+        page = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
+    else:
+        page = _parser.page(body)
+    read = page_text(
+        page,
         code=dict(enumerate(source.code)),
         keep_code=rules.keep_code,
         keep_image_alt=rules.keep_image_alt,
     )
-    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
+    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (read.text, read.heading))
     return PageText(text, heading)
