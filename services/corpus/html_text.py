@@ -30,6 +30,8 @@ _BLOCKS = _names(
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
+_BREAK = re.compile(f" ?{_LINE_BREAK} ?")
+_SPACES = re.compile("[ \t\n\r\f\xa0]{2,}|[\t\n\r\f\xa0]")  # all that are more than one plain space
 _CODE = re.compile("\ufdd0(\\d+)\ufdd1")
 
 
@@ -198,12 +200,14 @@ def _words(tag: Tag, walk: _Walk) -> str:
 
 def _tidy(text: str) -> str:
     """White space as a browser shows it; a line break ends its line."""
-    text = " ".join(part for part in re.split("[ \t\n\r\f\xa0]+", text) if part)
-    return re.sub(f" ?{_LINE_BREAK} ?", "\n", text).strip()
+    text = _SPACES.sub(" ", text)
+    return (_BREAK.sub("\n", text) if _LINE_BREAK in text else text).strip()
 
 
 def _with_code(text: str, walk: _Walk) -> list[str]:
     """Put blocks of code back where their placeholders stand."""
+    if "\ufdd0" not in text:
+        return [text]
     blocks: list[str] = []
     for index, part in enumerate(_CODE.split(text)):
         if index % 2 == 0:

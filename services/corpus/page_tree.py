@@ -42,16 +42,12 @@ class Tag:
     @property
     def descendants(self) -> Iterator[Tag]:
         """Every element inside, in order of the page."""
-        # A stack of its own: what is nested deeply is refused elsewhere.
-        ahead: list[Iterator[Tag | str]] = [iter(self.children)]
+        ahead = [child for child in reversed(self.children) if isinstance(child, Tag)]
         while ahead:
-            for child in ahead[-1]:
-                if isinstance(child, Tag):
-                    yield child
-                    ahead.append(iter(child.children))
-                    break
-            else:
-                ahead.pop()
+            tag = ahead.pop()
+            yield tag
+            if tag.children:
+                ahead += [child for child in reversed(tag.children) if isinstance(child, Tag)]
 
     def find_all(self, *names: str, recursive: bool = True) -> list[Tag]:
         """The elements inside that have one of these names, in order of the page."""

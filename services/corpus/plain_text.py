@@ -50,9 +50,10 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     body = inline_references(drop_notes(body))
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
-    body = _ATTRIBUTE_LINE.sub("", body)
-    body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
-    body = _ATTRIBUTE_INLINE.sub("", body)
+    if "{" in body:
+        body = _ATTRIBUTE_LINE.sub("", body)
+        body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
+        body = _ATTRIBUTE_INLINE.sub("", body)
     page: str | Tag
     if source.html:
         html = _parser.html(body)
