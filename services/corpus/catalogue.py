@@ -5,25 +5,37 @@ Reads and deletes; posts come in through imports.py and are frozen in snapshots.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from services.common.errors import Corrupt, NotFound
 from services.corpus.database import Database
 from services.corpus.documents import Document
+from services.corpus.marks import Marks
 from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
+from services.corpus.selection import override, touch
 from services.corpus.sources import Sources
+
+_POSTS = (
+    "SELECT posts.*, title, documents.tags, documents.date, text, language, quality, signature FROM posts "
+    "LEFT JOIN documents ON hash = posts.document LEFT JOIN facts ON facts.document = posts.document"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A corpus with its counts. `updated_at` is in seconds since 1970."""
+    """A corpus with its counts.
+
+    Args:
+        updated_at: seconds since 1970.
+        cutoff: last day of the posts that are no future ones, `YYYY-MM-DD`; "" if none is.
+    """
 
     name: str
     num_posts: int
@@ -31,6 +43,7 @@ class Corpus:
     num_words: int
     updated_at: float
     rules: Rules
+    cutoff: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +52,10 @@ class Post:
 
     Args:
         source: SHA-256 of the author's bytes, 64 hex digits.
-        document: its document; None if there is none. A duplicate has one that is left out.
+        document: its document; None if there is none. One that is left out has one too.
         left_out: why it is not among the documents; None if it is.
+        override: what a person said about it, INCLUDE or EXCLUDE; None if nothing.
+        remarks: what choosing noticed.
     """
 
     path: str
@@ -48,12 +63,47 @@ class Post:
     size_bytes: int
     document: Document | None
     left_out: Reason | None
+    override: str | None = None
+    remarks: tuple[Reason, ...] = ()
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Why it is left out, then what was mended."""
+        """Why it is left out, then what choosing noticed, then what was mended."""
         notes = self.document.notes if self.document else ()
-        return ((self.left_out,) if self.left_out else ()) + notes
+        return ((self.left_out,) if self.left_out else ()) + self.remarks + notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which posts to list.
+
+    Args:
+        included: those among the documents, or those left out; None is both.
+        noted: only those in which something was changed or noticed.
+        reason: only those that have it.
+        language: only those in it; "" is those too short to tell, None any.
+    """
+
+    included: bool | None = None
+    noted: bool = False
+    reason: Code | None = None
+    language: str | None = None
+
+    def condition(self) -> tuple[str, tuple[str, ...]]:
+        """What SQL asks of posts joined with facts, and the values in it."""
+        condition, values = "", []
+        if self.included is not None:
+            condition += " AND code IS NULL" if self.included else " AND code IS NOT NULL"
+        if self.noted:
+            condition += " AND (notes <> '[]' OR remarks <> '[]')"
+        if self.reason is not None:
+            entry = f'["{self.reason}", '  # as `stored_reasons` writes it
+            condition += " AND (code = ? OR instr(notes, ?) OR instr(remarks, ?))"
+            values += [str(self.reason), entry, entry]
+        if self.language is not None:
+            condition += " AND language = ?"
+            values.append(self.language)
+        return condition, tuple(values)
 
 
 class Catalogue:
@@ -81,25 +131,34 @@ class Catalogue:
         with self.database.reading() as connection:
             return _corpus(connection, find_corpus(connection, name))
 
-    def posts(self, corpus: str, after: str, limit: int) -> list[Post]:
+    def posts(self, corpus: str, after: str, limit: int, which: Which | None = None) -> list[Post]:
         """Up to `limit` posts in order of path, beginning after `after`; NotFound: no such corpus."""
+        condition, values = (which or Which()).condition()
         with self.database.reading() as connection:
             find_corpus(connection, corpus)
             rows = connection.execute(
-                "SELECT * FROM posts LEFT JOIN documents ON hash = document WHERE corpus = ? AND path > ? "
-                "ORDER BY path LIMIT ?",
-                (corpus, after, limit),
+                f"{_POSTS} WHERE corpus = ? AND path > ?{condition} ORDER BY path LIMIT ?",
+                (corpus, after, *values, limit),
             )
             return [_post(row) for row in rows]
+
+    def count_posts(self, corpus: str, which: Which) -> int:
+        """How many posts `posts` would list in all; NotFound: no such corpus."""
+        condition, values = which.condition()
+        with self.database.reading() as connection:
+            find_corpus(connection, corpus)
+            row = connection.execute(
+                "SELECT count(*) FROM posts LEFT JOIN facts ON facts.document = posts.document "
+                f"WHERE corpus = ?{condition}",
+                (corpus, *values),
+            ).fetchone()
+            return int(row[0])
 
     def post(self, corpus: str, path: str) -> Post:
         """One post; raise NotFound if the corpus or the post does not exist."""
         with self.database.reading() as connection:
             find_corpus(connection, corpus)
-            row = connection.execute(
-                "SELECT * FROM posts LEFT JOIN documents ON hash = document WHERE corpus = ? AND path = ?",
-                (corpus, path),
-            ).fetchone()
+            row = connection.execute(f"{_POSTS} WHERE corpus = ? AND path = ?", (corpus, path)).fetchone()
         if row is None:
             raise NotFound(f"corpus {corpus!r} holds no post {path!r}", metadata={"corpus": corpus, "path": path})
         return _post(row)
@@ -125,6 +184,20 @@ class Catalogue:
             touch(connection, corpus)
         self.sweep()
         return len(unique)
+
+    def override_posts(self, corpus: str, paths: list[str], word: str | None) -> list[Post]:
+        """Take posts in or leave them out by hand, or give them back to the rules; return them in the order given.
+
+        Args:
+            word: INCLUDE or EXCLUDE; None is the rules.
+
+        Raises:
+            NotFound: the corpus, or one of the posts, does not exist; then nothing is changed.
+        """
+        with self.database.writing() as connection:
+            find_corpus(connection, corpus)
+            override(connection, corpus, paths, word)
+        return [self.post(corpus, path) for path in paths]
 
     def delete_corpus(self, name: str) -> None:
         """Remove a corpus with its posts, snapshots and reports; raise NotFound if there is none."""
@@ -174,31 +247,11 @@ def find_corpus(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
     return row
 
 
-def touch(connection: sqlite3.Connection, corpus: str) -> None:
-    """After a change of its posts: find duplicates anew, and note the time.
-
-    Of posts with the same text, the first in order of path is the one that counts, whatever came in first.
-    """
-    connection.execute(
-        "UPDATE posts SET code = NULL, message = NULL WHERE corpus = ? AND code = ?", (corpus, Code.DUPLICATE)
-    )
-    rows = connection.execute(
-        "SELECT path, first FROM (SELECT path, min(path) OVER (PARTITION BY text_hash) AS first FROM posts "
-        "JOIN documents ON hash = document WHERE corpus = ? AND code IS NULL) WHERE path <> first",
-        (corpus,),
-    ).fetchall()
-    connection.executemany(
-        "UPDATE posts SET code = ?, message = ? WHERE corpus = ? AND path = ?",
-        [(Code.DUPLICATE, f"the same text as {row['first']}", corpus, row["path"]) for row in rows],
-    )
-    connection.execute("UPDATE corpora SET updated_at = ? WHERE name = ?", (time.time(), corpus))
-
-
 def count(connection: sqlite3.Connection, corpus: str) -> tuple[int, int]:
     """How many documents a corpus has, and how many words they have."""
     row = connection.execute(
         "SELECT count(*) AS documents, total(num_words) AS words FROM posts "
-        "JOIN documents ON hash = document WHERE corpus = ? AND code IS NULL",
+        "JOIN facts ON facts.document = posts.document WHERE corpus = ? AND code IS NULL",
         (corpus,),
     ).fetchone()
     return row["documents"], int(row["words"])
@@ -206,8 +259,10 @@ def count(connection: sqlite3.Connection, corpus: str) -> tuple[int, int]:
 
 def document_of(row: sqlite3.Row) -> Document:
     """The document in a row of posts, or snapshot_posts, joined with documents; Corrupt if it is damaged."""
-    notes = tuple(Reason(Code(code), message) for code, message in json.loads(row["notes"]))
-    document = Document(row["title"], tuple(json.loads(row["tags"])), row["date"], row["text"], notes)
+    document = Document(
+        *(row["title"], tuple(json.loads(row["tags"])), row["date"], row["text"], reasons_of(row["notes"])),
+        marks=Marks(**json.loads(row["marks"])),
+    )
     if document.content_hash != row["document"]:
         raise Corrupt(
             f"the stored document of post {row['path']!r} is damaged; delete the post and import it again",
@@ -216,17 +271,45 @@ def document_of(row: sqlite3.Row) -> Document:
     return document
 
 
+def reasons_of(stored: str) -> tuple[Reason, ...]:
+    """Reasons from the JSON list of [code, message] that the catalogue keeps."""
+    return () if stored == "[]" else tuple(Reason(Code(code), message) for code, message in json.loads(stored))
+
+
+def stored_reasons(reasons: Iterable[Reason]) -> str:
+    """The JSON list that `reasons_of` reads."""
+    return json.dumps([[reason.code, reason.message] for reason in reasons], ensure_ascii=False)
+
+
 def _post(row: sqlite3.Row) -> Post:
+    document = None
+    if row["document"] is not None:
+        document = dataclasses.replace(
+            document_of(row),
+            language=row["language"],
+            quality=json.loads(row["quality"]),
+            signature=row["signature"],
+        )
     return Post(
         path=row["path"],
         source=row["source"],
         size_bytes=row["size_bytes"],
-        document=None if row["document"] is None else document_of(row),
+        document=document,
         left_out=None if row["code"] is None else Reason(Code(row["code"]), row["message"]),
+        override=row["override"],
+        remarks=reasons_of(row["remarks"]),
     )
 
 
 def _corpus(connection: sqlite3.Connection, row: sqlite3.Row) -> Corpus:
     num_posts = connection.execute("SELECT count(*) FROM posts WHERE corpus = ?", (row["name"],)).fetchone()[0]
     num_documents, num_words = count(connection, row["name"])
-    return Corpus(row["name"], num_posts, num_documents, num_words, row["updated_at"], Rules.from_json(row["rules"]))
+    return Corpus(
+        row["name"],
+        num_posts,
+        num_documents,
+        num_words,
+        row["updated_at"],
+        Rules.from_json(row["rules"]),
+        row["cutoff"],
+    )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import services
 from services.corpus.documents import Document
+from services.corpus.marks import Marks
 from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
 
@@ -111,4 +112,9 @@ def _outcome(answer: bytes) -> Outcome:
     if "code" in fields:
         return Reason(Code(fields["code"]), fields["message"])
     notes = tuple(Reason(Code(code), message) for code, message in fields["notes"])
-    return Document(fields["title"], tuple(fields["tags"]), fields["date"], fields["text"], notes)
+    return Document(
+        *(fields["title"], tuple(fields["tags"]), fields["date"], fields["text"], notes, Marks(**fields["marks"])),
+        language=fields["language"],
+        quality=fields["quality"],
+        signature=bytes.fromhex(fields["signature"]),
+    )

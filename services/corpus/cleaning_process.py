@@ -8,6 +8,7 @@ time is ended by the kernel's timer, whatever C code holds the interpreter. The 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import resource
 import signal
@@ -42,6 +43,10 @@ def answer(path: str, content: bytes, rules: Rules) -> dict[str, Any]:
         "date": document.date,
         "text": document.text,
         "notes": [[note.code, note.message] for note in document.notes],
+        "marks": dataclasses.asdict(document.marks),
+        "language": document.language,
+        "quality": document.quality,
+        "signature": document.signature.hex(),
     }
 
 
@@ -50,7 +55,10 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which lets this process finish
     with contextlib.suppress(OSError, ValueError):  # macOS has no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
+        # Beside what is there now: NumPy's BLAS keeps address space for each core of a machine.
+        present = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = present + MAX_ADDRESS_SPACE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with contextlib.suppress(OSError):  # when memory runs out, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000")
     while True:

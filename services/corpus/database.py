@@ -16,10 +16,10 @@ from pathlib import Path
 
 from services.common.errors import Busy, Corrupt, Unavailable
 
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
 
-_SCHEMA = """
+# Step by step from version to version; a new file takes all of them. Never change one: add another.
+_FIRST = """
 CREATE TABLE corpora (
     name TEXT PRIMARY KEY,
     rules TEXT NOT NULL,            -- Rules.to_json
@@ -93,6 +93,46 @@ CREATE TABLE import_reasons (
 );
 CREATE INDEX import_reasons_by_import ON import_reasons (import, is_skipped, path);
 """
+_CHOOSING = """
+CREATE TABLE facts (                -- of a document, beside its text so that they are read without it
+    document TEXT PRIMARY KEY REFERENCES documents (hash) ON DELETE CASCADE,
+    text_hash TEXT NOT NULL,
+    num_words INTEGER NOT NULL,
+    num_bytes INTEGER NOT NULL,     -- of the text in UTF-8
+    date TEXT NOT NULL,             -- as in documents
+    tags TEXT NOT NULL,             -- as in documents
+    language TEXT NOT NULL,         -- ISO 639-1; empty: too short to tell
+    quality TEXT NOT NULL,          -- JSON object of scores
+    signature BLOB NOT NULL         -- see minhash.py; empty: no word
+) WITHOUT ROWID;
+INSERT INTO facts SELECT hash, text_hash, num_words, length(CAST(text AS BLOB)), date, tags, '', '{}', x''
+    FROM documents;
+ALTER TABLE documents DROP COLUMN text_hash;
+ALTER TABLE documents DROP COLUMN num_words;
+CREATE TABLE resemblances (         -- of two documents whose texts were compared
+    first TEXT NOT NULL REFERENCES documents (hash) ON DELETE CASCADE,
+    second TEXT NOT NULL REFERENCES documents (hash) ON DELETE CASCADE,
+    similarity REAL NOT NULL,
+    PRIMARY KEY (first, second)     -- first < second
+) WITHOUT ROWID;
+CREATE INDEX resemblances_by_second ON resemblances (second);
+-- marks: JSON object, see marks.py; override: include, exclude or NULL, by hand; remarks: choosing's [code, message]
+ALTER TABLE posts ADD COLUMN marks TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE posts ADD COLUMN override TEXT;
+ALTER TABLE posts ADD COLUMN remarks TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE snapshot_posts ADD COLUMN marks TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE snapshot_posts ADD COLUMN override TEXT;
+ALTER TABLE snapshot_posts ADD COLUMN remarks TEXT NOT NULL DEFAULT '[]';
+-- imported_on: day of the last import, UTC; cutoff: last day of the posts that are no future ones
+ALTER TABLE corpora ADD COLUMN imported_on TEXT NOT NULL DEFAULT '';
+ALTER TABLE corpora ADD COLUMN cutoff TEXT NOT NULL DEFAULT '';
+UPDATE corpora SET imported_on = date(updated_at, 'unixepoch');
+ALTER TABLE snapshots ADD COLUMN imported_on TEXT NOT NULL DEFAULT '';
+ALTER TABLE snapshots ADD COLUMN cutoff TEXT NOT NULL DEFAULT '';
+UPDATE snapshots SET imported_on = date(created_at, 'unixepoch');
+"""
+_STEPS = (_FIRST, _CHOOSING)
+SCHEMA_VERSION = len(_STEPS)
 
 
 class Database:
@@ -122,14 +162,15 @@ class Database:
     def _prepare(self) -> None:
         with self.writing() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
+            for step in _STEPS[version:]:
                 # executescript would commit the transaction; statement by statement it stays one.
-                for statement in _SCHEMA.split(";\n"):
+                for statement in step.split(";\n"):
                     connection.execute(statement)
+            if version < SCHEMA_VERSION:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
+            if version > SCHEMA_VERSION:
                 raise Corrupt(
-                    f"{self.path} has version {version}, this service reads {SCHEMA_VERSION}; start the "
+                    f"{self.path} has version {version}, this service reads up to {SCHEMA_VERSION}; start the "
                     "Nonesuch that wrote it, or move the file away and import the posts again",
                     metadata={"file": str(self.path)},
                 )

@@ -1,7 +1,8 @@
-"""Documents: a post -> metadata and text, with content hashes.
+"""Documents: a post -> metadata and text, with content hashes and what is known about the text.
 
 The whole of cleaning in one call: decode, take off front matter, find title, tags and date, turn Markdown or
-HTML into text. Pure; what may hang or overflow runs in cleaners.py.
+HTML into text, mask secrets, look at the language. Whether a post is taken is decided elsewhere, in choosing.py:
+a draft has a document too. Pure; what may hang or overflow runs in cleaners.py.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date as Date
 from pathlib import PurePosixPath
 from typing import Any
 
 from services.corpus.frontmatter import split
 from services.corpus.html_text import PageText, page_text
+from services.corpus.marks import Marks, find_marks
+from services.corpus.minhash import signature
 from services.corpus.plain_text import markdown_text
 from services.corpus.reading import read
 from services.corpus.reasons import Code, LeftOut, Reason
@@ -29,8 +32,6 @@ SUFFIXES = MARKDOWN | HTML | TEXT
 _MAX_TITLE = 300
 _MAX_TAGS = 50
 _DATE = re.compile(r"(?<!\d)(\d{4})([-/._])(\d{1,2})\2(\d{1,2})(?!\d)")
-_YES = frozenset({"true", "yes", "on", "1"})
-_NO = frozenset({"false", "no", "off", "0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Document:
         date: `YYYY-MM-DD`, or "" if unknown.
         text: the cleaned text, never blank.
         notes: what had to be mended on the way.
+        marks: what the post says of itself.
+        language: ISO 639-1 code; "" if the text is too short to tell.
+        quality: scores from 0 to 1 by name; see quality.py.
+        signature: what near duplicates are found by; see minhash.py. b"" if the text holds no word.
     """
 
     title: str
@@ -50,6 +55,10 @@ class Document:
     date: str
     text: str
     notes: tuple[Reason, ...] = ()
+    marks: Marks = Marks()
+    language: str = ""
+    quality: dict[str, float] = field(default_factory=dict)
+    signature: bytes = b""
 
     @property
     def content_hash(self) -> str:
@@ -77,7 +86,7 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
         content: the file's bytes.
 
     Raises:
-        LeftOut: UNKNOWN_KIND, EMPTY, NOT_TEXT or DRAFT.
+        LeftOut: UNKNOWN_KIND, EMPTY or NOT_TEXT.
         RecursionError: its markup is nested too deeply.
     """
     pure = PurePosixPath(path)
@@ -86,8 +95,6 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
         raise LeftOut(Code.UNKNOWN_KIND, unknown_kind(path))
     reading = read(content)
     front = split(reading.text)
-    if not rules.include_drafts:
-        _refuse_draft(pure, front.fields)
     page = _text(front.body, suffix, rules)
     if not page.text.strip():
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
@@ -100,7 +107,9 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
     return Document(
-        title or page.heading[:_MAX_TITLE], _tags(front.fields), _date(front.fields, pure), text, tuple(notes)
+        *(title or page.heading[:_MAX_TITLE], _tags(front.fields), _date(front.fields, pure), text, tuple(notes)),
+        marks=find_marks(front.fields, pure),
+        signature=signature(text),
     )
 
 
@@ -118,19 +127,6 @@ def _text(body: str, suffix: str, rules: Rules) -> PageText:
         return page_text(body, keep_code=rules.keep_code, keep_image_alt=rules.keep_image_alt)
     text = re.sub(r"[ \t]+$", "", body, flags=re.MULTILINE)
     return PageText(re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip())
-
-
-def _refuse_draft(path: PurePosixPath, fields: dict[str, Any]) -> None:
-    values = {str(key).lower(): _one_line(value).lower() for key, value in fields.items()}
-    if values.get("draft") in _YES:
-        raise LeftOut(Code.DRAFT, "its front matter says `draft: true`")
-    if values.get("published") in _NO:
-        raise LeftOut(Code.DRAFT, "its front matter says `published: false`")
-    if values.get("status") in ("draft", "private", "hidden"):
-        raise LeftOut(Code.DRAFT, f"its front matter says `status: {values['status']}`")
-    for part in path.parts[:-1]:
-        if part.lower() in ("_drafts", "drafts"):
-            raise LeftOut(Code.DRAFT, f"it lies in the folder {part}")
 
 
 def _one_line(value: Any) -> str:

@@ -14,18 +14,22 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from services.common.errors import FailedPrecondition, InvalidRequest
-from services.corpus.catalogue import Catalogue, count, touch
+from services.corpus.catalogue import Catalogue, count, reasons_of, stored_reasons
+from services.corpus.choosing import check_rules
 from services.corpus.cleaners import Cleaners, Outcome
 from services.corpus.documents import SUFFIXES, Document, unknown_kind
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report, write
 from services.corpus.rules import Rules
+from services.corpus.selection import touch
 
 MAX_PATH_LENGTH = 1000
 _DOCUMENTS_PER_TRANSACTION = 64
+_COLUMNS = "corpus, path, source, size_bytes, modified_at, document, code, message, notes, marks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class _Arrival:
     document: str | None
     left_out: Reason | None
     notes: tuple[Reason, ...]
+    marks: str
 
 
 def check_path(path: str) -> str:
@@ -59,6 +64,11 @@ def check_path(path: str) -> str:
     return path
 
 
+def today() -> str:
+    """Today's date in UTC, `YYYY-MM-DD`."""
+    return datetime.now(UTC).date().isoformat()
+
+
 class Import:
     """One import under way: `add` and `skip` posts, then `commit`. What is not committed never happened.
 
@@ -71,6 +81,11 @@ class Import:
         rules: how to clean; None keeps the corpus's rules, or takes the defaults for a new one.
         prune: remove the posts that are neither added nor named in `unchanged_paths`.
         unchanged_paths: posts that the caller has but does not send.
+        day: day of the import, `YYYY-MM-DD`: what is dated later is a future post. Empty: today's date in UTC.
+
+    Raises:
+        FailedPrecondition: a path among the unchanged ones is not there.
+        InvalidRequest: rules that cannot be kept.
     """
 
     def __init__(
@@ -82,11 +97,13 @@ class Import:
         rules: Rules | None = None,
         prune: bool = False,
         unchanged_paths: Iterable[str] = (),
+        day: str = "",
     ) -> None:
         self._catalogue = catalogue
         self._cleaners = cleaners
         self._corpus = corpus
         self._prune = prune
+        self._day = day or today()
         self._known = catalogue.source_digests(corpus)
         self._unchanged = set(unchanged_paths)
         for path in self._unchanged - self._known.keys():
@@ -96,10 +113,8 @@ class Import:
                 metadata={"path": path},
             )
         present = _present_rules(catalogue, corpus)
-        self._rules = rules or present or Rules()
-        if rules is None and present is not None:
-            self._rules = Rules.of_now(present)
-        self._must_clean_all = present is not None and present != self._rules
+        self._rules = check_rules(rules or Rules.of_now(present or Rules()))
+        self._must_clean_all = present is not None and not present.cleans_as(self._rules)
         self._seen: set[str] = set(self._unchanged)
         self._skipped: dict[str, Reason] = {}
         self._cleaning: deque[tuple[str, str, int, float | None, Future[Outcome]]] = deque()
@@ -164,47 +179,52 @@ class Import:
             path, source, size_bytes, modified_at, future = self._cleaning.popleft()
             outcome = future.result()
             if isinstance(outcome, Reason):
-                self._arrivals.append(_Arrival(path, source, size_bytes, modified_at, None, outcome, ()))
+                self._arrivals.append(_Arrival(path, source, size_bytes, modified_at, None, outcome, (), "{}"))
                 continue
             self._documents.append(outcome)
             self._arrivals.append(
-                _Arrival(path, source, size_bytes, modified_at, outcome.content_hash, None, outcome.notes)
+                _Arrival(
+                    *(path, source, size_bytes, modified_at, outcome.content_hash, None, outcome.notes),
+                    outcome.marks.to_json(),
+                )
             )
             if len(self._documents) >= _DOCUMENTS_PER_TRANSACTION:
                 self._store_documents()
 
     def _store_documents(self) -> None:
-        rows = [
-            (
-                *(
-                    document.content_hash,
-                    document.title,
-                    json.dumps(document.tags, ensure_ascii=False),
-                    document.date,
-                ),
-                *(document.text, document.text_hash, document.num_words),
+        documents: list[tuple[object, ...]] = []
+        facts: list[tuple[object, ...]] = []
+        for document in self._documents:
+            digest, tags = document.content_hash, json.dumps(document.tags, ensure_ascii=False)
+            documents.append((digest, document.title, tags, document.date, document.text))
+            facts.append(
+                (
+                    *(digest, document.text_hash, document.num_words, len(document.text.encode()), document.date, tags),
+                    *(document.language, json.dumps(document.quality, sort_keys=True), document.signature),
+                )
             )
-            for document in self._documents
-        ]
         with self._catalogue.database.writing() as connection:
-            connection.executemany("INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?)", documents)
+            # Equal documents may have been looked at by an earlier version.
+            connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", facts)
         self._documents.clear()
 
     def _write(self, connection: sqlite3.Connection) -> Report:
         now = time.time()
         connection.execute(
-            "INSERT INTO corpora VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET rules = excluded.rules",
-            (self._corpus, self._rules.to_json(), now),
+            "INSERT INTO corpora VALUES (?, ?, ?, ?, '') ON CONFLICT (name) DO UPDATE SET "
+            "rules = excluded.rules, imported_on = excluded.imported_on",
+            (self._corpus, self._rules.to_json(), now, self._day),
         )
         present = {
             row["path"]: row["source"]
             for row in connection.execute("SELECT path, source FROM posts WHERE corpus = ?", (self._corpus,))
         }
         connection.executemany(
-            "INSERT INTO posts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            f"INSERT INTO posts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "source = excluded.source, size_bytes = excluded.size_bytes, document = excluded.document, "
             "modified_at = coalesce(excluded.modified_at, modified_at), code = excluded.code, "
-            "message = excluded.message, notes = excluded.notes",
+            "message = excluded.message, notes = excluded.notes, marks = excluded.marks, remarks = '[]'",
             [_row(self._corpus, arrival) for arrival in self._arrivals],
         )
         doomed = [path for path in present if path not in self._seen] if self._prune else []
@@ -224,15 +244,16 @@ class Import:
         """What was skipped, and what became of each post that came or was said to be there."""
         reasons = [(path, True, reason) for path, reason in self._skipped.items()]
         rows = connection.execute(
-            "SELECT path, code, message, notes FROM posts WHERE corpus = ? AND (code IS NOT NULL OR notes <> '[]')",
+            "SELECT path, code, message, remarks, notes FROM posts "
+            "WHERE corpus = ? AND (code IS NOT NULL OR notes <> '[]' OR remarks <> '[]')",
             (self._corpus,),
         )
         for row in rows:
             if row["path"] in self._seen:
                 if row["code"] is not None:
                     reasons.append((row["path"], True, Reason(Code(row["code"]), row["message"])))
-                notes = json.loads(row["notes"])
-                reasons += [(row["path"], False, Reason(Code(code), message)) for code, message in notes]
+                noted = (*reasons_of(row["remarks"]), *reasons_of(row["notes"]))
+                reasons += [(row["path"], False, reason) for reason in noted]
         return reasons
 
 
@@ -244,9 +265,8 @@ def _present_rules(catalogue: Catalogue, corpus: str) -> Rules | None:
 
 def _row(corpus: str, arrival: _Arrival) -> tuple[object, ...]:
     left_out = arrival.left_out
-    notes = json.dumps([[note.code, note.message] for note in arrival.notes], ensure_ascii=False)
     return (
         *(corpus, arrival.path, arrival.source, arrival.size_bytes, arrival.modified_at, arrival.document),
         *((left_out.code, left_out.message) if left_out else (None, None)),
-        notes,
+        *(stored_reasons(arrival.notes), arrival.marks),
     )

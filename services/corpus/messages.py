@@ -10,11 +10,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import corpus_pb2 as pb
 from services.common.errors import InvalidRequest
-from services.corpus.catalogue import Corpus, Post
+from services.corpus.catalogue import Corpus, Post, Which
+from services.corpus.corpus_report import CorpusReport, ReasonCount
 from services.corpus.documents import Document
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report
 from services.corpus.rules import Rules
+from services.corpus.selection import EXCLUDE, INCLUDE
 from services.corpus.snapshots import Snapshot
 from services.corpus.upload import FileBegins, FileSkipped, Header, Part
 
@@ -34,6 +36,8 @@ _CHOICES: tuple[tuple[str, Any, str], ...] = (
     ("near_duplicates", pb.NearDuplicateHandling, "NEAR_DUPLICATE_HANDLING_"),
 )
 
+_OVERRIDES = {"OVERRIDE_UNSPECIFIED": None, "OVERRIDE_INCLUDE": INCLUDE, "OVERRIDE_EXCLUDE": EXCLUDE}
+
 
 def read_rules(message: pb.CleaningRules) -> Rules:
     """Rules as asked for; what is unset has its default. Raise InvalidRequest for a value that is none."""
@@ -47,6 +51,13 @@ def read_rules(message: pb.CleaningRules) -> Rules:
         if value:
             given[name] = kind.Name(value).removeprefix(prefix).lower()
     return Rules(**given)
+
+
+def read_override(value: Any) -> str | None:
+    """A person's word on a post, as selection.py has it; raise InvalidRequest for a value that is none."""
+    if value not in pb.Override.values():
+        raise InvalidRequest(f"{value} is no value of override", field="override")
+    return _OVERRIDES[pb.Override.Name(value)]
 
 
 def read_upload_part(message: pb.UploadPostsRequest) -> Part:
@@ -78,6 +89,23 @@ def read_reason(message: pb.Reason) -> Reason:
     if word not in Code.__members__:
         raise InvalidRequest(f"reason code {message.code} is none that a file is left out for", field="skipped.reason")
     return Reason(Code[word], " ".join(message.message.split())[:1000])
+
+
+def read_which(message: pb.ListPostsRequest) -> Which:
+    """Which posts a request asks for; raise InvalidRequest for a value that is none."""
+    if message.selection not in pb.PostSelection.values():
+        raise InvalidRequest(f"{message.selection} is no selection of posts", field="selection")
+    word = pb.ReasonCode.Name(message.reason) if message.reason in pb.ReasonCode.values() else ""
+    code = word.removeprefix("REASON_CODE_")
+    if message.reason and code not in Code.__members__:
+        raise InvalidRequest(f"reason code {message.reason} is none that a post has", field="reason")
+    left_out = message.selection == pb.POST_SELECTION_LEFT_OUT
+    return Which(
+        included=not left_out if message.selection else None,
+        noted=message.selection == pb.POST_SELECTION_NOTED,
+        reason=Code[code] if message.reason else None,
+        language=message.language if message.HasField("language") else None,
+    )
 
 
 def reason_message(reason: Reason) -> pb.Reason:
@@ -112,6 +140,9 @@ def post_message(corpus: str, post: Post) -> pb.Post:
         size_bytes=post.size_bytes,
         included=included,
         reasons=[reason_message(reason) for reason in post.reasons],
+        language=document.language if document else "",
+        quality=document.quality if document else {},
+        override=next(name for name, word in _OVERRIDES.items() if word == post.override),
     )
 
 
@@ -124,6 +155,7 @@ def corpus_message(corpus: Corpus) -> pb.Corpus:
         num_words=corpus.num_words,
         updated_at=timestamp(corpus.updated_at),
         rules=rules_message(corpus.rules),
+        cutoff_date=corpus.cutoff,
     )
 
 
@@ -153,6 +185,41 @@ def report_message(report: Report) -> pb.ImportReport:
         skipped=[pb.PostReason(path=path, reason=reason_message(reason)) for path, reason in report.skipped],
         notes=[pb.PostReason(path=path, reason=reason_message(reason)) for path, reason in report.notes],
     )
+
+
+def corpus_report_message(report: CorpusReport) -> pb.CorpusReport:
+    """A corpus's description on the wire."""
+    return pb.CorpusReport(
+        corpus=report.corpus,
+        num_posts=report.num_posts,
+        num_documents=report.num_documents,
+        num_words=report.num_words,
+        num_bytes=report.num_bytes,
+        first_date=report.first_date,
+        last_date=report.last_date,
+        languages=[
+            pb.LanguageCount(language=found.name, num_documents=found.num_documents, num_words=found.num_words)
+            for found in report.languages
+        ],
+        left_out=map(_reason_count, report.left_out),
+        noted=map(_reason_count, report.noted),
+        longest=[post_message(report.corpus, post) for post in report.longest],
+        leftovers=[
+            pb.LeftoverMarkup(
+                kind=found.kind, num_documents=found.num_documents, example=found.example, path=found.path
+            )
+            for found in report.leftovers
+        ],
+        months=[
+            pb.MonthCount(month=found.name, num_documents=found.num_documents, num_words=found.num_words)
+            for found in report.months
+        ],
+        num_undated=report.num_undated,
+    )
+
+
+def _reason_count(found: ReasonCount) -> pb.ReasonCount:
+    return pb.ReasonCount(code=f"REASON_CODE_{found.code.name}", num_posts=found.num_posts, examples=found.examples)
 
 
 def timestamp(seconds: float) -> Timestamp:

@@ -12,8 +12,10 @@ from protos import corpus_pb2_grpc
 from services.common.errors import InvalidRequest
 from services.corpus import messages, reports, snapshots, upload
 from services.corpus.catalogue import Catalogue
+from services.corpus.choosing import Choosing, Facts, check_rules
 from services.corpus.cleaners import Cleaners
-from services.corpus.imports import check_path
+from services.corpus.corpus_report import Reports
+from services.corpus.imports import check_path, today
 from services.corpus.reasons import Reason
 from services.corpus.rules import Rules
 from services.corpus.settings import CorpusSettings
@@ -29,6 +31,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         self._catalogue = catalogue
         self._cleaners = cleaners
         self._settings = settings
+        self._reports = Reports(catalogue)
 
     def UploadPosts(
         self, request_iterator: Iterator[pb.UploadPostsRequest], context: grpc.ServicerContext
@@ -55,11 +58,12 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         """A page of posts."""
         corpus = _corpus(request)
         size = messages.page_size(request.page_size, default=100, most=1000)
-        posts = self._catalogue.posts(corpus, messages.read_page_token(request.page_token), size + 1)
+        which = messages.read_which(request)
+        posts = self._catalogue.posts(corpus, messages.read_page_token(request.page_token), size + 1, which)
         return pb.ListPostsResponse(
             posts=[messages.post_message(corpus, post) for post in posts[:size]],
             next_page_token=messages.page_token(posts[size - 1].path) if len(posts) > size else "",
-            total_size=self._catalogue.corpus(corpus).num_posts,
+            total_size=self._catalogue.count_posts(corpus, which),
         )
 
     def GetPost(self, request: pb.GetPostRequest, context: grpc.ServicerContext) -> pb.GetPostResponse:
@@ -73,6 +77,14 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
             response.source = self._catalogue.sources.get(post.source)
         return response
 
+    def OverridePosts(
+        self, request: pb.OverridePostsRequest, context: grpc.ServicerContext
+    ) -> pb.OverridePostsResponse:
+        """Take posts in, or leave them out, by hand."""
+        corpus, word = _corpus(request), messages.read_override(request.override)
+        posts = self._catalogue.override_posts(corpus, list(request.paths), word)
+        return pb.OverridePostsResponse(posts=[messages.post_message(corpus, post) for post in posts])
+
     def DeletePosts(self, request: pb.DeletePostsRequest, context: grpc.ServicerContext) -> pb.DeletePostsResponse:
         """Remove posts."""
         return pb.DeletePostsResponse(num_removed=self._catalogue.delete_posts(_corpus(request), list(request.paths)))
@@ -85,10 +97,13 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
                 f"the post has {len(request.content)} bytes, more than the {most} that a post may have",
                 field="content",
             )
-        rules = messages.read_rules(request.rules) if request.HasField("rules") else Rules()
+        rules = check_rules(messages.read_rules(request.rules) if request.HasField("rules") else Rules())
         outcome = self._cleaners.submit(check_path(request.path), request.content, rules).result()
         if isinstance(outcome, Reason):
             return pb.PreviewPostResponse(reasons=[messages.reason_message(outcome)])
+        left_out = Choosing(rules, today()).reason(Facts.of(request.path, outcome))
+        if left_out is not None:
+            return pb.PreviewPostResponse(reasons=map(messages.reason_message, (left_out, *outcome.notes)))
         return pb.PreviewPostResponse(
             document=messages.document_message("", request.path, outcome),
             reasons=[messages.reason_message(note) for note in outcome.notes],
@@ -153,6 +168,13 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         digest = request.snapshot or snapshots.create(self._catalogue, corpus).digest
         for path, document in snapshots.documents(self._catalogue, corpus, digest):
             yield messages.document_message(corpus, path, document)
+
+    def GetCorpusReport(
+        self, request: pb.GetCorpusReportRequest, context: grpc.ServicerContext
+    ) -> pb.GetCorpusReportResponse:
+        """Describe a corpus."""
+        report = self._reports.describe(_corpus(request))
+        return pb.GetCorpusReportResponse(report=messages.corpus_report_message(report))
 
     def ListImports(self, request: pb.ListImportsRequest, context: grpc.ServicerContext) -> pb.ListImportsResponse:
         """A page of reports."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sqlite3
 import time
@@ -9,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.common.errors import FailedPrecondition, NotFound
-from services.corpus.catalogue import Catalogue, count, document_of, find_corpus, touch
+from services.corpus.catalogue import Catalogue, count, document_of, find_corpus
 from services.corpus.documents import Document
+from services.corpus.rules import Rules
+from services.corpus.selection import touch
 
-_COLUMNS = "path, source, size_bytes, modified_at, document, code, message, notes"
+_COLUMNS = "path, source, size_bytes, modified_at, document, code, message, notes, marks, override, remarks"
 _DOCUMENTS_PER_READ = 100
 
 
@@ -42,8 +45,8 @@ def create(catalogue: Catalogue, corpus: str) -> Snapshot:
         FailedPrecondition: it has no document.
     """
     with catalogue.database.writing() as connection:
-        rules = find_corpus(connection, corpus)["rules"]
-        digest = _digest(connection, corpus, rules)
+        present = find_corpus(connection, corpus)
+        digest = _digest(connection, present)
         num_documents, num_words = count(connection, corpus)
         if num_documents == 0:
             raise FailedPrecondition(
@@ -54,11 +57,14 @@ def create(catalogue: Catalogue, corpus: str) -> Snapshot:
         found = _find(connection, corpus, digest)
         if found is None:
             inserted = connection.execute(
-                "INSERT INTO snapshots VALUES (NULL, ?, ?, ?, ?, ?, ?)",
-                (corpus, digest, rules, num_documents, num_words, time.time()),
+                "INSERT INTO snapshots VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(corpus, digest, present["rules"], num_documents, num_words, time.time()),
+                    *(present["imported_on"], present["cutoff"]),
+                ),
             )
             connection.execute(
-                f"INSERT INTO snapshot_posts SELECT ?, {_COLUMNS} FROM posts WHERE corpus = ?",
+                f"INSERT INTO snapshot_posts (snapshot, {_COLUMNS}) SELECT ?, {_COLUMNS} FROM posts WHERE corpus = ?",
                 (inserted.lastrowid, corpus),
             )
             found = _find(connection, corpus, digest)
@@ -110,7 +116,7 @@ def delete(catalogue: Catalogue, corpus: str, digest: str) -> None:
 
 
 def roll_back(catalogue: Catalogue, corpus: str, digest: str) -> None:
-    """Bring posts and rules back to what they were when the snapshot was taken.
+    """Bring posts, rules and what was said by hand back to what they were when the snapshot was taken.
 
     Raises:
         NotFound: no such corpus or snapshot.
@@ -119,20 +125,25 @@ def roll_back(catalogue: Catalogue, corpus: str, digest: str) -> None:
         snapshot = _need(connection, corpus, digest)
         connection.execute("DELETE FROM posts WHERE corpus = ?", (corpus,))
         connection.execute(
-            f"INSERT INTO posts SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ?",
+            f"INSERT INTO posts (corpus, {_COLUMNS}) SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ?",
             (corpus, snapshot["id"]),
         )
-        connection.execute("UPDATE corpora SET rules = ? WHERE name = ?", (snapshot["rules"], corpus))
+        # With the day of its import, so that the same posts are future ones.
+        connection.execute(
+            "UPDATE corpora SET rules = ?, imported_on = ? WHERE name = ?",
+            (snapshot["rules"], snapshot["imported_on"], corpus),
+        )
         touch(connection, corpus)
     catalogue.sweep()
 
 
-def _digest(connection: sqlite3.Connection, corpus: str, rules: str) -> str:
-    """SHA-256 over the rules, then path and content hash of each document in order of path."""
-    digest = hashlib.sha256(rules.encode() + b"\n")
+def _digest(connection: sqlite3.Connection, corpus: sqlite3.Row) -> str:
+    """SHA-256 over the rules with the cutoff, then path and content hash of each document in order of path."""
+    rules = dataclasses.replace(Rules.from_json(corpus["rules"]), cutoff_date=corpus["cutoff"])
+    digest = hashlib.sha256(rules.to_json().encode() + b"\n")
     for row in connection.execute(
         "SELECT path, document FROM posts WHERE corpus = ? AND code IS NULL AND document IS NOT NULL ORDER BY path",
-        (corpus,),
+        (corpus["name"],),
     ):
         digest.update(f"{row['path']}\0{row['document']}\n".encode())
     return digest.hexdigest()

@@ -506,3 +506,69 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def test_a_corpus_is_described(stub):
+    upload(
+        stub,
+        "described",
+        {
+            "2019-03-01-a.md": b"two words",
+            "b.txt": b"A <div> here.",
+            "c.md": b"---\ndraft: true\n---\nlater",
+        },
+    )
+
+    report = stub.GetCorpusReport(pb.GetCorpusReportRequest(corpus="described"), timeout=DEADLINE_S).report
+
+    assert (report.corpus, report.num_posts, report.num_documents, report.num_words) == ("described", 3, 2, 5)
+    assert (report.first_date, report.last_date, report.num_undated) == ("2019-03-01", "2019-03-01", 1)
+    assert [(found.code, found.num_posts, list(found.examples)) for found in report.left_out] == [
+        (pb.REASON_CODE_DRAFT, 1, ["c.md"])
+    ]
+    assert [(found.kind, found.example, found.path) for found in report.leftovers] == [("HTML tag", "<div>", "b.txt")]
+    assert [(found.month, found.num_documents) for found in report.months] == [("2019-03", 1)]
+    assert [post.path for post in report.longest] == ["b.txt", "2019-03-01-a.md"]
+
+
+def test_an_unknown_corpus_has_no_report(stub):
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.GetCorpusReport(pb.GetCorpusReportRequest(corpus="nowhere"), timeout=DEADLINE_S)
+
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_posts_are_listed_by_what_became_of_them(stub):
+    upload(
+        stub,
+        "selected",
+        {
+            "a.md": b"a plain text",
+            "b.md": b"---\ndraft: true\n---\nlater",
+            "c.md": b'---\ntitle: a: b\ntags: ["a\n---\nmended',
+            "d.md": b"",
+        },
+    )
+
+    def listed(**which) -> tuple[list[str], int]:
+        response = stub.ListPosts(pb.ListPostsRequest(corpus="selected", **which), timeout=DEADLINE_S)
+        return [post.path for post in response.posts], response.total_size
+
+    assert listed() == (["a.md", "b.md", "c.md", "d.md"], 4)
+    assert listed(selection=pb.POST_SELECTION_INCLUDED) == (["a.md", "c.md"], 2)
+    assert listed(selection=pb.POST_SELECTION_LEFT_OUT) == (["b.md", "d.md"], 2)
+    assert listed(selection=pb.POST_SELECTION_NOTED) == (["c.md"], 1)
+    assert listed(reason=pb.REASON_CODE_DRAFT) == (["b.md"], 1)
+    assert listed(reason=pb.REASON_CODE_BROKEN_FRONT_MATTER) == (["c.md"], 1)
+    assert listed(selection=pb.POST_SELECTION_LEFT_OUT, page_size=1) == (["b.md"], 2)
+    assert listed(language="xx") == ([], 0)
+
+
+@pytest.mark.parametrize(("field", "value"), [("selection", 99), ("reason", 999)])
+def test_a_selection_that_is_none_is_refused(stub, field, value):
+    upload(stub, "selected", {"a.md": b"a plain text"})
+
+    code, message, named = failure(stub.ListPosts, pb.ListPostsRequest(corpus="selected", **{field: value}))
+
+    assert (code, named) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert str(value) in message

@@ -12,6 +12,7 @@ from services.client import settings
 from services.client.commands import terminal
 from services.client.commands.bases import bases
 from services.client.commands.checkpoints import checkpoints
+from services.client.commands.corpus import corpus
 from services.client.commands.datasets import dataset
 from services.client.commands.generate import generate
 from services.client.commands.models import models
@@ -29,7 +30,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 _SECTIONS = {
-    "From posts to a model": ("posts", "dataset", "bases", "train", "runs", "checkpoints", "samples"),
+    "From posts to a model": ("posts", "corpus", "dataset", "bases", "train", "runs", "checkpoints", "samples"),
     "From a model to posts": ("models", "generate"),
     "Around it": ("tokens", "status"),
 }
@@ -96,5 +97,5 @@ def root(context: click.Context) -> None:
     context.call_on_close(context.obj.close)
 
 
-for command in (posts, dataset, bases, train, runs, checkpoints, samples, models, generate, tokens, status):
+for command in (posts, corpus, dataset, bases, train, runs, checkpoints, samples, models, generate, tokens, status):
     root.add_command(command)

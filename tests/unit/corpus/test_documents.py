@@ -54,24 +54,6 @@ def test_the_first_heading_is_the_title_when_no_other_is_given_and_is_not_said_t
     assert made("---\ntitle: Other\n---\n# On bees\n\nText.").text == "On bees\n\nText."
 
 
-@pytest.mark.parametrize(
-    ("content", "path"),
-    [
-        ("---\ndraft: true\n---\nText", "a.md"),
-        ("---\nDraft: yes\n---\nText", "a.md"),
-        ("+++\ndraft = true\n+++\nText", "a.md"),
-        ('{"draft": true}\nText', "a.md"),
-        ("---\npublished: false\n---\nText", "a.md"),
-        ("---\nstatus: draft\n---\nText", "a.md"),
-        ("---\ntitle: broken: yes\ndraft: true\n---\nText", "a.md"),
-        ("Text", "_drafts/a.md"),
-    ],
-)
-def test_drafts_are_left_out_unless_asked_for(content: str, path: str):
-    assert reason(content, path) == Code.DRAFT
-    assert made(content, path, include_drafts=True).text == "Text"
-
-
 def test_what_holds_nothing_is_empty():
     assert reason("---\ntitle: x\n---\n\n \n") == Code.EMPTY
     assert reason("<!-- nothing -->\n\n![](x.png)") == Code.EMPTY
