@@ -94,7 +94,9 @@ def advice(num_tokens: int, num_documents: int) -> str:
             "Stop early, and publish the checkpoint with the lowest validation loss."
         )
     if num_tokens < _FINE_TUNED["1558M"][1]:
-        return "Start from 124M or 355M; what is left to gain is in longer contexts and in reading samples as it learns."
+        return (
+            "Start from 124M or 355M; what is left to gain is in longer contexts and in reading samples as it learns."
+        )
     return "There is text enough for any base: take the largest that your machine trains in the time you have."
 
 

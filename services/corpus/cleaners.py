@@ -15,9 +15,11 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import services
 from services.corpus.documents import Document
+from services.corpus.effects import RULES, Effect, values
 from services.corpus.marks import Marks
 from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
@@ -39,15 +41,18 @@ class _Process:
         theirs.close()
         self._connection = Connection(ours.detach())
 
-    def clean(self, path: str, content: bytes, rules: Rules, processor_seconds: float) -> Outcome | None:
-        """The outcome, or None if the child died or had to be killed."""
-        request = {"path": path, "rules": rules.to_json(), "processor_seconds": processor_seconds}
+    def ask(
+        self, path: str, content: bytes, rules: Rules, processor_seconds: float, rule: str
+    ) -> dict[str, Any] | None:
+        """The answer, or None if the child died or had to be killed."""
+        request = {"path": path, "rules": rules.to_json(), "processor_seconds": processor_seconds, "rule": rule}
         try:
             self._connection.send_bytes(json.dumps(request).encode())
             self._connection.send_bytes(content)
             if not self._connection.poll(processor_seconds * _WALL_PER_PROCESSOR_SECOND):
                 return None
-            return _outcome(self._connection.recv_bytes())
+            answer: dict[str, Any] = json.loads(self._connection.recv_bytes())
+            return answer
         except (EOFError, OSError):
             return None
 
@@ -81,14 +86,19 @@ class Cleaners:
 
     def submit(self, path: str, content: bytes, rules: Rules) -> Future[Outcome]:
         """Begin to clean a post; the future's result is its document, or the reason why there is none."""
-        return self._threads.submit(self._clean, path, content, rules)
+        return self._threads.submit(lambda: _outcome(self._ask(path, content, rules)))
 
-    def _clean(self, path: str, content: bytes, rules: Rules) -> Outcome:
+    def effects(self, path: str, content: bytes, rules: Rules) -> list[Effect]:
+        """What each rule of cleaning does to a post; each may use as much processor time as a post."""
+        answers = [self._threads.submit(self._ask, path, content, rules, rule) for rule in RULES]
+        return [_effect(rules, rule, answer.result()) for rule, answer in zip(RULES, answers, strict=True)]
+
+    def _ask(self, path: str, content: bytes, rules: Rules, rule: str = "") -> dict[str, Any] | Reason:
         process = self._idle.get()
         try:
-            outcome = process.clean(path, content, rules, self._processor_seconds)
-            if outcome is not None:
-                return outcome
+            answer = process.ask(path, content, rules, self._processor_seconds, rule)
+            if answer is not None:
+                return answer
             status = process.end()
             process = _Process()
         finally:
@@ -107,8 +117,15 @@ class Cleaners:
             self._idle.get().end()
 
 
-def _outcome(answer: bytes) -> Outcome:
-    fields = json.loads(answer)
+def _effect(rules: Rules, rule: str, answer: dict[str, Any] | Reason) -> Effect:
+    value, other_value = values(rules, rule)
+    problem = answer.message if isinstance(answer, Reason) else answer.get("message", "")
+    return Effect(rule, value, other_value, "" if isinstance(answer, Reason) else answer.get("diff", ""), problem)
+
+
+def _outcome(fields: dict[str, Any] | Reason) -> Outcome:
+    if isinstance(fields, Reason):
+        return fields
     if "code" in fields:
         return Reason(Code(fields["code"]), fields["message"])
     notes = tuple(Reason(Code(code), message) for code, message in fields["notes"])

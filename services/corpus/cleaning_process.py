@@ -1,8 +1,9 @@
 """The cleaning process: one child of the service that cleans one post after another, and may die of it.
 
 `python -m services.corpus.cleaning_process FD`, started by cleaners.py alone; FD is one end of a socket pair.
-A request is two messages (a line of JSON, the post's bytes), an answer one. A post that uses up its processor
-time is ended by the kernel's timer, whatever C code holds the interpreter. The service then starts another.
+A request is two messages (a line of JSON, the post's bytes), an answer one: the document, or what one rule does.
+A post that uses up its processor time is ended by the kernel's timer, whatever C code holds the interpreter. The
+service then starts another.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from services.corpus.documents import make_document
+from services.corpus.effects import difference
 from services.corpus.reasons import Code, LeftOut
 from services.corpus.rules import Rules
 
 MAX_ADDRESS_SPACE_BYTES = 2 << 30  # a post that needs more gets a MemoryError, the machine keeps its memory
 
 
-def answer(path: str, content: bytes, rules: Rules) -> dict[str, Any]:
-    """Clean one post; what the answer holds is what cleaners.py reads."""
+def answer(path: str, content: bytes, rules: Rules, rule: str = "") -> dict[str, Any]:
+    """Clean one post, or tell what one rule does to it; what the answer holds is what cleaners.py reads."""
     try:
+        if rule:
+            return {"diff": difference(path, content, rules, rule)}
         document = make_document(path, content, rules)
     except LeftOut as left_out:
         return {"code": left_out.reason.code, "message": left_out.reason.message}
@@ -69,7 +73,7 @@ def main() -> None:
             return
         # The default action of SIGPROF ends the process, so no Python needs to run for it.
         signal.setitimer(signal.ITIMER_PROF, request["processor_seconds"])
-        result = answer(request["path"], content, Rules.from_json(request["rules"]))
+        result = answer(request["path"], content, Rules.from_json(request["rules"]), request["rule"])
         signal.setitimer(signal.ITIMER_PROF, 0)
         try:
             connection.send_bytes(json.dumps(result).encode())

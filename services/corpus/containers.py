@@ -59,6 +59,14 @@ def code_tag(line: str) -> tuple[re.Pattern[str], str] | None:
     return re.compile(rf"\{{\{{[<%]\s*/\s*{found['hugo']}\s*[>%]\}}\}}"), found["rest"]
 
 
+def language_of_tag(tag: str) -> str:
+    """The language that a tag gives its block of code; "" if none."""
+    found = re.search(r"\blang(?:uage)?[:=]\s*[\"']?([\w+#.-]+)", tag) or re.search(
+        r"(?:highlight|code|prism)\s+[\"']?([\w+#.-]+)(?![\w:=])", tag
+    )
+    return found[1] if found else ""
+
+
 def is_snippet(line: str) -> bool:
     """Whether the line asks for another file's lines, in MkDocs' notation."""
     return "8<-" in line and _SNIPPET.match(line) is not None

@@ -17,6 +17,7 @@ from services.corpus.containers import (
     holds_indented,
     is_snippet,
     join_tag,
+    language_of_tag,
     opens_tag,
     title_of_box,
     title_of_callout,
@@ -56,23 +57,30 @@ _VERBATIM = re.compile(r"^ *<(pre|script|style|textarea|svg)(?=[\s>]|$)", re.IGN
 
 @dataclass(slots=True)
 class Source:
-    """Markdown in Python-Markdown's dialect, with what was taken out of it by number."""
+    """Markdown in Python-Markdown's dialect, with what was taken out of it by number.
+
+    Args:
+        languages: what stands behind a fence or in a tag, by the number of its block of code.
+    """
 
     text: str = ""
     code: list[str] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
     maths: list[str] = field(default_factory=list)
+    languages: dict[int, str] = field(default_factory=dict)
     indented_code: bool = True
+    quoted_boxes: bool = True
 
 
-def to_python_markdown(text: str, *, indented_code: bool = True) -> Source:
+def to_python_markdown(text: str, *, indented_code: bool = True, quoted_boxes: bool = True) -> Source:
     """Lay out a post's Markdown; tabs at the start of lines become four spaces.
 
     Args:
         text: the post's body.
         indented_code: four spaces make code, as everywhere but in MDX.
+        quoted_boxes: callouts stay quotations, as they are written; else they are plain paragraphs.
     """
-    source = Source(indented_code=indented_code)
+    source = Source(indented_code=indented_code, quoted_boxes=quoted_boxes)
     source.text = "\n".join(_blocks([_expand_tabs(line) for line in text.split("\n")], source, 0))
     return source
 
@@ -152,10 +160,12 @@ def _fence(lines: list[str], index: int, source: Source, out: list[str]) -> int:
     closing = re.compile(rf"^ *{re.escape(found['fence'][0])}{{{len(found['fence'])},}}\s*$")
     width = _indent(lines[index])
     block: list[str] = []
+    start = index
     index += 1
     while index < len(lines) and not closing.match(lines[index]):
         block.append(lines[index][min(width, _indent(lines[index])) :])
         index += 1
+    source.languages[len(source.code)] = lines[start].lstrip(" `~")
     _take(source.code, CODE, block, out)
     return index + 1
 
@@ -166,12 +176,14 @@ def _code_tag(lines: list[str], index: int, source: Source, out: list[str], uncl
     if opened is None or opened[0].pattern in unclosed:
         return None
     closing, rest = opened
+    tag = lines[index][: len(lines[index]) - len(rest)]
     block: list[str] = []
     for end in range(index, len(lines)):
         line = rest if end == index else lines[end]
         if found := closing.search(line):
             if before := line[: found.start()].rstrip():
                 block.append(before)
+            source.languages[len(source.code)] = language_of_tag(tag)
             _take(source.code, CODE, block if block and block[0].strip() else block[1:], out)
             lines[end] = line[found.end() :]
             return end if lines[end].strip() else end + 1
@@ -201,7 +213,7 @@ def _indented_code(lines: list[str], index: int, source: Source, out: list[str])
         block.append(lines[index][4:])
         index += 1
     if len(block) > 1 and _LANGUAGE.match(block[0]) and not block[0].startswith("#!/"):
-        del block[0]
+        source.languages[len(source.code)] = block.pop(0).lstrip(":#!")
     _take(source.code, CODE, block, out)
     return index
 
@@ -268,9 +280,13 @@ def _quotation(lines: list[str], index: int, source: Source, depth: int, out: li
         index += 1
     if out and out[-1].strip():
         out.append("")
+    is_box = False
     if (title := title_of_callout(inner[0])) is not None:
+        is_box = not source.quoted_boxes and not re.match(r"\s*\[!(?:quote|cite)\b", inner[0], re.IGNORECASE)
         inner[0:1] = [title, ""]
-    if depth >= MAX_DEPTH:
+    if is_box and depth < MAX_DEPTH:
+        out += _blocks(inner, source, depth + 1)
+    elif depth >= MAX_DEPTH:
         out += [re.sub(r"^[ >]+", "", line) for line in inner]
     else:
         out += [f"> {line}".rstrip() for line in _blocks(inner, source, depth + 1)]

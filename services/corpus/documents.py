@@ -20,7 +20,7 @@ from services.corpus.html_text import PageText, page_text
 from services.corpus.marks import Marks, find_marks
 from services.corpus.minhash import signature
 from services.corpus.plain_text import markdown_text
-from services.corpus.reading import read
+from services.corpus.reading import read, valid
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.rules import Rules
 
@@ -93,13 +93,13 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     suffix = pure.suffix.lower()
     if suffix not in SUFFIXES:
         raise LeftOut(Code.UNKNOWN_KIND, unknown_kind(path))
-    reading = read(content)
+    reading = read(content, mend=rules.mend_text)
     front = split(reading.text)
     page = _text(front.body, suffix, rules)
     if not page.text.strip():
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
     title = _one_line(front.fields.get("title"))[:_MAX_TITLE]
-    text = page.text
+    text = valid(page.text)  # references in HTML can spell what reading took out
     leads = text.startswith(f"{page.heading}\n\n") if page.heading else False
     if leads and (not title or _letters(page.heading) == _letters(title)):
         text = text[len(page.heading) :].lstrip("\n")  # the header says it already
@@ -107,7 +107,13 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
     return Document(
-        *(title or page.heading[:_MAX_TITLE], _tags(front.fields), _date(front.fields, pure), text, tuple(notes)),
+        *(
+            title or valid(page.heading)[:_MAX_TITLE],
+            _tags(front.fields),
+            _date(front.fields, pure),
+            text,
+            tuple(notes),
+        ),
         marks=find_marks(front.fields, pure),
         signature=signature(text),
     )
@@ -124,7 +130,7 @@ def _text(body: str, suffix: str, rules: Rules) -> PageText:
     if suffix in MARKDOWN:
         return markdown_text(body, rules, mdx=suffix == ".mdx")
     if suffix in HTML:
-        return page_text(body, keep_code=rules.keep_code, keep_image_alt=rules.keep_image_alt)
+        return page_text(body, rules)
     text = re.sub(r"[ \t]+$", "", body, flags=re.MULTILINE)
     return PageText(re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip())
 
@@ -133,7 +139,7 @@ def _one_line(value: Any) -> str:
     """A scalar of front matter as one line; nothing else has one."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return " ".join(str(value).split()) if isinstance(value, (str, int, float, Date)) else ""
+    return " ".join(valid(str(value)).split()) if isinstance(value, (str, int, float, Date)) else ""
 
 
 def _tags(fields: dict[str, Any]) -> tuple[str, ...]:

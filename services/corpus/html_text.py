@@ -12,7 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.corpus.page_tree import Tag, parse
+from services.corpus.page import flattened, parse, take_maths
+from services.corpus.page_tree import Tag, tree_of
+from services.corpus.rules import Rules
 
 
 def _names(text: str) -> frozenset[str]:
@@ -53,27 +55,32 @@ class _Walk:
     """What the walk needs to know everywhere."""
 
     code: Mapping[int, str]
-    keep_code: bool
-    keep_image_alt: bool
+    rules: Rules
 
 
-def page_text(
-    page: str | Tag, *, code: Mapping[int, str] | None = None, keep_code: bool = True, keep_image_alt: bool = True
-) -> PageText:
+def page_text(page: str | Tag, rules: Rules, *, code: Mapping[int, str] | None = None) -> PageText:
     """Turn HTML into text.
 
     Args:
         page: a page or a fragment as HTML, however broken, or as a tree, which is changed.
+        rules: which blocks to keep; code within a sentence always stays.
         code: blocks of code by the number in the placeholder that stands for them in the page.
-        keep_code: keep blocks of code; code within a sentence always stays.
-        keep_image_alt: keep the alternative text of images.
 
-    Raises:
-        RecursionError: elements are nested too deeply.
+    Elements that are nested more than some eighty deep lose their tags.
     """
-    walk = _Walk(code or {}, keep_code, keep_image_alt)
-    if isinstance(page, str):
-        page = parse(page)
+    walk = _Walk(code or {}, rules)
+    if isinstance(page, Tag):
+        return _page_text(page, walk)
+    soup = parse(page)
+    if not rules.keep_maths:
+        take_maths(soup, None)
+    try:
+        return _page_text(tree_of(soup), walk)
+    except RecursionError:
+        return _page_text(tree_of(flattened(soup)), walk)
+
+
+def _page_text(page: Tag, walk: _Walk) -> PageText:
     _place_footnotes(page, walk)
     blocks = _blocks(page.find("body") or page, walk)
     heading = page.find("h1")
@@ -113,13 +120,17 @@ def _block(tag: Tag, walk: _Walk) -> list[str]:
     """The blocks that one block element makes."""
     if tag.name == "pre":
         code = tag.get_text().strip("\n").rstrip()
-        return [code] if code and walk.keep_code else []
+        return [code] if code and walk.rules.keep_code else []
     if tag.name in ("ul", "ol"):
         return _list(tag, walk)
+    if tag.name == "blockquote" and not walk.rules.keep_quotations:
+        return []
     if tag.name == "table":
-        return _table(tag, walk)
+        return _table(tag, walk) if walk.rules.keep_tables else []
     if tag.name == "dl":
         return _definitions(tag, walk)
+    if tag.name in _HEADINGS and not walk.rules.keep_headings:
+        return []
     if tag.name in _HEADINGS:
         words = _words(tag, walk).replace("\n", " ")
         return [words] if words else []
@@ -160,6 +171,8 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
     """One block: a row a line, its cells parted by ` | `."""
     rows = []
     for row in tag.find_all("tr"):
+        if row.find_parent("table") is not tag:
+            continue  # of a table in a cell, whose words are the cell's
         cells = [" ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all("td", "th", recursive=False)]
         if any(cells):
             rows.append(" | ".join(cells).rstrip())
@@ -187,11 +200,27 @@ def _inline(tag: Tag, walk: _Walk) -> str:
     if tag.name == "br":
         return _LINE_BREAK
     if tag.name == "img":
-        return tag.get("alt") if walk.keep_image_alt else ""
+        return tag.get("alt") if walk.rules.keep_image_alt else ""
     parts: list[str] = []
     for child in tag.children:
         parts.append(_inline(child, walk) if isinstance(child, Tag) else child)
+    if walk.rules.keeps_addresses and tag.name == "a":
+        parts.append(_behind(link_target(tag), "".join(parts)))
     return "".join(parts)
+
+
+def link_target(tag: Tag) -> str:
+    """Where a link or an image leads; "" if nowhere that a reader could go from the text."""
+    target = "".join(str(tag.get("src" if tag.name == "img" else "href", "")).split())
+    if target.startswith("#/"):
+        return target[1:]  # a template tag stood for the site's address
+    return "" if re.match(r"#|(?:javascript|data|vbscript|about):", target, re.IGNORECASE) else target
+
+
+def _behind(target: str, words: str) -> str:
+    """An address in parentheses, unless the words say it already."""
+    said = target.removeprefix("mailto:")
+    return f" ({target})" if target and words.strip() and said != words.strip() else ""
 
 
 def _words(tag: Tag, walk: _Walk) -> str:
@@ -212,14 +241,14 @@ def _with_code(text: str, walk: _Walk) -> list[str]:
     for index, part in enumerate(_CODE.split(text)):
         if index % 2 == 0:
             blocks.append(part.strip())
-        elif walk.keep_code:
+        elif walk.rules.keep_code:
             blocks.append(walk.code.get(int(part), "").strip("\n").rstrip())
     return [block for block in blocks if block]
 
 
 def _fill(text: str, walk: _Walk) -> str:
     """Put code in for placeholders that ended up inside other text, as in HTML that is not closed."""
-    return _CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.keep_code else "", text)
+    return _CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.rules.keep_code else "", text)
 
 
 def _place_footnotes(page: Tag, walk: _Walk) -> None:
@@ -236,7 +265,7 @@ def _place_footnotes(page: Tag, walk: _Walk) -> None:
         if reference.get("id").startswith("fnref"):
             reference.extract()
     for item in container.find_all("li"):
-        if item.get("id").startswith("fn"):
+        if item.get("id").startswith("fn") and walk.rules.keep_footnotes:
             notes[f"#{item.get('id')}"] = " ".join(" ".join(_blocks(item, walk)).split())
     for link in page.find_all("a"):
         if link.has_class("footnote-ref"):

@@ -16,6 +16,7 @@ from markdown.extensions.footnotes import FN_BACKLINK_TEXT, NBSP_PLACEHOLDER
 from markdown.util import AMP_SUBSTITUTE, ETX, STX
 
 from services.corpus.page_tree import Tag
+from services.corpus.reading import valid
 
 
 def _pairs(parents: str, children: str) -> dict[str, frozenset[str]]:
@@ -127,6 +128,6 @@ def _character(found: re.Match[str]) -> str:
         code = _NAMES[name]
     else:
         raise Unsure
-    if not (32 <= code < 127 or 160 <= code < 0xD800):
-        raise Unsure
+    if not (32 <= code < 127 or 160 <= code < 0xD800) or (name[0] == "#" and valid(f"x{chr(code)}") == "x"):
+        raise Unsure  # a reader's own table, or a reference that page.py takes out
     return chr(code)

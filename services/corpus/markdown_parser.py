@@ -21,7 +21,7 @@ from markdown.treeprocessors import InlineProcessor, Treeprocessor
 from markdown.util import AtomicString, Registry
 
 from services.corpus.markdown_page import Unsure, markdown_page
-from services.corpus.page_tree import Tag, parse
+from services.corpus.page_tree import Tag
 
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
 _EXTENSIONS = ("tables", "footnotes", "def_list", "abbr", "sane_lists")
@@ -94,10 +94,14 @@ class MarkdownParser:
         """Markdown as HTML; RecursionError: it is nested too deeply."""
         return self._convert(text, page=False)
 
-    def page(self, text: str) -> Tag:
-        """Markdown as the page that its HTML would be read as; RecursionError: it is nested too deeply."""
+    def page(self, text: str) -> Tag | str:
+        """Markdown as the page that its HTML would be read as, or as that HTML where only a reader of HTML can tell.
+
+        Raises:
+            RecursionError: it is nested too deeply.
+        """
         try:
-            return parse(self._convert(text, page=True))
+            return self._convert(text, page=True)
         except _Made as made:
             return made.page
 

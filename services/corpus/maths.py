@@ -36,6 +36,11 @@ def keep_maths(text: str, kept: list[str]) -> str:
     return _MATHS.sub(replace, text)
 
 
+def drop_maths(text: str) -> str:
+    """Take the placeholders out."""
+    return _KEPT.sub("", text)
+
+
 def _is_tex(formula: str) -> bool:
     if formula.startswith("$$"):
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.common.errors import InvalidRequest
 from services.corpus.catalogue import Corpus, Post, Which
 from services.corpus.corpus_report import CorpusReport, ReasonCount
 from services.corpus.documents import Document
+from services.corpus.effects import Effect
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report
 from services.corpus.rules import Rules
@@ -111,6 +113,11 @@ def read_which(message: pb.ListPostsRequest) -> Which:
 def reason_message(reason: Reason) -> pb.Reason:
     """A reason on the wire."""
     return pb.Reason(code=f"REASON_CODE_{reason.code.name}", message=reason.message)
+
+
+def effect_message(effect: Effect) -> pb.RuleEffect:
+    """What one rule does, on the wire."""
+    return pb.RuleEffect(**dataclasses.asdict(effect))
 
 
 def document_message(corpus: str, path: str, document: Document) -> pb.Document:

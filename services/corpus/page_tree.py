@@ -1,15 +1,14 @@
 """Page tree: the elements and words of a page, as little as reading it takes.
 
-Made from HTML by BeautifulSoup, or straight from the tree that Python-Markdown built (markdown_page.py), so that
+Made from BeautifulSoup's tree, or straight from the tree that Python-Markdown built (markdown_page.py), so that
 one walk reads both. Comments, declarations and instructions are no part of it. Knows nothing of what elements mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Self, cast
+from typing import Self
 
-from bs4 import BeautifulSoup
 from bs4.element import Comment, Declaration, Doctype, NavigableString, ProcessingInstruction
 from bs4.element import Tag as SoupTag
 
@@ -58,6 +57,13 @@ class Tag:
         """The first of them."""
         return next((tag for tag in self.descendants if tag.name in names), None)
 
+    def find_parent(self, name: str) -> Tag | None:
+        """The nearest element of this name that holds this one."""
+        parent = self.parent
+        while parent is not None and parent.name != name:
+            parent = parent.parent
+        return parent
+
     def get_text(self) -> str:
         """All strings inside as they are, without those of scripts, styles, templates and readings."""
         return "".join(
@@ -85,22 +91,17 @@ class Tag:
             self.parent = None
 
 
-def parse(html: str) -> Tag:
-    """Read HTML, however broken, into a page, which is an element without a name.
-
-    Raises:
-        RecursionError: elements are nested too deeply.
-    """
-    return _copy(BeautifulSoup(html, "lxml", multi_valued_attributes=None, string_containers={}), None)
-
-
-def _copy(element: SoupTag, parent: Tag | None) -> Tag:
-    # Without lists of classes, every value is a string.
-    tag = Tag(element.name, cast(Mapping[str, str], element.attrs), parent)
+def tree_of(soup: SoupTag, parent: Tag | None = None) -> Tag:
+    """The tree of a page that BeautifulSoup read; RecursionError: elements are nested too deeply."""
+    tag = Tag(soup.name, {name: _plain(value) for name, value in soup.attrs.items()}, parent)
     children = tag.children
-    for child in element.contents:
+    for child in soup.contents:
         if isinstance(child, SoupTag):
-            children.append(_copy(child, tag))
+            children.append(tree_of(child, tag))
         elif isinstance(child, NavigableString) and not isinstance(child, _UNSEEN):
             children.append(str(child))
     return tag
+
+
+def _plain(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else " ".join(value)

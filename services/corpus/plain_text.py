@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import re
 
-from services.corpus.dialect import to_python_markdown
+from services.corpus.dialect import Source, to_python_markdown
 from services.corpus.html_text import PageText, page_text
 from services.corpus.markdown_parser import MarkdownParser
-from services.corpus.maths import keep_maths, restore_maths
+from services.corpus.maths import drop_maths, keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
-from services.corpus.page_tree import Tag
 from services.corpus.references import inline_references
 from services.corpus.rules import Rules
 from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
@@ -45,26 +44,36 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     Raises:
         RecursionError: it is nested too deeply.
     """
-    source = to_python_markdown(drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx)
+    body, source = _prepared(text, rules, mdx=mdx)
+    # What holds neither HTML blocks nor formulas to be dropped need not become HTML.
+    page = _html(body, source, rules) if source.html or not rules.keep_maths else _parser.page(body)
+    read = page_text(page, rules, code=dict(enumerate(source.code)))
+    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (read.text, read.heading))
+    return PageText(text, heading)
+
+
+def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]:
+    """Render Markdown to HTML in which placeholders stand for the blocks of code and the formulas of the source."""
+    body, source = _prepared(text, rules, mdx=mdx)
+    return _html(body, source, rules), source
+
+
+def _prepared(text: str, rules: Rules, *, mdx: bool) -> tuple[str, Source]:
+    """Markdown as Python-Markdown reads it, and what was taken out of it."""
+    source = to_python_markdown(
+        drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx, quoted_boxes=rules.keep_quotations
+    )
     body = keep_maths(drop_tags(source.text), source.maths)
-    body = inline_references(drop_notes(body))
+    body = inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses)
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
     if "{" in body:
         body = _ATTRIBUTE_LINE.sub("", body)
         body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
         body = _ATTRIBUTE_INLINE.sub("", body)
-    page: str | Tag
-    if source.html:
-        html = _parser.html(body)
-        page = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
-    else:
-        page = _parser.page(body)
-    read = page_text(
-        page,
-        code=dict(enumerate(source.code)),
-        keep_code=rules.keep_code,
-        keep_image_alt=rules.keep_image_alt,
-    )
-    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (read.text, read.heading))
-    return PageText(text, heading)
+    return body, source
+
+
+def _html(body: str, source: Source, rules: Rules) -> str:
+    html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), _parser.html(body))
+    return html if rules.keep_maths else drop_maths(html)

@@ -41,11 +41,23 @@ _SIGNATURES = (
     b"\x7fELF",
     b"RIFF",
 )
-# Controls other than tab and newline, invisible spaces, soft hyphens, and code points that are no characters.
-# The joiners U+200C and U+200D stay: Persian and emoji need them.
+# Controls other than tab and newline, invisible spaces and operators, marks of direction, soft hyphens, and code
+# points that are no characters. Words keep their order without the marks; what is shown of them is the reader's.
 _CLUTTER = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff\ufdd0-\ufdef\ufff9-\uffff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    "\ufdd0-\ufdef\ufff9-\uffff\ud800-\udfff"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000))
+    + "]"
 )
+# Persian, Indic scripts and emoji need joiners and variation selectors; a flag of emoji is spelled in tags. Any
+# other place, and more than one in a row, is clutter, in which whole messages can be hidden.
+_BINDING = re.compile(
+    "(?P<flag>\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]{1,8}\U000e007f)"
+    "|(?P<kept>(?:(?:[^\x00-\xa0\u2000-\u206f\u3000\ufe00-\ufe0f\U000e0000-\U000e01ef]|[\u203c\u2049])"
+    "[\ufe00-\ufe0f\U000e0100-\U000e01ef]?|[#*0-9]\ufe0f)[\u200c\u200d]?)"
+    "|[\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e01ef]+"
+)
+_BINDERS = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e01ef]")
 _LINE_ENDS = re.compile("\r\n?|\x85|\u2028|\u2029")
 
 
@@ -62,8 +74,12 @@ class Reading:
     notes: tuple[Reason, ...] = ()
 
 
-def read(content: bytes) -> Reading:
+def read(content: bytes, *, mend: bool = True) -> Reading:
     """Decode and repair a post.
+
+    Args:
+        content: the file's bytes.
+        mend: repair what was garbled by a wrong encoding.
 
     Raises:
         LeftOut: EMPTY if there is no byte, NOT_TEXT if the bytes are no text in any encoding known here.
@@ -82,12 +98,29 @@ def read(content: bytes) -> Reading:
         raise LeftOut(Code.NOT_TEXT, f"{num_controls} of its {len(text)} characters are control characters")
     text = _CLUTTER.sub("", text)
     if not text.isascii():
-        lines = text.split("\n")
-        mended = "\n".join(line if line.isascii() else ftfy.fix_encoding(line) for line in lines)
+        mended = "\n".join(map(_mend, text.split("\n"))) if mend else text
         if mended != text:
             notes.append(Reason(Code.MENDED_TEXT, "garbled characters were repaired"))
-        text = unicodedata.normalize("NFC", _CLUTTER.sub("", mended))
+        text = valid(mended)
     return Reading(text, tuple(notes))
+
+
+def valid(text: str) -> str:
+    """Text in NFC without what no reader can see: controls, invisible clutter, what is no character.
+
+    Idempotent. Tabs and newlines stay, and so do joiners where a script or an emoji needs them.
+    """
+    text = _CLUTTER.sub("", text)
+    if text.isascii():
+        return text
+    text = _LINE_ENDS.sub("\n", text)
+    if _BINDERS.search(text):
+        text = _BINDING.sub(lambda found: found["flag"] or found["kept"] or "", text)
+    return unicodedata.normalize("NFC", text)
+
+
+def _mend(line: str) -> str:
+    return line if line.isascii() else ftfy.fix_encoding(line)
 
 
 def _decode(content: bytes) -> tuple[str, str]:

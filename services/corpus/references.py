@@ -1,7 +1,7 @@
 """References: `[words][label]` and `[label]` with their targets elsewhere, made into links that stand alone.
 
 Python-Markdown does not find a label that holds code or brackets, and the words would keep their brackets.
-As only the words matter to a text, a reference becomes `[words](#)`, and targets go. `[words][]` is
+Where only the words matter, a reference becomes `[words](#)`, else it gets its address; targets go. `[words][]` is
 always meant as a reference; other ones without a target stay as they are, unless the label is plainly a name.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _TARGET = re.compile(
-    r"^[ \t>]*\[(?!\^)(?P<label>(?:\\.|`[^`\n]*`|[^\[\]\\\n])+)\]:[ \t]*(?:\n[ \t]+)?(?:<[^>\n]*>|\S+)"
+    r"^[ \t>]*\[(?!\^)(?P<label>(?:\\.|`[^`\n]*`|[^\[\]\\\n])+)\]:[ \t]*(?:\n[ \t]+)?(?P<address><[^>\n]*>|\S+)"
     r"(?:(?:[ \t]+|[ \t]*\n[ \t]+)(?:\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*$",
     re.MULTILINE,
 )
@@ -18,12 +18,12 @@ _TARGET = re.compile(
 _PIECE = re.compile(r"\\.|(?<!`)(`+)(?!`)(?:.*?[^`])\1(?!`)|[\[\]]", re.DOTALL)
 
 
-def inline_references(text: str) -> str:
+def inline_references(text: str, *, keep_addresses: bool = False) -> str:
     """Rewrite references, and take their targets out. Takes linear time."""
-    labels: set[str] = set()
+    labels: dict[str, str] = {}
 
     def note(found: re.Match[str]) -> str:
-        labels.add(_normal(found["label"]))
+        labels.setdefault(_normal(found["label"]), f"(<{found['address'].strip('<>')}>)" if keep_addresses else "(#)")
         return ""
 
     # Code points that are no characters stand for blocks of code: none is in a target.
@@ -34,7 +34,7 @@ def inline_references(text: str) -> str:
     return "\n\n".join(_inline(part, labels) for part in text.split("\n\n"))
 
 
-def _inline(paragraph: str, labels: set[str]) -> str:
+def _inline(paragraph: str, labels: dict[str, str]) -> str:
     """Rewrite within one paragraph: brackets do not pair across blank lines."""
     if "[" not in paragraph:
         return paragraph
@@ -57,10 +57,11 @@ def _inline(paragraph: str, labels: set[str]) -> str:
             if label_end > end and (
                 _normal(label) in labels or not label.strip() or _is_broken(paragraph, start, label)
             ):
-                result.append(paragraph[copied:end] + "(#)")
+                named = _normal(label if label.strip() else paragraph[start + 1 : end - 1])
+                result.append(paragraph[copied:end] + labels.get(named, "(#)"))
                 copied = label_end
             elif own and follows != "[":
-                result.append(paragraph[copied:end] + "(#)")
+                result.append(paragraph[copied:end] + labels[_normal(paragraph[start + 1 : end - 1])])
                 copied = end
     result.append(paragraph[copied:])
     return "".join(result)

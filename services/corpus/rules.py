@@ -65,6 +65,11 @@ class Rules:
 
     cleaning: int = CLEANING_VERSION
 
+    @property
+    def keeps_addresses(self) -> bool:
+        """Whether the addresses of links are kept."""
+        return self.form == "markdown" if self.keep_link_targets is None else self.keep_link_targets
+
     def cleans_as(self, other: Self) -> bool:
         """Whether both make the same document of every post."""
         return self.cleaning == other.cleaning and all(getattr(self, name) == getattr(other, name) for name in CLEANING)

@@ -75,6 +75,9 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
             response.document.CopyFrom(messages.document_message(corpus, post.path, post.document))
         if request.include_source:
             response.source = self._catalogue.sources.get(post.source)
+        if request.include_effects:
+            rules = self._catalogue.corpus(corpus).rules
+            response.effects.extend(self._effects(post.path, self._catalogue.sources.get(post.source), rules))
         return response
 
     def OverridePosts(
@@ -99,15 +102,22 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
             )
         rules = check_rules(messages.read_rules(request.rules) if request.HasField("rules") else Rules())
         outcome = self._cleaners.submit(check_path(request.path), request.content, rules).result()
+        effects = self._effects(request.path, request.content, rules) if request.include_effects else ()
         if isinstance(outcome, Reason):
-            return pb.PreviewPostResponse(reasons=[messages.reason_message(outcome)])
+            return pb.PreviewPostResponse(reasons=[messages.reason_message(outcome)], effects=effects)
         left_out = Choosing(rules, today()).reason(Facts.of(request.path, outcome))
         if left_out is not None:
-            return pb.PreviewPostResponse(reasons=map(messages.reason_message, (left_out, *outcome.notes)))
+            return pb.PreviewPostResponse(
+                reasons=map(messages.reason_message, (left_out, *outcome.notes)), effects=effects
+            )
         return pb.PreviewPostResponse(
             document=messages.document_message("", request.path, outcome),
             reasons=[messages.reason_message(note) for note in outcome.notes],
+            effects=effects,
         )
+
+    def _effects(self, path: str, content: bytes, rules: Rules) -> list[pb.RuleEffect]:
+        return [messages.effect_message(effect) for effect in self._cleaners.effects(path, content, rules)]
 
     def ListCorpora(self, request: pb.ListCorporaRequest, context: grpc.ServicerContext) -> pb.ListCorporaResponse:
         """A page of corpora."""

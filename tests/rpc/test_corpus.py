@@ -25,6 +25,7 @@ from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
 from services.corpus.database import Database
 from services.corpus.reasons import Code
+from services.corpus.rules import CLEANING
 from services.corpus.servicer import SERVICE_NAME, CorpusServicer
 from services.corpus.settings import CorpusSettings
 from services.corpus.sources import Sources
@@ -78,6 +79,25 @@ def failure(call, *arguments) -> tuple[grpc.StatusCode, str, str]:
         if detail.Unpack(bad):
             field = bad.field_violations[0].field
     return caught.value.code(), caught.value.details(), field
+
+
+def test_effects_tell_what_each_rule_does_to_a_post(stub):
+    post = b"Words.\n\n```\ncode\n```\n\n> said"
+    upload(stub, "effects", {"a.md": post}, rules=pb.CleaningRules(keep_quotations=False))
+
+    stored = stub.GetPost(pb.GetPostRequest(corpus="effects", path="a.md", include_effects=True))
+    shown = stub.PreviewPost(pb.PreviewPostRequest(path="a.md", content=post, include_effects=True))
+
+    effects = {effect.rule: effect for effect in stored.effects}
+    assert list(effects) == list(CLEANING)
+    assert (effects["keep_code"].value, effects["keep_code"].other_value) == ("true", "false")
+    assert effects["keep_code"].diff == "@@ -1 +1,3 @@\n Words.\n+\n+code"
+    assert effects["keep_quotations"].diff == "@@ -1,5 +1,3 @@\n Words.\n \n code\n-\n-said"
+    assert [
+        effect.rule for effect in stored.effects if effect.problem or (effect.rule == "keep_tables" and effect.diff)
+    ] == []
+    assert {effect.rule: effect.value for effect in shown.effects}["keep_quotations"] == "true"
+    assert not stub.GetPost(pb.GetPostRequest(corpus="effects", path="a.md")).effects
 
 
 def test_posts_come_in_and_documents_go_out(stub):
@@ -170,7 +190,7 @@ def test_a_post_above_the_limit_is_left_out(stub):
 
 
 def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_on(stub):
-    deep = "<div>" * 20_000
+    deep = "<div>" * 20_000 + "words"
     report = upload(
         stub,
         "hostile",
@@ -178,8 +198,8 @@ def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_
     )
 
     reasons = {entry.path: entry.reason for entry in report.skipped}
-    assert report.num_documents == 2
-    assert set(reasons) == {"brackets.md", "deep.md"}
+    assert report.num_documents == 3
+    assert set(reasons) == {"brackets.md"}
     assert {reason.code for reason in reasons.values()} == {pb.REASON_CODE_CLEANING_FAILED}
     assert "1 s of processor time" in reasons["brackets.md"].message
 

@@ -11,6 +11,7 @@ import click
 
 from protos import corpus_pb2
 from services.client.commands import terminal
+from services.client.commands.before_after import print_before_after
 from services.client.commands.plain import enum_name
 from services.client.nonesuch import Nonesuch
 from services.client.preparing import DEFAULT_CORPUS
@@ -108,11 +109,18 @@ def _state(post: corpus_pb2.Post) -> str:
 @click.argument("path")
 @corpus_option
 @click.option("--source", is_flag=True, help="Print the author's file, byte for byte, instead of the document.")
+@click.option(
+    "--before-after", is_flag=True, help="Print the author's text, then the document, then what each rule changed."
+)
 @terminal.json_option
 @click.pass_obj
-def show(nonesuch: Nonesuch, path: str, corpus: str, source: bool, as_json: bool) -> None:
+def show(nonesuch: Nonesuch, path: str, corpus: str, source: bool, before_after: bool, as_json: bool) -> None:
     """Show what a post became: its metadata and its cleaned text."""
-    request = corpus_pb2.GetPostRequest(corpus=corpus, path=path, include_source=source)
+    if source and before_after and not as_json:
+        raise click.UsageError("--source prints the file alone and --before-after more than that; choose one of them")
+    request = corpus_pb2.GetPostRequest(
+        corpus=corpus, path=path, include_source=source or before_after, include_effects=before_after
+    )
     found = nonesuch.connection.corpus.GetPost(request)
     if as_json:
         terminal.print_json(found)
@@ -131,7 +139,9 @@ def show(nonesuch: Nonesuch, path: str, corpus: str, source: bool, as_json: bool
                 *[("note" if post.included else "left out", reason.message) for reason in post.reasons],
             ]
         )
-        if found.HasField("document"):
+        if before_after:
+            print_before_after(found)
+        elif found.HasField("document"):
             terminal.say()
             terminal.print_post(found.document.text)
 

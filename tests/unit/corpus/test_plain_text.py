@@ -127,7 +127,9 @@ def test_the_first_heading_is_told():
 
 
 def test_a_page_of_html_is_read():
-    page = page_text("<html><head><title>t</title></head><body><nav>x</nav><h1>H</h1><p>a<br>b</p></body></html>")
+    page = page_text(
+        "<html><head><title>t</title></head><body><nav>x</nav><h1>H</h1><p>a<br>b</p></body></html>", Rules()
+    )
 
     assert (page.text, page.heading) == ("H\n\na\nb", "H")
 

@@ -1,0 +1,63 @@
+"""Page: HTML, however broken, as a tree that can be walked. What HTML means is not known here."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from bs4 import BeautifulSoup
+from bs4.element import NavigableString, PageElement, PreformattedString, Tag
+
+from services.corpus.maths import drop_maths, keep_maths
+from services.corpus.reading import valid
+
+_MAX_DEPTH = 80  # elements inside each other; the walks take a few frames for each, and Python has a thousand
+_REFERENCE = re.compile(
+    r"&#(?:x0*(?P<hexadecimal>[0-9a-f]{1,6})(?![0-9a-f])|0*(?P<decimal>\d{1,7})(?!\d));?", re.IGNORECASE
+)
+
+
+def parse(html: str) -> BeautifulSoup:
+    """The tree of a page or a fragment.
+
+    References such as `&#xfdd0;` to what is no character go, as such code points stand for things taken out.
+    """
+    if "&#" in html:
+        html = _REFERENCE.sub(_visible, html)
+    return BeautifulSoup(html, "lxml")
+
+
+def take_maths(soup: BeautifulSoup, kept: list[str] | None) -> None:
+    """Put placeholders for the formulas that a script would typeset, and the formulas into `kept`; None drops them."""
+    for words in soup.find_all(string=re.compile(r"[$\\]")):
+        if words.find_parent(("pre", "code", "script", "style")) is None:
+            found = keep_maths(str(words), [] if kept is None else kept)
+            words.replace_with(drop_maths(found) if kept is None else found)
+
+
+def flattened(soup: BeautifulSoup) -> BeautifulSoup:
+    """The same page without the tags of elements that are nested too deeply to be walked; what they hold stays."""
+    parts: list[str] = []
+    stack: list[tuple[PageElement | str, int]] = [(soup, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if type(node) is str:
+            parts.append(node)
+        elif isinstance(node, Tag) and node.name not in ("script", "style"):
+            stack += [(f"</{node.name}>", depth)] if 0 < depth <= _MAX_DEPTH and node.contents else []
+            stack += [(child, depth + 1) for child in reversed(node.contents)]
+            if 0 < depth <= _MAX_DEPTH:
+                parts.append(f"<{node.name}{''.join(map(_attribute, node.attrs.items()))}>")
+        elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):
+            parts.append(escape(node, quote=False))
+    return BeautifulSoup("".join(parts), "lxml")
+
+
+def _attribute(item: tuple[str, object]) -> str:
+    name, value = item
+    return f' {name}="{escape(" ".join(value) if isinstance(value, list) else str(value))}"'
+
+
+def _visible(found: re.Match[str]) -> str:
+    number = int(found["hexadecimal"], 16) if found["hexadecimal"] else int(found["decimal"])
+    return found[0] if number < 0x110000 and (valid(f"x{chr(number)}") != "x" or number in (0x200C, 0x200D)) else ""
