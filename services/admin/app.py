@@ -19,7 +19,7 @@ from services.admin import assets, login, words
 from services.admin.context import EXTENSION, Context, current
 from services.admin.jobs import Jobs
 from services.admin.keys import load_keys
-from services.admin.pages import health, models, overview, posts, runs, samples, starting, try_it
+from services.admin.pages import corpora, health, models, overview, posts, runs, samples, starting, try_it
 from services.admin.problems import Problem, explain
 from services.admin.settings import AdminSettings
 from services.client.connection import Connection
@@ -75,7 +75,7 @@ def create_app(settings: AdminSettings, services: Connection) -> Flask:
     login.guard(app)
     app.before_request(posts.widen_limits)
     CSRFProtect(app)
-    for page in (assets, health, overview, posts, runs, starting, samples, models, try_it):
+    for page in (assets, health, overview, posts, corpora, runs, starting, samples, models, try_it):
         app.register_blueprint(page.blueprint)
     words.install(app)
     app.register_error_handler(NonesuchError, _show_error)

@@ -6,8 +6,10 @@ import time
 from typing import Any
 
 from flask import Flask
+from markupsafe import Markup, escape
 
-from protos import corpus_pb2, generator_pb2, trainer_pb2
+from protos import generator_pb2, trainer_pb2
+from services.admin import corpus_words, diffs
 from services.admin.problems import sentence
 
 _RUN_STATES: dict[int, tuple[str, str]] = {
@@ -23,20 +25,6 @@ _MODEL_STATES: dict[int, tuple[str, str]] = {
     generator_pb2.MODEL_STATE_SERVING: ("ready to write", "good"),
     generator_pb2.MODEL_STATE_DRAINING: ("making way for a newer version", "wait"),
     generator_pb2.MODEL_STATE_FAILED: ("could not be loaded", "bad"),
-}
-_REASONS: dict[int, str] = {
-    corpus_pb2.REASON_CODE_EMPTY: "empty",
-    corpus_pb2.REASON_CODE_NOT_TEXT: "not text",
-    corpus_pb2.REASON_CODE_UNKNOWN_KIND: "not a post",
-    corpus_pb2.REASON_CODE_TOO_LARGE: "too large",
-    corpus_pb2.REASON_CODE_LINK_OUTSIDE: "link to elsewhere",
-    corpus_pb2.REASON_CODE_DRAFT: "draft",
-    corpus_pb2.REASON_CODE_DUPLICATE: "duplicate",
-    corpus_pb2.REASON_CODE_CLEANING_FAILED: "could not be cleaned",
-    corpus_pb2.REASON_CODE_UNREADABLE: "unreadable",
-    corpus_pb2.REASON_CODE_BROKEN_FRONT_MATTER: "broken front matter",
-    corpus_pb2.REASON_CODE_LEGACY_ENCODING: "old encoding",
-    corpus_pb2.REASON_CODE_MENDED_TEXT: "mended",
 }
 _FINISH: dict[int, str] = {
     generator_pb2.FINISH_REASON_END_OF_TEXT: "The model ended the text itself.",
@@ -55,11 +43,6 @@ def run_state(state: int) -> tuple[str, str]:
 def model_state(state: int) -> tuple[str, str]:
     """The words for a model's state in the generator, and their tone."""
     return _MODEL_STATES.get(state, ("unknown", "wait"))
-
-
-def reason(code: int) -> str:
-    """One or two words for why a post was left out or what was mended."""
-    return _REASONS.get(code, "other")
 
 
 def finish(code: int) -> str:
@@ -104,6 +87,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def ticks(text: str) -> Markup:
+    """A sentence whose words in `ticks` are set as code."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 and place < len(parts) - 1 else part
+        for place, part in enumerate(parts)
+    )
+
+
 def ago(timestamp: Any) -> str:
     """How long ago a protobuf Timestamp was."""
     if not timestamp.seconds:
@@ -131,11 +123,17 @@ def install(app: Flask) -> None:
     for filter_ in (
         run_state,
         model_state,
-        reason,
+        corpus_words.reason,
+        corpus_words.language,
+        corpus_words.rule,
+        corpus_words.rule_value,
         number,
         short_number,
         size,
         plural,
+        ticks,
+        diffs.lines,
+        diffs.changes,
         duration,
         ago,
         exact,

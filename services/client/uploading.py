@@ -58,6 +58,15 @@ def upload(
     return response.report
 
 
+def set_rules(connection: Connection, corpus: str, rules: corpus_pb2.CleaningRules) -> corpus_pb2.ImportReport:
+    """Give a corpus other rules and return what became of its posts. Posts are cleaned anew where that is needed."""
+    header = corpus_pb2.UploadHeader(corpus=corpus, rules=rules)
+    response: corpus_pb2.UploadPostsResponse = connection.corpus.UploadPosts(
+        _messages(header, [], [], 0, silent), timeout_s=IMPORT_S
+    )
+    return response.report
+
+
 def _needed(
     connection: Connection, found: Findings, corpus: str, on_progress: Progress
 ) -> tuple[list[PostFile], list[LeftOut]]:

@@ -119,6 +119,7 @@ class Catalogue:
         self.sources = sources
         self._importing = 0  # documents and sources of running imports are referred to by nothing yet
         self._guard = threading.Lock()
+        self._tried: set[str] = set()  # sources whose cleaning was tried while this service runs
 
     def corpora(self, after: str, limit: int) -> list[Corpus]:
         """Up to `limit` corpora in order of name, from the first name greater than `after`."""
@@ -168,6 +169,26 @@ class Catalogue:
         with self.database.reading() as connection:
             rows = connection.execute("SELECT path, source FROM posts WHERE corpus = ?", (corpus,))
             return {row["path"]: row["source"] for row in rows}
+
+    def failed_sources(self, corpus: str) -> dict[str, str]:
+        """SHA-256 by path of the posts whose cleaning failed, but was not tried while this service runs.
+
+        An import tries them again: the service may be a newer one, or have had too little memory.
+        """
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                "SELECT path, source FROM posts WHERE corpus = ? AND code = ?", (corpus, Code.CLEANING_FAILED)
+            )
+            return {row["path"]: row["source"] for row in rows if not self._is_tried(row["source"])}
+
+    def note_tried(self, source: str) -> None:
+        """Note that the cleaning of a post was tried."""
+        with self._guard:
+            self._tried.add(source)
+
+    def _is_tried(self, source: str) -> bool:
+        with self._guard:
+            return source in self._tried
 
     def delete_posts(self, corpus: str, paths: list[str]) -> int:
         """Remove posts and return how many; raise NotFound, removing none, if one is unknown."""

@@ -2,8 +2,8 @@
 
 `python -m services.corpus.cleaning_process FD`, started by cleaners.py alone; FD is one end of a socket pair.
 A request is two messages (a line of JSON, the posts' bytes), an answer one: for each post its document, or what one
-rule does. A post that uses up its processor time is ended by the kernel's timer, whatever C code holds the interpreter. The
-service then starts another.
+rule does. A post that uses up its processor time is ended by the kernel's timer, whatever C code holds the
+interpreter. The service then starts another.
 """
 
 from __future__ import annotations

@@ -22,6 +22,12 @@ _CODE_TAG = re.compile(
 _OPENING = re.compile(r"^ *(?:\{\{[<%]\s*(?P<hugo>[\w./-]+)|\{%-?\s*(?P<liquid>\w+))")
 _OPENINGS = {"{%": "%}", "{{<": ">}}", "{{%": "%}}", "{{ ": "}}"}
 _SNIPPET = re.compile(r"^ *;?-+8<-+(?:\s+\S.*)?$")
+_SNIPPETS = re.compile(r"^ *-+8<-+\s*$")
+_FROM_CODE = re.compile(r"^ *::: +(?:[\w-]+\.)+[\w-]+ *$")
+_END_OF_BLOCK = re.compile(r"^ *(?:\^|<-{2,}>|\{::(?:nomarkdown|options)[^{}\n]*\}|\{:/nomarkdown\}) *$")
+_MAX_SNIPPETS = 50
+# Queries that a note-taker's plugin answers on the page, and settings.
+_QUERIES = frozenset({"dataview", "dataviewjs", "query", "tasks", "datacore", "datacorejs"})
 
 
 def title_of_box(line: str) -> str | None:
@@ -34,6 +40,8 @@ def title_of_box(line: str) -> str | None:
     found = _COLONS.match(line)
     if found is None:
         return None
+    if _FROM_CODE.match(line):
+        return ""
     rest = re.sub(r"\{[^{}]*\}", "", found["rest"]).strip()
     return rest[1:-1] if rest.startswith("[") and rest.endswith("]") else rest.strip(':"')
 
@@ -55,8 +63,34 @@ def code_tag(line: str) -> tuple[re.Pattern[str], str] | None:
     if found is None:
         return None
     if found["liquid"]:
-        return re.compile(rf"\{{%-?\s*end{found['liquid']}\s*-?%\}}"), found["rest"]
+        return re.compile(rf"\{{%-?\s*end(?:{found['liquid']})?\s*-?%\}}"), found["rest"]
     return re.compile(rf"\{{\{{[<%]\s*/\s*{found['hugo']}\s*[>%]\}}\}}"), found["rest"]
+
+
+def end_of_call(lines: list[str], index: int) -> int:
+    """Where the lines end that ask for what lies elsewhere, in MkDocs' notation; `index` if none do."""
+    line = lines[index]
+    if "8<-" in line and _SNIPPET.match(line):
+        if _SNIPPETS.match(line):
+            for end in range(index + 1, min(len(lines), index + _MAX_SNIPPETS)):
+                if _SNIPPETS.match(lines[end]):
+                    return end + 1
+        return index + 1
+    if line.lstrip().startswith(":::") and _FROM_CODE.match(line):
+        index += 1
+        while index < len(lines) and lines[index].startswith("    "):
+            index += 1
+    return index
+
+
+def is_query(info: str) -> bool:
+    """Whether a fence holds a query, by the words behind its first marks."""
+    return info.strip().partition(" ")[0].strip("{}.").lower() in _QUERIES
+
+
+def ends_block(line: str) -> bool:
+    """Whether a line only parts two blocks: kramdown's `^` and `{:/}`, Hugo Book's `<--->`."""
+    return line.lstrip()[:1] in ("^", "<", "{") and _END_OF_BLOCK.match(line) is not None
 
 
 def language_of_tag(tag: str) -> str:
@@ -65,11 +99,6 @@ def language_of_tag(tag: str) -> str:
         r"(?:highlight|code|prism)\s+[\"']?([\w+#.-]+)(?![\w:=])", tag
     )
     return found[1] if found else ""
-
-
-def is_snippet(line: str) -> bool:
-    """Whether the line asks for another file's lines, in MkDocs' notation."""
-    return "8<-" in line and _SNIPPET.match(line) is not None
 
 
 def opens_tag(line: str) -> bool:

@@ -10,19 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date as Date
 from pathlib import PurePosixPath
 from typing import Any
 
 from services.corpus.frontmatter import split
 from services.corpus.html_text import PageText, page_text
+from services.corpus.language import language
 from services.corpus.marks import Marks, find_marks
 from services.corpus.minhash import signature
 from services.corpus.plain_text import markdown_text
+from services.corpus.quality import quality
 from services.corpus.reading import read, valid
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.rules import Rules
+from services.corpus.secrets import apart, find_addresses, find_secrets, in_words, mask
 
 MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 HTML = frozenset({".html", ".htm"})
@@ -32,6 +35,15 @@ SUFFIXES = MARKDOWN | HTML | TEXT
 _MAX_TITLE = 300
 _MAX_TAGS = 50
 _DATE = re.compile(r"(?<!\d)(\d{4})([-/._])(\d{1,2})\2(\d{1,2})(?!\d)")
+# `8 July 2022`, `July 8th, 2022`, `Fri, 08 Jul 2022`
+_NAMED_DATE = re.compile(
+    r"\b(?:(\d{1,2})(?:st|nd|rd|th)? ([A-Za-z]{3})[a-z]*|([A-Za-z]{3})[a-z]*\.? (\d{1,2})(?:st|nd|rd|th)?),? (\d{4})\b"
+)
+_MONTHS = {
+    **{"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6},
+    **{"jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11, "dec": 12},
+}
+_DATED = ("date", "published", "published_at", "publishdate", "publish_date", "pubdate", "created", "created_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +79,9 @@ class Document:
     text: str
     notes: tuple[Reason, ...] = ()
     marks: Marks = Marks()
-    language: str = ""
-    quality: dict[str, float] = field(default_factory=dict)
-    signature: bytes = b""
+    language: str = field(default="", compare=False)
+    quality: dict[str, float] = field(default_factory=dict, compare=False)
+    signature: bytes = field(default=b"", compare=False)
     measures: Measures | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -123,7 +135,8 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     page = _text(front.body, suffix, rules)
     if not page.text.strip():
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
-    title = _one_line(front.fields.get("title"))[:_MAX_TITLE]
+    lower = {str(key).lower(): value for key, value in front.fields.items()}
+    title = _one_line(lower.get("title"))[:_MAX_TITLE]
     text = valid(page.text)  # references in HTML can spell what reading took out
     leads = text.startswith(f"{page.heading}\n\n") if page.heading else False
     if leads and (not title or _letters(page.heading) == _letters(title)):
@@ -131,15 +144,12 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     notes = list(reading.notes)
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
+    title, text, secrets = _mask(title or valid(page.heading)[:_MAX_TITLE], text, rules, notes)
+    marks = replace(find_marks(front.fields, pure), secrets=secrets)
     return Document(
-        *(
-            title or valid(page.heading)[:_MAX_TITLE],
-            _tags(front.fields),
-            _date(front.fields, pure),
-            text,
-            tuple(notes),
-        ),
-        marks=find_marks(front.fields, pure),
+        *(title, _tags(front.fields), _date(front.fields, pure), text, tuple(notes), marks),
+        language=language(text),
+        quality=quality(text),
         signature=signature(text),
     )
 
@@ -160,6 +170,20 @@ def _text(body: str, suffix: str, rules: Rules) -> PageText:
     return PageText(re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip())
 
 
+def _mask(title: str, text: str, rules: Rules, notes: list[Reason]) -> tuple[str, str, str]:
+    """Title and text with placeholders for secrets, and which secrets there were; what was done is noted."""
+    secrets = [find_secrets(part) for part in (title, text)]
+    addresses = [find_addresses(part) if rules.mask_addresses else [] for part in (title, text)]
+    keeps = rules.secrets == "keep"
+    if any(secrets):
+        notes.append(Reason(Code.SECRET, f"{in_words(*secrets)} {'found and kept' if keeps else 'masked'}"))
+    if any(addresses):
+        notes.append(Reason(Code.SECRET, f"{in_words(*addresses)} masked"))
+    # Masked also where the post is to be left out: someone may take it in by hand.
+    hidden = addresses if keeps else [apart([*keys, *others]) for keys, others in zip(secrets, addresses, strict=True)]
+    return mask(title, hidden[0]), mask(text, hidden[1]), in_words(*secrets)
+
+
 def _one_line(value: Any) -> str:
     """A scalar of front matter as one line; nothing else has one."""
     if isinstance(value, bool):
@@ -174,30 +198,51 @@ def _tags(fields: dict[str, Any]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for source in (lower, nested):
         for name in ("tags", "tag", "categories", "category"):
-            for tag in _words_of(source.get(name)):
+            for tag in _words_of(source.get(name), parted=name in ("tags", "categories")):
                 found.setdefault(tag[:_MAX_TITLE])
     return tuple(list(found)[:_MAX_TAGS])
 
 
-def _words_of(value: Any) -> list[str]:
-    """A list, or a string: parted by commas if it has any, else by spaces, as Jekyll does."""
+def _words_of(value: Any, *, parted: bool) -> list[str]:
+    """A list, of lists or of mappings with labels too, or a string: parted by commas if it has any.
+
+    Args:
+        value: a field.
+        parted: else by spaces, as Jekyll does.
+    """
     if isinstance(value, list):
-        return [word for word in map(_one_line, value) if word]
+        parts = [inner for part in value for inner in (part if isinstance(part, list) else [part])]
+        return [word for word in map(_label, parts) if word]
     text = _one_line(value).strip("[]")
-    parts = text.split(",") if "," in text else text.split()
+    parts = text.split(",") if "," in text else text.split() if parted else [text]
     return [part.strip().strip("\"'") for part in parts if part.strip()]
+
+
+def _label(value: Any) -> str:
+    """A tag as it is shown: itself, or the label that Docusaurus keeps beside its address."""
+    if not isinstance(value, dict):
+        return _one_line(value)
+    lower = {str(key).lower(): part for key, part in value.items()}
+    return _one_line(lower.get("label") or lower.get("name") or lower.get("title"))
 
 
 def _date(fields: dict[str, Any], path: PurePosixPath) -> str:
     """From the front matter, else from the file's name or folders, else from its address on the site."""
     lower = {str(key).lower(): value for key, value in fields.items()}
-    candidates = [_one_line(lower.get(name)) for name in ("date", "published", "published_at", "pubdate", "created")]
+    if isinstance(lower.get("date"), dict):
+        lower |= {str(key).lower(): value for key, value in lower["date"].items()}  # Material for MkDocs
+    candidates = [_one_line(lower.get(name)) for name in _DATED]
     candidates += [path.name, str(path)]
     candidates += [_one_line(lower.get(name)) for name in ("permalink", "path", "url", "slug")]
     for candidate in candidates:
         for found in _DATE.finditer(candidate):
             try:
                 return Date(int(found[1]), int(found[3]), int(found[4])).isoformat()
+            except ValueError:
+                continue
+        if (named := _NAMED_DATE.search(candidate)) and (month := _MONTHS.get((named[2] or named[3]).lower())):
+            try:
+                return Date(int(named[5]), month, int(named[1] or named[4])).isoformat()
             except ValueError:
                 continue
     return ""

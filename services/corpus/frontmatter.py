@@ -32,7 +32,8 @@ _KNOWN = re.compile(
 _KEY_LINE = re.compile(r"""\s*["']?([A-Za-z_][\w-]*)["']?\s*[:=]\s*(.*)""")
 _HEADER_LINE = re.compile(r"([A-Za-z][\w-]*):(?=\s|$)[ \t]*(.*)")
 _FIRST_OF_HEADER = re.compile(
-    r"(?:title|date|modified|tags|keywords|category|slug|authors?|summary|lang|status|template|layout):[ \t]+\S",
+    r"(?:title|date|modified|tags|keywords|category|categories|slug|"
+    r"authors?|summary|lang|status|template|layout):[ \t]+\S",
     re.IGNORECASE,
 )
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C loader is ten times as fast
@@ -60,6 +61,8 @@ def split(text: str) -> FrontMatter:
         return _split_json(opened, text)
     first_line, _, rest = opened.partition("\n")
     fence = first_line.rstrip()
+    if fence in ("---json", "---js", "---toml", "---yaml", "---yml") and (found := _split_named(fence[3:], rest)):
+        return found
     if fence == "---":
         return _split_fenced(rest, text, ("---", "..."), "YAML", _parse_yaml)
     if fence == "+++":
@@ -67,11 +70,24 @@ def split(text: str) -> FrontMatter:
     return _split_header(opened, text)
 
 
+def _split_named(name: str, rest: str) -> FrontMatter | None:
+    """Front matter that names its language behind its first line, as Eleventy and Gatsby allow."""
+    if name == "toml":
+        found = _split_fenced(rest, "", ("---",), "TOML", tomllib.loads)
+    elif name in ("json", "js"):
+        found = _split_fenced(rest, "", ("---",), name.upper(), json.loads)
+    else:
+        found = _split_fenced(rest, "", ("---", "..."), "YAML", _parse_yaml)
+    return found if found.fields or found.body or found.problem else None
+
+
 def _split_header(opened: str, text: str) -> FrontMatter:
     """Lines `Title: …`, `Date: …` without a fence around them, as Pelican reads them, up to a blank line."""
     if not _FIRST_OF_HEADER.match(opened):
         return FrontMatter(body=text)
     end = opened.find("\n\n", 0, MAX_CHARACTERS)
+    if unopened := _split_unopened(opened, end):
+        return unopened
     if end < 0 and (len(opened) > MAX_CHARACTERS or opened.count("\n") < 1):
         return FrontMatter(body=text)
     block = opened if end < 0 else opened[:end]
@@ -89,6 +105,20 @@ def _split_header(opened: str, text: str) -> FrontMatter:
     if not {"title", "date"} & {name.lower() for name in fields}:
         return FrontMatter(body=text)
     return FrontMatter(fields, "" if end < 0 else opened[end + 2 :])
+
+
+def _split_unopened(opened: str, end: int) -> FrontMatter | None:
+    """YAML without the line above it, as Hexo allows; one line above a rule is a heading's."""
+    closing = opened.find("\n---\n", 0, MAX_CHARACTERS)
+    if closing < 0 or 0 <= end < closing or "\n" not in opened[:closing]:
+        return None
+    try:
+        fields = _parse_yaml(opened[:closing])
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return None
+    if not isinstance(fields, dict) or len(fields) < 2 or not _are_fields(fields):
+        return None
+    return FrontMatter(fields, opened[closing + 5 :])
 
 
 def _split_fenced(rest: str, text: str, closings: tuple[str, ...], name: str, parse: Any) -> FrontMatter:

@@ -23,7 +23,7 @@ def _names(text: str) -> frozenset[str]:
 
 _SILENT = _names(
     "script style template noscript iframe object embed video audio canvas svg math head nav button select "
-    "form input textarea map source track link meta"
+    "form input textarea map source track link meta rp"
 )
 _BLOCKS = _names(
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption "
@@ -31,9 +31,14 @@ _BLOCKS = _names(
     "tfoot th thead tr ul"
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_RAISED = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
+_LOWERED = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
 _BREAK = re.compile(f" ?{_LINE_BREAK} ?")
 _SPACES = re.compile("[ \t\n\r\f\xa0]{2,}|[\t\n\r\f\xa0]")  # all that are more than one plain space
+# Chinese and Japanese are written without blanks, Korean with them.
+_IDEOGRAPH = "[\u2e80-\u30ff\u31c0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff]"
+_BETWEEN_IDEOGRAPHS = re.compile(f"(?<={_IDEOGRAPH})[ \t]*\n[ \t]*(?={_IDEOGRAPH})")
 _CODE = re.compile("\ufdd0(\\d+)\ufdd1")
 
 
@@ -153,7 +158,7 @@ def _list(tag: Tag, walk: _Walk) -> list[str]:
         blocks = _blocks(child, walk)
         if not blocks:
             continue
-        blocks[0] = re.sub(r"^\[[ xX]\] ", "", blocks[0])  # the box of a task
+        blocks[0] = re.sub(r"^\[[ xX/<>?!*-]\] ", "", blocks[0])  # the box of a task
         inner_lists = child.find_all("ul", "ol", recursive=False)
         loose = loose or len(blocks) > 1 + len(inner_lists)
         separator = "\n\n" if len(blocks) > 1 + len(inner_lists) else "\n"
@@ -206,7 +211,16 @@ def _inline(tag: Tag, walk: _Walk) -> str:
         parts.append(_inline(child, walk) if isinstance(child, Tag) else child)
     if walk.rules.keeps_addresses and tag.name == "a":
         parts.append(_behind(link_target(tag), "".join(parts)))
-    return "".join(parts)
+    return _set_apart(tag.name, "".join(parts))
+
+
+def _set_apart(name: str, words: str) -> str:
+    """What stands above or below the line, so that 10<sup>6</sup> is not 106, nor a reading part of its word."""
+    if name == "rt":
+        return f"({words.strip()})" if words.strip() else ""
+    if name in ("sup", "sub") and words.isascii() and words.strip("+-").isdigit():
+        return words.translate(_RAISED if name == "sup" else _LOWERED)
+    return words
 
 
 def link_target(tag: Tag) -> str:
@@ -228,7 +242,9 @@ def _words(tag: Tag, walk: _Walk) -> str:
 
 
 def _tidy(text: str) -> str:
-    """White space as a browser shows it; a line break ends its line."""
+    """White space as a browser shows it; a line break ends its line, and one between ideographs is none."""
+    if "\n" in text and not text.isascii():
+        text = _BETWEEN_IDEOGRAPHS.sub("", text)
     text = _SPACES.sub(" ", text)
     return (_BREAK.sub("\n", text) if _LINE_BREAK in text else text).strip()
 

@@ -149,12 +149,12 @@ class Import:
 
     def commit(self) -> Report:
         """Clean what is left to clean, then make the import happen, and return its report."""
-        if self._must_clean_all:
-            # Other rules: every post is cleaned anew, whether it came or not.
-            arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
-            for path, source in self._known.items():
-                if path not in arrived and not (self._prune and path not in self._seen):
-                    self._clean(path, self._catalogue.sources.get(source), source, None)
+        # Under other rules every post is cleaned anew, whether it came or not; else those whose cleaning failed once.
+        again = self._known if self._must_clean_all else self._catalogue.failed_sources(self._corpus)
+        arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
+        for path, source in again.items():
+            if path not in arrived and not (self._prune and path not in self._seen):
+                self._clean(path, self._catalogue.sources.get(source), source, None)
         self._drain(0)
         self._store_documents()
         self._sources.settle()
@@ -186,6 +186,8 @@ class Import:
             outcome = future.result()
             self._num_bytes -= size_bytes
             if isinstance(outcome, Reason):
+                if outcome.code is Code.CLEANING_FAILED:
+                    self._catalogue.note_tried(source)
                 self._arrivals.append(_Arrival(path, source, size_bytes, modified_at, None, outcome, (), "{}"))
                 continue
             self._documents.append(outcome)

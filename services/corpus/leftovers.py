@@ -86,6 +86,7 @@ _SIGNS = (
     _sign("Obsidian mark", "[!", r"\[![\w-]{2,20}\][+-]?"),
     _sign("reStructuredText", "::", r"\n\.\. [\w-]{2,40}::[^\n]{0,80}"),
     _sign("reStructuredText", ":`", r":(?<![\w:]:)[a-z][\w+.-]{1,30}:`[^`\n]{1,100}`"),
+    _sign("emoji code", ":", r":(?<![\w:/]:)[a-z][a-z0-9_+-]{1,30}:(?![\w:/`])"),
     _sign("HTML entity", "&", r"&(?:[A-Za-z][A-Za-z0-9]{1,30}|#\d{2,6}|#[xX][0-9A-Fa-f]{2,5});"),
     _sign("Markdown image", "![", r"!\[[^\[\]\n]{0,300}(?P<key>\](?:\([^()\n]{0,500}\)|\[[^\[\]\n]{0,100}\]))", False),
     _sign("Markdown link", "](", rf"\[(?<!!\[)[^\[\]\n]{{1,300}}(?P<key>\]\({_ADDRESS}\))", False),

@@ -20,6 +20,7 @@ from markdown.preprocessors import HtmlBlockPreprocessor
 from markdown.treeprocessors import InlineProcessor, Treeprocessor
 from markdown.util import AtomicString, Registry
 
+from services.corpus.inlines import register_inlines
 from services.corpus.markdown_page import Unsure, markdown_page
 from services.corpus.page_tree import Tag
 
@@ -59,7 +60,8 @@ _TEXT_MAY: dict[str, _May] = {
     "image_reference": lambda text: "![" in text,
     "short_reference": lambda text: "[" in text,
     "short_image_ref": lambda text: "![" in text,
-    "autolink": lambda text: "<" in text and "://" in text,
+    "ampersand": lambda text: "\\&" in text,
+    "autolink": lambda text: "<" in text and ":" in text,
     "automail": lambda text: "<" in text and "@" in text,
     "linebreak": lambda text: "  \n" in text,
     "html": lambda text: "<" in text and ">" in text,
@@ -77,6 +79,7 @@ class _Habits(Extension):
     def extendMarkdown(self, md: markdown.Markdown) -> None:
         md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
         md.ESCAPED_CHARS = list(_PUNCTUATION)
+        register_inlines(md)
 
 
 def plain_parser() -> markdown.Markdown:

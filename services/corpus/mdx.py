@@ -22,16 +22,28 @@ _STATEMENT = re.compile(
     r"|export\s+(?:(?:const|let|var|function|async|class)\s+[\w${\[]|default\s+[\w({\[]|\{|\*)"
 )
 _PIECE = re.compile(
-    r"^ *(?P<fence>`{3,}|~{3,})|(?P<ticks>`+)|\\.|(?P<tag></?[A-Za-z][\w.:-]*(?=[\s/>])|</?>)|(?P<brace>\{)"
+    r"^ *(?P<fence>`{3,}|~{3,})|(?P<ticks>`+)|\\.|(?P<tag></?[A-Za-z](?!\w*://)[\w.:-]*(?=[\s/>])|</?>)|(?P<brace>\{)"
     r"|^(?P<statement>(?:im|ex)port\s)",
     re.MULTILINE,
 )
 _IN_CODE = re.compile(r"['\"`{}]|//|/\*")
 _ATTRIBUTE = re.compile(
-    r"\b(title|caption|label|alt|summary)=(?:\"([^\"]*)\"|'([^']*)'|\{\s*[\"'`]([^\"'`{}]*)[\"'`]\s*\})"
+    r"\b(title|caption|label|alt|summary|value)=(?:\"([^\"]*)\"|'([^']*)'|\{\s*[\"'`]([^\"'`{}]*)[\"'`]\s*\})"
 )
 _INNER = re.compile(r">\s*([^<>{}=;]*\w[^<>{}=;]*)<")
-_STRING = re.compile(r"\{\s*(?:\"([^\"]*)\"|'([^']*)'|`([^`$]*)`)\s*\}")
+_STRING = re.compile(r"\{\s*(?:\"((?:[^\"\\\n]|\\.)*)\"|'((?:[^'\\\n]|\\.)*)'|`((?:[^`\\]|\\.)*)`)\s*\}")
+_VALUE = re.compile(r"\$\{[^{}]*\}")
+_COMMENTS = re.compile(r"/\*.*?\*/", re.DOTALL)
+# Tags that only part blocks: in MDX, Markdown goes on inside them.
+_PARTING = frozenset(
+    {"p", "div", "section", "article", "aside", "header", "footer", "main", "nav", "center"}
+    | {"figure", "figcaption", "details", "summary"}
+)
+_LISTINGS = frozenset({"CodeBlock", "Code", "Prism", "Highlight", "Snippet", "pre"})
+_LABELLED = re.compile(r"label:\s*['\"]([^'\"\n]+)['\"],\s*value:\s*['\"]([^'\"\n]+)['\"]")
+_IN_LINE = re.compile(r"^ *(?:[-*+>|#]|\d+[.)])")
+_GONE = "\ufde2"  # where a value stood
+_BEFORE_GONE = re.compile(f"[ \\t]*{_GONE}(?=[,.;:!?)])|{_GONE}")
 
 
 def drop_mdx(text: str, *, sure: bool) -> str:
@@ -51,11 +63,18 @@ def drop_mdx(text: str, *, sure: bool) -> str:
     scan = 0
     failures = statements = 0
     ahead = _MAX_AHEAD
+    labels: dict[str, str] = {}  # of the tabs, by their values
+    name = ""  # of the last tag
     while found := _PIECE.search(text, scan):
         start, end = found.span()
         replacement: str | None = None
         if found["fence"]:
             closing = re.compile(rf"^ *{found['fence'][0]}{{{len(found['fence'])},}}[ \t]*$", re.M).search(text, end)
+            if closing and text.startswith("mdx-code-block\n", end):  # Docusaurus reads what is in it as MDX
+                result.append(text[position:start])
+                position = scan = end + len("mdx-code-block")
+                text = text[: closing.start()] + text[closing.end() :]
+                continue
             scan = closing.end() if closing else len(text)
             continue
         if found["ticks"]:
@@ -70,10 +89,14 @@ def drop_mdx(text: str, *, sure: bool) -> str:
                 replacement = ""
         elif found["brace"]:
             end = _balanced(text, start, ahead)
-            replacement = _expression(text[start:end]) if end > start else None
+            replacement = _expression(text[start:end], name) if end > start else None
         elif found["tag"]:
             end = _tag_end(text, start, ahead)
-            replacement = _tag(text[start:end]) if end > start else None
+            if end > start:
+                name = found["tag"].strip("</>")
+                labels |= {value: label for label, value in _LABELLED.findall(text[start:end])}
+                before = text[text.rfind("\n", 0, start) + 1 : start] if name in _PARTING else ""
+                replacement = _tag(text[start:end], before, labels)
         if replacement is None:
             if found["brace"] or found["tag"]:
                 failures += 1  # a post of nothing but openings must not cost the square of its length
@@ -83,7 +106,8 @@ def drop_mdx(text: str, *, sure: bool) -> str:
         result += [text[position:start], replacement]
         position = scan = end
     result.append(text[position:])
-    return "".join(result)
+    text = "".join(result)
+    return _BEFORE_GONE.sub("", text) if _GONE in text else text
 
 
 def _balanced(text: str, start: int, ahead: int) -> int:
@@ -154,17 +178,30 @@ def _tag_end(text: str, start: int, ahead: int) -> int:
     return start
 
 
-def _expression(source: str) -> str:
+def _expression(source: str, tag: str) -> str:
+    """What a reader sees of an expression; `tag` is the name of the tag before it."""
     if found := _STRING.fullmatch(source):
-        return found[1] or found[2] or found[3] or ""
-    if source.startswith("{/*"):
+        words = found[1] or found[2] or _VALUE.sub("", found[3] or "")
+        words = re.sub(r"\\(.)", r"\1", words) if "\\" in words else words
+        if tag in _LISTINGS and "\n" in words:
+            words = words.strip("\n")
+            return f"\n\n~~~~~~\n{words}\n~~~~~~\n\n"
+        return html.escape(words, quote=False)
+    if not _COMMENTS.sub("", source).strip("{} \n"):
         return ""
-    return " ".join(words.strip() for words in _INNER.findall(source) if " " in words.strip())
+    shown = " ".join(words.strip() for words in _INNER.findall(source) if " " in words.strip())
+    return shown or _GONE
 
 
-def _tag(source: str) -> str:
+def _tag(source: str, before: str, labels: dict[str, str]) -> str:
+    """What is left of a tag; `before` is what its line has before it."""
     name = source.strip("</>").split(None, 1)[0].rstrip("/>") if source.strip("</> ") else ""
     found = {key: a or b or c for key, a, b, c in _ATTRIBUTE.findall(source)}
+    if name in _PARTING:
+        return " " if before and _IN_LINE.match(before) else f"\n\n{'' if before.strip() else before}"
+    value = found.pop("value", "")
+    if name == "TabItem" and not found and value:
+        found["label"] = labels.get(value, value)
     if not name or name[0].isupper() or "." in name:
         shown = " ".join(html.escape(words, quote=False) for key, words in found.items() if key != "alt" and words)
         if shown:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 
-from services.corpus.dialect import Source, to_python_markdown
+from services.corpus.dialect import to_python_markdown
+from services.corpus.emoji_names import draw_emoji
 from services.corpus.html_text import PageText, page_text
 from services.corpus.markdown_parser import MarkdownParser
 from services.corpus.maths import drop_maths, keep_maths, restore_maths
@@ -18,11 +19,12 @@ from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
 from services.corpus.references import inline_references
 from services.corpus.rules import Rules
+from services.corpus.taken_out import Source
 from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
 # them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
-_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?[.#][\w-][^{}\n]*)\}[ \t]*$", re.MULTILINE)
+_ATTRIBUTE_LINE = re.compile(r"^[ \t>]*\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=[\"'])[^{}\n]*)\}[ \t]*$", re.MULTILINE)
 _TABLE_OF_CONTENTS = re.compile(r"^[ \t]*(?:[-*+]|1\.)[ \t][^\n]*\n[ \t]*\{:[ \t]*toc\b[^}\n]*\}[ \t]*$", re.MULTILINE)
 _KRAMDOWN = re.compile(
     r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
@@ -61,10 +63,12 @@ def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]
 def _prepared(text: str, rules: Rules, *, mdx: bool) -> tuple[str, Source]:
     """Markdown as Python-Markdown reads it, and what was taken out of it."""
     source = to_python_markdown(
-        drop_mdx(protect_raw(text), sure=mdx), indented_code=not mdx, quoted_boxes=rules.keep_quotations
+        drop_mdx(protect_raw(text, liquid=not mdx), sure=mdx),
+        indented_code=not mdx,
+        quoted_boxes=rules.keep_quotations,
     )
     body = keep_maths(drop_tags(source.text), source.maths)
-    body = inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses)
+    body = draw_emoji(inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses))
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
     if "{" in body:

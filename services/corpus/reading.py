@@ -132,7 +132,7 @@ def valid(text: str) -> str:
 
 
 def _odd(text: str) -> str:
-    """The characters of a text that are not plain ones, in their order: few, so that they are quickly looked through."""
+    """The characters of a text that are not plain ones, in their order: few, and so quickly looked through."""
     return text.encode(errors="surrogatepass").translate(None, _PLAIN).decode(errors="surrogatepass")
 
 

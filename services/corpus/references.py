@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 _TARGET = re.compile(
-    r"^[ \t>]*\[(?!\^)(?P<label>(?:\\.|`[^`\n]*`|[^\[\]\\\n])+)\]:[ \t]*(?:\n[ \t]+)?(?P<address><[^>\n]*>|\S+)"
-    r"(?:(?:[ \t]+|[ \t]*\n[ \t]+)(?:\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*$",
+    r"^[ \t>]*\[(?!\^)(?P<label>(?:\\.|`[^`\n]*`|[^\[\]\\\n])+)\]:[ \t]*(?:\n[ \t]*)?(?P<address><[^>\n]*>|\S+)"
+    r"(?:(?:[ \t]+|[ \t]*\n[ \t]*)(?:\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*$",
     re.MULTILINE,
 )
 # What matters between brackets: escapes and code spans, which hide brackets, and brackets.

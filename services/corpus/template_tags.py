@@ -10,8 +10,9 @@ No expression here scans past the next opening of its kind, so each takes linear
 
 from __future__ import annotations
 
-import html
 import re
+
+from services.corpus.tag_words import Open, words_of_tag
 
 # Stand-ins for braces that must outlive the removal; code points that are no characters.
 _KEEP = str.maketrans({"{": "\ufde0", "}": "\ufde1"})
@@ -38,17 +39,31 @@ _TAG = (
     r"|(?P<comment>\{\#-?(?:\s(?:[^{\#]|\#(?!\})|\{(?!\#))*|-)\#\})"
 )
 _IN_PROSE = re.compile(f"(?P<code>{_CODE_SPAN}|{_CODE_ELEMENT})|{_TAG}")
-_NAME = re.compile(r"[{<%\s-]*(?P<name>/?\s*[\w./-]+)(?P<arguments>[^\n]*?)[-%>}\s]*\Z")
-_WORDS = re.compile(
-    r"""\b(?P<key>caption|title|alt|text|summary|label|attr)\s*=\s*(?:"(?P<a>(?:[^"\\]|\\.)*)"|'(?P<b>[^']*)')"""
+# A string that is written out, as authors do to show braces.
+_BRACES = r"(?:\{[{%\#]|[%}]\})"
+_WRITTEN = re.compile(
+    rf"""\{{\{{-?\s*(?:"(?P<a>[^"\n]*?{_BRACES}[^"\n]*?)"|'(?P<b>[^'\n]*?{_BRACES}[^'\n]*?)')\s*-?\}}\}}"""
 )
-_QUOTED = re.compile(r""""([^"\n]*)"|'([^'\n]*)'""")
+_MARKER = re.compile(r"( *)(?:[-*+]|\d+\.) +$")
+_CALL = re.compile(r"\{\{-?\s*[a-z_]\w*\([^|]*\)\s*-?\}\}")
+_HUGO = re.compile(r"\{\{[<%]")
+_GONE = "\ufde2"  # where a value stood
+_BEFORE_GONE = re.compile(f"[ \t]*{_GONE}(?=[ \t]*{_GONE}|[,.;:!?)])|{_GONE}")
 
 
-def protect_raw(text: str) -> str:
-    """Take off `raw` tags and comments; what raw held is safe from `drop_tags` until `restore_raw`."""
+def protect_raw(text: str, *, liquid: bool = True) -> str:
+    """Take off `raw` tags and comments; what raw held is safe from `drop_tags` until `restore_raw`.
+
+    Args:
+        text: a post's body.
+        liquid: its site may run Liquid over it; if not, a block of code keeps the tags that it shows.
+    """
     if "/*" in text:
         text = _ESCAPED.sub(_literal, text)
+    if "{{" in text:
+        liquid = liquid and not _HUGO.search(text)
+        if liquid:
+            text = _WRITTEN.sub(lambda found: (found["a"] or found["b"]).translate(_KEEP), text)
     if "{%" not in text:
         return text
     text = _STYLES.sub("", text) if "{% end" in text or "{%- end" in text else text
@@ -64,7 +79,7 @@ def protect_raw(text: str) -> str:
                 fence = mark
             elif mark.startswith(fence):
                 fence = ""
-        if name is None or found["alone"] or name in unclosed or (fence and name == "comment"):
+        if name is None or found["alone"] or name in unclosed or (fence and (name == "comment" or not liquid)):
             result.append(
                 text[position : found.end()].translate(_KEEP) if found["alone"] else text[position : found.end()]
             )
@@ -88,7 +103,7 @@ def drop_tags(text: str) -> str:
     """Take tags out of Markdown whose blocks of code are out already; spans of code keep theirs."""
     if "{%" not in text and "{{" not in text and "{#" not in text:
         return text
-    sources: list[str] = []  # what the quotations that are open say of their authors
+    opened = Open()
 
     def replace(found: re.Match[str]) -> str:
         if found["code"] is not None:
@@ -97,11 +112,25 @@ def drop_tags(text: str) -> str:
         before = text[max(0, found.start() - 3) : found.start()].rstrip()
         if before.endswith(("](", "]:", "](<")):
             return "#"
-        if found["liquid"] is None and found["hugo"] is None:
+        if found["comment"] is not None:
             return ""
-        return _words(found[0], sources)
+        if found["liquid"] is None and found["hugo"] is None and not _CALL.match(found[0]):
+            return _GONE
+        words = words_of_tag(found[0], opened)
+        return _indented(words, text[text.rfind("\n", 0, found.start()) + 1 : found.start()]) if words else ""
 
-    return _IN_PROSE.sub(replace, text)
+    text = _IN_PROSE.sub(replace, text)
+    return _BEFORE_GONE.sub("", text) if _GONE in text else text
+
+
+def _indented(words: str, before: str) -> str:
+    """Words that stand alone, as far in as their tag; `before` is what its line has before it."""
+    if not words.startswith("\n\n") or not before:
+        return words
+    if found := _MARKER.match(before):
+        return words.lstrip("\n").replace("\n\n", "\n\n" + " " * (len(found[1]) + 4))
+    lead = before[: len(before) - len(before.lstrip(" >"))]
+    return words.replace("\n\n", f"\n{lead.rstrip()}\n{lead}") if lead else words
 
 
 def restore_raw(text: str) -> str:
@@ -111,45 +140,3 @@ def restore_raw(text: str) -> str:
 
 def _literal(found: re.Match[str]) -> str:
     return "{{{open}{inner}{close}}}".format(**found.groupdict()).translate(_KEEP)
-
-
-def _words(tag: str, sources: list[str]) -> str:
-    """What a reader sees of a tag: the caption of a figure, the author of a quotation, the words of a link."""
-    named = _NAME.match(tag)
-    if named is None:
-        return ""
-    name, arguments = named["name"].lower(), named["arguments"].strip()
-    if name in ("blockquote", "quote", "pullquote") and tag.startswith("{%") and "(" not in arguments:
-        sources.append(" ".join(word for word in arguments.split() if "://" not in word))
-    elif name in ("endblockquote", "endquote", "endpullquote"):
-        source = sources.pop() if sources else ""
-        return f"\n\n{html.escape(source, quote=False)}\n\n" if source else ""
-    elif name == "link" and "://" in arguments:
-        return arguments[: arguments.index("://")].rpartition(" ")[0]
-    elif name == "post_link":
-        return arguments.partition(" ")[2].strip("\"' ").removesuffix(" false").removesuffix(" true").strip("\"' ")
-    elif name in ("asset_img", "img") and tag.startswith("{%"):
-        quoted = [a or b for a, b in _QUOTED.findall(arguments)]
-        return _image(quoted[-1]) if quoted and "=" not in arguments else _captions(arguments)
-    elif not name.startswith(("/", "end", "if", "for", "elsif", "elif", "assign", "set", "unless", "case", "when")):
-        return _captions(arguments)
-    return ""
-
-
-def _captions(arguments: str) -> str:
-    found: dict[str, str] = {}
-    for match in _WORDS.finditer(arguments):
-        words = (match["a"] or match["b"] or "").replace('\\"', '"').strip()
-        if words and words not in found.values() and "{{" not in words:
-            found.setdefault(match["key"], words)
-    alternative = found.pop("alt", "")
-    if found:
-        return "".join(
-            f"\n\n{words}\n\n" if key in ("caption", "title", "summary") else f" {words} "
-            for key, words in found.items()
-        )
-    return _image(alternative) if alternative else ""
-
-
-def _image(words: str) -> str:
-    return f'<img alt="{html.escape(words)}">'

@@ -24,7 +24,7 @@ def main() -> int:
     try:
         lock = writer_lock.hold(common.data)
         corpus = CorpusPeer(common.corpus_address)
-        servicer = TokenizerServicer(Vocabularies(common.data), Datasets(common.data), corpus)
+        servicer = TokenizerServicer(Vocabularies(common.data), Datasets(common.data), corpus, settings)
     except (NonesuchError, OSError, ValueError) as error:
         print(f"tokenizer: {error}", file=sys.stderr)
         return 1

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from services.common.errors import FailedPrecondition
 from services.tokenizer.datasets import Datasets
-from services.tokenizer.documents import Document, OpenDocuments, Snapshot, text_for_model
+from services.tokenizer.documents import OpenDocuments, Snapshot, text_for_model
+from services.tokenizer.encoding import Progress, encode_documents
 from services.tokenizer.training import train_vocabulary
 from services.tokenizer.vocabularies import LONGEST_PREFIX, Vocabularies, VocabularyFacts
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
-from services.tokens.dataset_writer import DatasetSource, EncodedDocument, write_dataset
+from services.tokens.dataset_writer import DatasetSource, write_dataset
 from services.tokens.header import HEADER_V1
 from services.tokens.split import TRAIN, split_documents
 
 DEFAULT_VALIDATION_FRACTION = 0.1
-# Told how many documents are done; raises to end the work.
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +91,7 @@ def train_on(
     if snapshot.num_documents == 0:
         raise _no_documents(snapshot.corpus)
 
-    sides = split_documents([document.id for document in open_documents()], validation_fraction)
+    sides = split_documents(((document.id, document.split) for document in open_documents()), validation_fraction)
 
     def texts() -> Iterator[str]:
         for document, side in zip(open_documents(), sides, strict=True):
@@ -116,12 +115,14 @@ def build_dataset(
     datasets: Datasets,
     *,
     created_at: str = "",
+    num_processes: int = 1,
     progress: Progress = lambda done: None,
 ) -> Dataset:
     """Write the dataset of an order and return it; one that is there and whole is returned as it is.
 
     Args:
         created_at: when it was asked for, ISO 8601.
+        num_processes: how many encode at a time.
         progress: told documents done; what it raises ends the work and leaves no dataset.
 
     Raises:
@@ -156,17 +157,15 @@ def build_dataset(
         header_format=order.header_format,
         created_at=created_at,
     )
-    encoded = _encode(open_documents(), vocabularies.codec(facts.id), order.header_format, progress)
+    encoded = encode_documents(
+        open_documents(),
+        codec=vocabularies.codec(facts.id),
+        vocabulary_folder=facts.folder,
+        header_format=order.header_format,
+        num_processes=num_processes,
+        progress=progress,
+    )
     return write_dataset(datasets.clear(order.dataset_id), encoded, vocabulary_folder=facts.folder, source=source)
-
-
-def _encode(
-    documents: Iterator[Document], codec: Codec, header_format: str, progress: Progress
-) -> Iterator[EncodedDocument]:
-    for done, document in enumerate(documents):
-        progress(done)
-        text = text_for_model(document, header_format)
-        yield EncodedDocument(document.id, document.path, document.title, len(text.encode()), codec.encode(text))
 
 
 def _no_documents(corpus: str) -> FailedPrecondition:

@@ -22,9 +22,10 @@ from pathlib import Path
 
 from services.common.errors import Cancelled, FailedPrecondition, NonesuchError, Unavailable
 from services.common.files import write_json
-from services.tokenizer.building import Order, Progress
+from services.tokenizer.building import Order
 from services.tokenizer.datasets import no_dataset
 from services.tokenizer.documents import Snapshot
+from services.tokenizer.encoding import Progress
 
 log = logging.getLogger(__name__)
 

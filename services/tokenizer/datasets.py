@@ -47,6 +47,12 @@ class Datasets:
                 found.append(manifest)
         return found
 
+    def open(self, dataset_id: str) -> Dataset:
+        """A dataset, its files mapped; NotFound if there is none, Corrupt if it is damaged."""
+        if self.manifest(dataset_id) is None:
+            raise no_dataset(dataset_id)
+        return Dataset.open(self.folder / dataset_id)
+
     def find_whole(self, dataset_id: str) -> Dataset | None:
         """A dataset whose every byte is as it was written, or None: then it must be built (again)."""
         if not (self.folder / dataset_id).exists():

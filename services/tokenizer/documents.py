@@ -13,7 +13,10 @@ from services.tokens.header import HEADER_V1, compose_header
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A post after cleaning. `date` is `YYYY-MM-DD` or empty; `id` is stable between snapshots."""
+    """A post after cleaning. `date` is `YYYY-MM-DD` or empty; `id` is stable between snapshots.
+
+    `split` puts it on a side of the dataset (services/tokens/split.py); None lets its id decide.
+    """
 
     id: str
     path: str
@@ -21,6 +24,7 @@ class Document:
     tags: Sequence[str]
     date: str
     text: str
+    split: int | None = None
 
 
 # Opens the snapshot's documents anew, in order of id. Closing the iterator ends the reading.

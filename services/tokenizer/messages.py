@@ -53,6 +53,7 @@ def build_message(build: Build) -> pb.Dataset:
         snapshot=order.snapshot.digest,
         vocabulary=order.vocabulary,
         vocabulary_digest=order.vocabulary_digest,
+        header_format=order.header_format,
         created_at=_timestamp(build.created_at),
     )
 
@@ -69,6 +70,7 @@ def dataset_message(manifest: dict[str, Any]) -> pb.Dataset:
         vocabulary=manifest["vocabulary"],
         vocabulary_digest=manifest["vocabulary_digest"],
         vocabulary_size=manifest["vocabulary_size"],
+        header_format=manifest["header_format"],
         num_tokens=manifest["num_tokens"],
         num_train_tokens=manifest["num_train_tokens"],
         num_validation_tokens=manifest["num_validation_tokens"],

@@ -14,28 +14,40 @@ from protos import tokenizer_pb2 as pb
 from protos import tokenizer_pb2_grpc
 from services.common.errors import Cancelled, FailedPrecondition, InvalidRequest
 from services.common.files import check_name
-from services.tokenizer import building, messages
-from services.tokenizer.building import Order, Progress
+from services.tokenizer import building, messages, streams, upload
+from services.tokenizer.building import Order
 from services.tokenizer.builds import Builds
+from services.tokenizer.counting import Counting
 from services.tokenizer.datasets import Datasets, no_dataset
+from services.tokenizer.encoding import Progress
+from services.tokenizer.importing import ImportOrder, import_dataset
 from services.tokenizer.peers import CorpusPeer
+from services.tokenizer.settings import TokenizerSettings
 from services.tokenizer.training import check_size
 from services.tokenizer.vocabularies import Vocabularies
 from services.tokens.header import HEADER_NONE, HEADER_V1
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TokenizerService"].full_name
 DEFAULT_CORPUS = "default"
-MOST_TEXT_BYTES = 4 << 20
+IMPORTED = "imported"
 
 
 class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
     """Answers from the volume and the corpus service; its errors become statuses in services.common.rpc."""
 
-    def __init__(self, vocabularies: Vocabularies, datasets: Datasets, corpus: CorpusPeer) -> None:
+    def __init__(
+        self,
+        vocabularies: Vocabularies,
+        datasets: Datasets,
+        corpus: CorpusPeer,
+        settings: TokenizerSettings | None = None,
+    ) -> None:
+        self._settings = settings or TokenizerSettings()
         self._vocabularies = vocabularies
         self._datasets = datasets
         self._corpus = corpus
         self._builds = Builds(datasets.folder, self._build)
+        self._counting = Counting(vocabularies, datasets, self._settings.encoding_processes)
         self._working = threading.Lock()  # one training or build at a time: each uses all cores
 
     def start(self) -> None:
@@ -52,30 +64,48 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self._corpus.close()
 
     def Encode(self, request: pb.EncodeRequest, context: grpc.ServicerContext) -> pb.EncodeResponse:
-        codec = self._vocabularies.codec(request.vocabulary)
-        ids = codec.encode(_text(request.text))
-        if request.append_end_of_text:
-            ids.append(codec.vocabulary.end_of_text_id)
-        return pb.EncodeResponse(ids=ids)
+        return pb.EncodeResponse(ids=streams.encode(self._vocabularies.codec(request.vocabulary), request))
+
+    def EncodeStream(
+        self, request_iterator: Iterator[pb.EncodeStreamRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.EncodeStreamResponse]:
+        return streams.encode_stream(self._vocabularies, request_iterator)
 
     def Decode(self, request: pb.DecodeRequest, context: grpc.ServicerContext) -> pb.DecodeResponse:
-        return pb.DecodeResponse(text=self._vocabularies.codec(request.vocabulary).decode(request.ids))
+        return pb.DecodeResponse(text=streams.decode(self._vocabularies.codec(request.vocabulary), request))
+
+    def DecodeStream(
+        self, request_iterator: Iterator[pb.DecodeStreamRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.DecodeStreamResponse]:
+        return streams.decode_stream(self._vocabularies, request_iterator)
 
     def CountTokens(self, request: pb.CountTokensRequest, context: grpc.ServicerContext) -> pb.CountTokensResponse:
-        codec = self._vocabularies.codec(request.vocabulary)
-        ids = codec.encode(_text(request.text))
-        return pb.CountTokensResponse(num_tokens=len(ids), num_bytes=len(request.text.encode()))
+        num_tokens, num_bytes = streams.count(self._vocabularies.codec(request.vocabulary), request.text)
+        return pb.CountTokensResponse(num_tokens=num_tokens, num_bytes=num_bytes)
+
+    def CountTokensStream(
+        self, request_iterator: Iterator[pb.CountTokensStreamRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.CountTokensStreamResponse]:
+        return streams.count_stream(self._vocabularies, request_iterator)
+
+    def CountCorpusTokens(
+        self, request: pb.CountCorpusTokensRequest, context: grpc.ServicerContext
+    ) -> pb.CountCorpusTokensResponse:
+        facts = self._vocabularies.facts(request.vocabulary)
+        snapshot = self._corpus.snapshot(_corpus(request.corpus), request.snapshot)
+        found = self._counting.count(
+            snapshot, self._corpus.documents(snapshot), facts, progress=_ends_with(context, "the corpus was counted")
+        )
+        return pb.CountCorpusTokensResponse(
+            num_tokens=found.num_tokens, num_bytes=found.num_bytes, num_documents=found.num_documents
+        )
 
     def TrainVocabulary(
         self, request: pb.TrainVocabularyRequest, context: grpc.ServicerContext
     ) -> pb.TrainVocabularyResponse:
         check_size(request.size, field="size")
         snapshot = self._corpus.snapshot(_corpus(request.corpus), request.snapshot)
-
-        def progress(done: int) -> None:
-            if not context.is_active():
-                raise Cancelled("the caller left while the vocabulary was being trained")
-
+        progress = _ends_with(context, "the vocabulary was trained")
         with self._work(progress):
             facts = building.train_on(
                 snapshot,
@@ -157,6 +187,51 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
             self._datasets.delete(request.dataset)
         return pb.DeleteDatasetResponse()
 
+    def ExportDataset(
+        self, request: pb.ExportDatasetRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ExportDatasetResponse]:
+        form = upload.format_of(request.format, field="format")
+        return upload.export_messages(self._datasets.open(request.dataset), form)
+
+    def ImportDataset(
+        self, request_iterator: Iterator[pb.ImportDatasetRequest], context: grpc.ServicerContext
+    ) -> pb.ImportDatasetResponse:
+        header = upload.header_of(request_iterator)
+        source = header.WhichOneof("vocabulary_source")
+        form = upload.format_of(header.format, field="header.format")
+        corpus = check_name(header.corpus or IMPORTED, field="header.corpus", kind="corpus")
+        fraction = _fraction(header)
+        if source is None:
+            raise InvalidRequest(
+                "say which vocabulary: one by name, or the size of one to train", field="header.vocabulary"
+            )
+        if source == "own_vocabulary_size":
+            check_size(header.own_vocabulary_size, field="header.own_vocabulary_size")
+        else:
+            self._vocabularies.facts(header.vocabulary)  # before the files are sent, not after
+        progress = _ends_with(context, "the dataset was imported")
+        limit = self._settings.max_import_bytes
+        with upload.spooled(request_iterator, self._datasets.folder, limit) as files, self._work(progress):
+            order = ImportOrder(
+                form=form,
+                corpus=corpus,
+                files=files,
+                vocabulary=header.vocabulary,
+                own_vocabulary_size=header.own_vocabulary_size,
+                validation_fraction=fraction,
+                header=header.header if header.HasField("header") else None,
+            )
+            dataset, num_empty = import_dataset(
+                order,
+                self._vocabularies,
+                self._datasets,
+                num_processes=self._settings.encoding_processes,
+                progress=progress,
+            )
+        return pb.ImportDatasetResponse(
+            dataset=messages.dataset_message(dataset.manifest), num_empty_documents=num_empty
+        )
+
     def _dataset(self, dataset_id: str) -> pb.Dataset:
         check_name(dataset_id, field="dataset", kind="dataset")
         build = self._builds.get(dataset_id)
@@ -169,14 +244,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
 
     def _order(self, request: pb.BuildDatasetRequest) -> Order:
         """What a request asks for, checked, its snapshot and vocabulary resolved."""
-        fraction = building.DEFAULT_VALIDATION_FRACTION
-        if request.HasField("validation_fraction"):
-            fraction = request.validation_fraction
-        if not 0 < fraction < 1:
-            raise InvalidRequest(
-                f"validation_fraction is {fraction:g}: give a share above 0 and below 1",
-                field="validation_fraction",
-            )
+        fraction = _fraction(request)
         source = request.WhichOneof("vocabulary_source")
         if source is None:
             raise InvalidRequest(
@@ -205,6 +273,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
                 self._vocabularies,
                 self._datasets,
                 created_at=created_at,
+                num_processes=self._settings.encoding_processes,
                 progress=progress,
             )
 
@@ -219,14 +288,27 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
             self._working.release()
 
 
+def _ends_with(context: grpc.ServicerContext, what: str) -> Progress:
+    """A progress that ends the work when the caller leaves."""
+
+    def progress(done: int) -> None:
+        if not context.is_active():
+            raise Cancelled(f"the caller left before {what}")
+
+    return progress
+
+
+def _fraction(request: pb.BuildDatasetRequest | pb.ImportHeader) -> float:
+    fraction = building.DEFAULT_VALIDATION_FRACTION
+    if request.HasField("validation_fraction"):
+        fraction = request.validation_fraction
+    if not 0 < fraction < 1:
+        raise InvalidRequest(
+            f"validation_fraction is {fraction:g}: give a share above 0 and below 1",
+            field="validation_fraction",
+        )
+    return fraction
+
+
 def _corpus(name: str) -> str:
     return check_name(name or DEFAULT_CORPUS, field="corpus", kind="corpus")
-
-
-def _text(text: str) -> str:
-    num_bytes = len(text.encode())
-    if num_bytes > MOST_TEXT_BYTES:
-        raise InvalidRequest(
-            f"the text has {num_bytes} bytes, more than {MOST_TEXT_BYTES}; send it in parts", field="text"
-        )
-    return text

@@ -1,31 +1,24 @@
 """Text to token ids and back, byte for byte, for one vocabulary.
 
 Everything that an author typed is ordinary text: `<|endoftext|>` in a post becomes the ids of its
-characters, never the marker. Who wants the marker adds `vocabulary.end_of_text_id`.
+characters, never the marker. Who wants the marker says `allow_special`, or adds `vocabulary.end_of_text_id`.
 Encoding runs in tiktoken, built from the vocabulary's own files, never from the network.
 """
 
 from __future__ import annotations
 
 import codecs
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import tiktoken
 
 from services.common.errors import InvalidRequest
-from services.tokens.vocabulary import Vocabulary
+from services.tokens import cutting
+from services.tokens.vocabulary import END_OF_TEXT, Vocabulary
 
-# GPT-2's pattern as tiktoken writes it (tiktoken_ext/openai_public.py: r50k_pat_str): the same pieces as
-# openai/gpt-2:src/encoder.py, with less backtracking.
-_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
-
-# tiktoken's `\s`, Unicode's White_Space. Python's own `\s` has four control characters more.
-_WHITESPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# tiktoken 0.14 panics on about 500,000 white-space characters in front of a word: it runs out of stack.
-_LONGEST_RUN = 100_000
-# The look-behind lets a match begin only where a run begins: without it, time grows with the run's square.
-_LONG_RUN = re.compile(f"(?<![{_WHITESPACE}])[{_WHITESPACE}]{{{_LONGEST_RUN},}}")
+_NO_MARKS: frozenset[str] = frozenset()
+_MARKS = frozenset([cutting.CUT, cutting.NEXT])
 
 
 class Codec:
@@ -33,24 +26,86 @@ class Codec:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
+        # Two ids more than there are, which are taken out of what the library returns.
+        self._cut_id, self._next_id = vocabulary.size, vocabulary.size + 1
         self._encoding = tiktoken.Encoding(
             vocabulary.digest,
-            pat_str=_PATTERN,
+            pat_str=cutting.PATTERN,
             mergeable_ranks=vocabulary.ranks,
-            special_tokens=vocabulary.specials,
+            special_tokens={**vocabulary.specials, cutting.CUT: self._cut_id, cutting.NEXT: self._next_id},
         )
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`, taken as ordinary text only; a lone surrogate counts as U+FFFD."""
-        ids: list[int] = []
-        for piece in _pieces(text):
-            ids += self._encoding.encode_ordinary(piece)
+    def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
+        """Return the ids of `text`; a lone surrogate counts as U+FFFD.
+
+        Args:
+            allow_special: let `<|endoftext|>` in the text become the end-of-text id; else it is ordinary text.
+
+        Raises:
+            InvalidRequest: the library gives up on the text; no such text is known.
+        """
+        if allow_special and END_OF_TEXT in text:
+            first, *others = text.split(END_OF_TEXT)
+            ids: list[int] = self.encode(first)
+            for part in others:
+                ids.append(self.vocabulary.end_of_text_id)
+                ids += self.encode(part)
+            return ids
+        try:
+            array = self.encode_array(text)
+        except UnicodeEncodeError:
+            array = self.encode_array(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        ids = array.tolist()
         return ids
 
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+    def encode_array(self, text: str) -> np.ndarray:
+        """As `encode` for text without lone surrogates, as uint32 [ids]: without a Python number for each id.
+
+        Raises:
+            UnicodeEncodeError: the text holds a lone surrogate.
+        """
+        if cutting.has_marks(text):
+            return np.concatenate([self._run(piece, _NO_MARKS) for piece in cutting.pieces(text)])
+        ids = self._run(cutting.mark(text), _MARKS)
+        return ids[ids != self._cut_id]
+
+    def encode_all(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """As `encode_array` for each text, in one call of the library for most of them.
+
+        Raises:
+            UnicodeEncodeError: a text holds a lone surrogate.
+        """
+        are_plain = [cutting.is_plain(text) for text in texts]
+        plain = [text for text, is_plain in zip(texts, are_plain, strict=True) if is_plain]
+        ids = self._run(cutting.mark_plain(plain), _MARKS)
+        ids = ids[ids != self._cut_id]
+        of_plain, start = [], 0
+        for end in [*np.flatnonzero(ids == self._next_id).tolist(), len(ids)]:
+            of_plain.append(ids[start:end])
+            start = end + 1
+        found = iter(of_plain)
+        return [
+            next(found) if is_plain else self.encode_array(text)
+            for text, is_plain in zip(texts, are_plain, strict=True)
+        ]
+
+    def _run(self, text: str, specials: frozenset[str]) -> np.ndarray:
+        """The library on a text without look-ahead, as its `encode_to_numpy` without a search for special tokens."""
+        try:
+            return np.frombuffer(self._encoding._core_bpe.encode_to_tiktoken_buffer(text, specials), dtype=np.uint32)
+        except BaseException as error:
+            # A panic of the library is no Exception, and its class is exported nowhere.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise InvalidRequest(f"the text cannot be encoded: {error}", field="text") from None
+
+    def decode_bytes(self, ids: Iterable[int], *, skip_special: bool = False) -> bytes:
         """Return the bytes that `ids` stand for; they may begin or end within a character.
 
         The end-of-text id stands for the 13 characters `<|endoftext|>`.
+
+        Args:
+            skip_special: let the end-of-text id stand for nothing.
 
         Raises:
             InvalidRequest: an id is below 0 or not below the vocabulary's size.
@@ -62,11 +117,14 @@ class Codec:
                 f"token id {wrong} is not in the vocabulary: ids are 0 to {self.vocabulary.size - 1}",
                 field="ids",
             )
+        if skip_special:
+            end_of_text_id = self.vocabulary.end_of_text_id
+            plain = [token_id for token_id in plain if token_id != end_of_text_id]
         return self._encoding.decode_bytes(plain)
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int], *, skip_special: bool = False) -> str:
         """As `decode_bytes`, read as UTF-8; what is not a character becomes U+FFFD."""
-        return self.decode_bytes(ids).decode("utf-8", "replace")
+        return self.decode_bytes(ids, skip_special=skip_special).decode("utf-8", "replace")
 
 
 class IncrementalDecoder:
@@ -75,33 +133,21 @@ class IncrementalDecoder:
     All pushes and the flush, joined, are what `Codec.decode` gives for all ids at once.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, *, skip_special: bool = False) -> None:
         self._codec = codec
+        self._skip_special = skip_special
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token_id: int) -> str:
         """Return the characters that this id completes, often none or several."""
-        return self._utf8.decode(self._codec.decode_bytes([token_id]))
+        return self.push_all([token_id])
+
+    def push_all(self, ids: Iterable[int]) -> str:
+        """Return the characters that these ids complete; as pushing one after another."""
+        return self._utf8.decode(self._codec.decode_bytes(ids, skip_special=self._skip_special))
 
     def flush(self) -> str:
         """Return what an unfinished character at the end becomes (U+FFFD or nothing), and start afresh."""
         rest = self._utf8.decode(b"", final=True)
         self._utf8.reset()
         return rest
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Cut `text` where the pattern would cut it anyway, so that no piece has a long run before a word.
-
-    The pattern takes a run of white space in front of a word without its last character, which goes with
-    the word or stands alone. So a long run is cut out less that character, and the ids stay the same.
-    """
-    start = 0
-    if len(text) > _LONGEST_RUN:
-        for run in _LONG_RUN.finditer(text):
-            if run.end() == len(text):
-                break  # no word follows, and the pattern takes all of it without looking back
-            yield text[start : run.start()]
-            yield text[run.start() : run.end() - 1]
-            start = run.end() - 1
-    yield text[start:]

@@ -11,6 +11,8 @@ In: a folder. Out: arrays. Does not know where documents come from, nor how batc
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,21 @@ class Dataset:
         """`id`, `path` and `title` of each document, in the order of `documents`."""
         posts: list[dict[str, str]] = read_json(self.folder / POSTS_FILE)
         return posts
+
+    def iterate_posts(self) -> Iterator[dict[str, str]]:
+        """As `posts`, one at a time: the file has a post a line. Corrupt if it has not one for each document."""
+        path, count = self.folder / POSTS_FILE, 0
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("{"):
+                    count += 1
+                    yield json.loads(line.rstrip(",\n"))
+        if count == 0:  # written before it had a post a line
+            for post in self.posts():
+                count += 1
+                yield post
+        if count != len(self.documents):
+            raise _corrupt(path, f"it holds {count} posts, not {len(self.documents)}")
 
     def vocabulary(self) -> Vocabulary:
         """The vocabulary that the ids belong to; Corrupt if it is not the one in the manifest."""

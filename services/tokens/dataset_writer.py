@@ -1,13 +1,17 @@
-"""Writes a dataset's folder from a stream of encoded documents, holding one document at a time in memory.
+"""Writes a dataset's folder from a stream of encoded documents, in the same memory for ten or ten million.
 
 In: documents in the order of their post id. Out: the files that dataset.py reads, whole or not at all.
+Each of the three files with a row per document grows as documents come; what is known at the end alone (lengths, and
+the one document that may change sides) is written over its place.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import struct
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,19 +31,26 @@ from services.tokens.dataset import (
     token_type,
 )
 from services.tokens.header import HEADER_V1
-from services.tokens.split import TRAIN, VALIDATION, split_documents
+from services.tokens.split import VALIDATION, Splitter
 from services.tokens.vocabulary import ENCODER_FILE, MERGES_FILE, Vocabulary
+
+_ROW = struct.Struct("<qqqB")  # DOCUMENT_TYPE
+_BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedDocument:
-    """One document as ids, without the end-of-text id; `num_bytes` counts its text in UTF-8."""
+    """One document as ids, without the end-of-text id; `num_bytes` counts its text in UTF-8.
+
+    `split` puts it on a side; None lets its id decide.
+    """
 
     id: str
     path: str
     title: str
     num_bytes: int
-    ids: Sequence[int]
+    ids: Sequence[int] | np.ndarray
+    split: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +64,23 @@ class DatasetSource:
     validation_fraction: float
     header_format: str = HEADER_V1
     created_at: str = ""  # ISO 8601 with time zone; empty: when the folder is written
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What is known once all documents are written."""
+
+    num_documents: int = 0
+    num_tokens: int = 0
+    num_validation_tokens: int = 0
+    num_validation_bytes: int = 0
+
+    def note(self, side: int, num_tokens: int, num_bytes: int, *, moved: bool = False) -> None:
+        """Count a document on its side, or the move of one to that side."""
+        if side == VALIDATION or moved:
+            sign = 1 if side == VALIDATION else -1
+            self.num_validation_tokens += sign * num_tokens
+            self.num_validation_bytes += sign * num_bytes
 
 
 def write_dataset(
@@ -73,57 +101,74 @@ def write_dataset(
     with new_folder(folder) as partial:
         for name in (ENCODER_FILE, MERGES_FILE):
             shutil.copyfile(vocabulary_folder / name, partial / name)
-        table, posts = _write_tokens(partial / TOKENS_FILE, documents, vocabulary)
-        if not posts:
+        counts = _write_documents(partial, documents, vocabulary, Splitter(source.validation_fraction))
+        if not counts.num_documents:
             raise FailedPrecondition(f"corpus {source.corpus!r} has no documents in this snapshot; add posts first")
-        table["split"] = split_documents([post["id"] for post in posts], source.validation_fraction)
-        np.save(partial / DOCUMENTS_FILE, table)
-        (partial / POSTS_FILE).write_text(json.dumps(posts, ensure_ascii=False, indent=1), encoding="utf-8")
-        write_json(partial / MANIFEST_FILE, _manifest(partial, source, vocabulary, table))
+        write_json(partial / MANIFEST_FILE, _manifest(partial, source, vocabulary, counts))
     return Dataset.open(folder)
 
 
-def _write_tokens(
-    path: Path, documents: Iterable[EncodedDocument], vocabulary: Vocabulary
-) -> tuple[np.ndarray, list[dict[str, str]]]:
-    """Stream ids to `path`; return the document table (split not yet set) and the posts."""
-    rows: list[tuple[int, int, int, int]] = []
-    posts: list[dict[str, str]] = []
+def _write_documents(
+    partial: Path, documents: Iterable[EncodedDocument], vocabulary: Vocabulary, splitter: Splitter
+) -> _Counts:
+    counts = _Counts()
     kind = token_type(vocabulary.size)
-    start = 0
-    with path.open("wb") as file:
-        _write_header(file, kind, 0)
+    ending = np.array([vocabulary.end_of_text_id], dtype=kind).tobytes()
+    with ExitStack() as stack:
+        tokens, rows, posts = (
+            stack.enter_context((partial / name).open("w+b", buffering=_BUFFER_BYTES))
+            for name in (TOKENS_FILE, DOCUMENTS_FILE, POSTS_FILE)
+        )
+        _write_header(tokens, kind.str, 0)
+        _write_header(rows, DOCUMENT_TYPE.descr, 0)
+        rows_start = rows.tell()
         for document in documents:
-            ids = np.array([*document.ids, vocabulary.end_of_text_id], dtype=kind)
-            file.write(ids.tobytes())
-            rows.append((start, start + len(ids), document.num_bytes, TRAIN))
-            posts.append({"id": document.id, "path": document.path, "title": document.title})
-            start += len(ids)
-        file.seek(0)
-        _write_header(file, kind, start)
-    return np.array(rows, dtype=DOCUMENT_TYPE), posts
+            side = splitter.add(document.id, document.split)
+            tokens.write(np.asarray(document.ids, dtype=kind).tobytes())
+            tokens.write(ending)
+            start = counts.num_tokens
+            counts.num_tokens += len(document.ids) + 1
+            rows.write(_ROW.pack(start, counts.num_tokens, document.num_bytes, side))
+            post = {"id": document.id, "path": document.path, "title": document.title}
+            posts.write(b",\n" if counts.num_documents else b"[\n")
+            posts.write(json.dumps(post, ensure_ascii=False).encode())
+            counts.num_documents += 1
+            counts.note(side, len(document.ids) + 1, document.num_bytes)
+        posts.write(b"\n]\n")
+        mended = splitter.mend()
+        if mended is not None:
+            number, side = mended
+            rows.seek(rows_start + number * _ROW.size)
+            start, end, num_bytes, _ = _ROW.unpack(rows.read(_ROW.size))
+            rows.seek(rows_start + number * _ROW.size)
+            rows.write(_ROW.pack(start, end, num_bytes, side))
+            counts.note(side, end - start, num_bytes, moved=True)
+        for file, descr, length in (
+            (tokens, kind.str, counts.num_tokens),
+            (rows, DOCUMENT_TYPE.descr, counts.num_documents),
+        ):
+            file.seek(0)
+            _write_header(file, descr, length)
+    return counts
 
 
-def _write_header(file: BinaryIO, kind: np.dtype[Any], length: int) -> None:
+def _write_header(file: BinaryIO, descr: Any, length: int) -> None:
     """Write the .npy header; NumPy pads it for any length, so that it can be overwritten in place."""
-    np.lib.format.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": (length,)})
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (length,)})
 
 
-def _manifest(partial: Path, source: DatasetSource, vocabulary: Vocabulary, table: np.ndarray) -> dict[str, Any]:
-    held_out = table[table["split"] == VALIDATION]
-    num_tokens = int(table["end"][-1])
-    num_validation_tokens = int((held_out["end"] - held_out["start"]).sum())
+def _manifest(partial: Path, source: DatasetSource, vocabulary: Vocabulary, counts: _Counts) -> dict[str, Any]:
     return {
         "kind": "dataset",
         **asdict(source),
         "vocabulary_digest": vocabulary.digest,
         "vocabulary_size": vocabulary.size,
         "end_of_text_id": vocabulary.end_of_text_id,
-        "num_documents": len(table),
-        "num_tokens": num_tokens,
-        "num_train_tokens": num_tokens - num_validation_tokens,
-        "num_validation_tokens": num_validation_tokens,
-        "num_validation_bytes": int(held_out["num_bytes"].sum()),
+        "num_documents": counts.num_documents,
+        "num_tokens": counts.num_tokens,
+        "num_train_tokens": counts.num_tokens - counts.num_validation_tokens,
+        "num_validation_tokens": counts.num_validation_tokens,
+        "num_validation_bytes": counts.num_validation_bytes,
         "dtype": str(token_type(vocabulary.size)),
         "created_at": source.created_at or datetime.now(UTC).isoformat(timespec="milliseconds"),
         "files": sha256_files(partial),

@@ -12,6 +12,7 @@ Lines for what a post does not have are left out; a post with none of them has n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 HEADER_NONE = "none"
 HEADER_V1 = "header-v1"
@@ -29,3 +30,35 @@ def compose_header(title: str = "", tags: Sequence[str] = (), date: str = "") ->
     values = {"title": title, "tags": ", ".join(" ".join(tag.split()) for tag in tags), "date": date}
     lines = [f"{name}: {' '.join(value.split())}\n" for name, value in values.items() if value.strip()]
     return "".join(lines) + "\n" if lines else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """A document's text apart from its header; what the header lacks is empty."""
+
+    title: str
+    tags: tuple[str, ...]
+    date: str
+    text: str
+
+
+def part_header(document: str) -> Parted | None:
+    """Take a header off a document, or return None where there is none that `compose_header` could have written.
+
+    `compose_header` of the result and its text give the document again.
+    """
+    header, separator, text = document.partition("\n\n")
+    values: dict[str, str] = {}
+    for line in header.split("\n") if separator else ():
+        name, colon, value = line.partition(": ")
+        if not colon or name not in ("title", "tags", "date") or name in values:
+            return None
+        values[name] = value
+    parted = Parted(
+        title=values.get("title", ""),
+        tags=tuple(tag for tag in values.get("tags", "").split(", ") if tag),
+        date=values.get("date", ""),
+        text=text,
+    )
+    composed = compose_header(parted.title, parted.tags, parted.date)
+    return parted if composed and composed + text == document else None

@@ -43,7 +43,11 @@ def draw(link: str) -> None:
         page.wait_for_url("**/models**")
         browser.write(page, site, "The ferry", 160)
         page.screenshot(path=PICTURES / "try.png", full_page=True)
-    names = {"overview": "/", "posts": "/posts", "report": "/posts/report/1", "runs": "/runs", "start": "/start",
+    names = {"overview": "/", "posts": "/posts", "import": "/posts/report/1",
+             "report": "/corpus/report", "rules": "/corpus/rules",
+             "post": "/posts/view?path=2021-04-17-the-rule-of-twelfths.md",
+             "draft": "/posts/view?path=2024-05-04-a-bigger-workshop.md",
+             "left-out": "/posts?show=out", "runs": "/runs", "start": "/start",
              "run": "/runs/tides", "samples": "/samples?run=tides", "models": "/models", "try": "/try",
              "missing": "/runs/nothing", "login": "/login"}  # fmt: skip
     for scheme in ("light", "dark"):

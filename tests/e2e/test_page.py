@@ -51,6 +51,41 @@ def test_from_posts_to_a_post_in_the_browser(stack):
         assert page.complaints == []
 
 
+def test_a_corpus_is_read_judged_and_chosen_from_on_the_page(stack):
+    link = stack.page()
+    site = link.partition("/?")[0]
+    with browser.chromium() as page:
+        page.goto(link)
+        browser.upload(page, site, sorted(SAMPLE_BLOG.glob("*.md")))
+
+        page.goto(f"{site}/corpus/report")
+        assert page.locator("svg.bars rect").count() > 10
+        assert "124M" in page.inner_text("main")
+        page.click("td a:has-text('1 post')")  # the draft, by the reason that it was left out for
+        page.wait_for_url("**/posts?**")
+        page.click("td a")
+        page.wait_for_url("**/posts/view?**")
+        assert "Left out." in page.inner_text("main")
+        assert "What the rules do" in page.inner_text("main")
+
+        page.click("button[value=include]")
+        page.wait_for_selector("text=You took it in")
+        page.click("button[value=rules]")
+        page.wait_for_selector("text=The rules left it out")
+
+        page.goto(f"{site}/corpus/rules")
+        page.check("[name=include_drafts]")
+        page.click("form.rules button.primary")
+        page.wait_for_url("**/corpus/report**")
+        assert "1 post came in" in page.inner_text(".flashes")
+        page.goto(f"{site}/corpus/rules")
+        page.uncheck("[name=include_drafts]")
+        page.click("form.rules button.primary")
+        page.wait_for_url("**/corpus/report**")
+        assert "1 post went out" in page.inner_text(".flashes")
+        assert page.complaints == []
+
+
 def test_a_stopped_run_goes_on_from_the_page(stack):
     link = stack.page()
     site = link.partition("/?")[0]

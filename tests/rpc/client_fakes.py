@@ -45,6 +45,14 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
         self.posts: dict[str, dict[str, bytes]] = {}
         self.skipped: list[corpus_pb2.SkippedFile] = []
         self.received: list[str] = []
+        self.reports: dict[str, corpus_pb2.CorpusReport] = {}
+        self.rules: dict[str, corpus_pb2.CleaningRules] = {}
+        self.overrides: dict[str, int] = {}
+
+    def GetCorpusReport(self, request, context):
+        if request.corpus not in self.reports:
+            raise NotFound(f"no corpus {request.corpus!r}; add posts to it first")
+        return corpus_pb2.GetCorpusReportResponse(report=self.reports[request.corpus])
 
     def _corpus(self, name):
         if name not in self.posts:
@@ -64,6 +72,8 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
     def UploadPosts(self, requests, context):
         header = next(requests).header
         held = self.posts.setdefault(header.corpus, {})
+        if header.HasField("rules"):
+            self.rules[header.corpus] = header.rules
         report = corpus_pb2.ImportReport(corpus=header.corpus)
         sent: dict[str, bytes] = {}
         path = ""
@@ -99,9 +109,43 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
             path=path,
             title=f"Title of {path}",
             num_words=3,
-            included=True,
+            included=self._is_included(corpus, path),
             date="2019-09-01",
+            override=self.overrides.get(path, 0),
         )
+
+    def _is_included(self, corpus, path):
+        if self.overrides.get(path):
+            return self.overrides[path] == corpus_pb2.OVERRIDE_INCLUDE
+        return path not in self.rules.get(corpus, corpus_pb2.CleaningRules()).exclude_paths
+
+    def GetCorpus(self, request, context):
+        held = self._corpus(request.corpus)
+        found = corpus_pb2.Corpus(name=request.corpus, num_posts=len(held), cutoff_date="2019-09-01")
+        found.num_documents = sum(self._is_included(request.corpus, path) for path in held)
+        found.rules.CopyFrom(self.rules.get(request.corpus, corpus_pb2.CleaningRules()))
+        return corpus_pb2.GetCorpusResponse(corpus=found)
+
+    def ListCorpora(self, request, context):
+        corpora = [corpus_pb2.Corpus(name=name, num_posts=len(held)) for name, held in sorted(self.posts.items())]
+        return _page(corpora, request, corpus_pb2.ListCorporaResponse, "corpora")
+
+    def ListSnapshots(self, request, context):
+        self._corpus(request.corpus)
+        found = [corpus_pb2.Snapshot(corpus=request.corpus, digest=digest * 64) for digest in "abc"]
+        return _page(found, request, corpus_pb2.ListSnapshotsResponse, "snapshots")
+
+    def DeleteCorpus(self, request, context):
+        del self.posts[self._corpus(request.corpus) and request.corpus]
+        return corpus_pb2.DeleteCorpusResponse()
+
+    def OverridePosts(self, request, context):
+        held = self._corpus(request.corpus)
+        for path in request.paths:
+            if path not in held:
+                raise NotFound(f"no post {path!r}")
+            self.overrides[path] = request.override
+        return corpus_pb2.OverridePostsResponse(posts=[self._post(request.corpus, path) for path in request.paths])
 
     def ListPosts(self, request, context):
         posts = [self._post(request.corpus, path) for path in sorted(self._corpus(request.corpus))]
@@ -140,6 +184,13 @@ class FakeTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self.vocabularies = ["default-2048-aa"]
         self.build_error = ""
         self.breaks = 0  # WatchDataset ends this many times with UNAVAILABLE first
+        self.corpus_tokens: dict[tuple[str, str], int] = {}  # by corpus and vocabulary
+
+    def CountCorpusTokens(self, request, context):
+        key = (request.corpus, request.vocabulary)
+        if key not in self.corpus_tokens:
+            raise Unavailable("starting; try again")
+        return tokenizer_pb2.CountCorpusTokensResponse(num_tokens=self.corpus_tokens[key])
 
     def BuildDataset(self, request, context):
         name = request.vocabulary or f"own-{request.own_vocabulary_size}"
@@ -184,7 +235,7 @@ class FakeTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
 
     def ListVocabularies(self, request, context):
         entries = [
-            tokenizer_pb2.Vocabulary(id=name, size=2048, created_at={"seconds": number})
+            tokenizer_pb2.Vocabulary(id=name, size=50257 if name == "124M" else 2048, created_at={"seconds": number})
             for number, name in enumerate(self.vocabularies)
         ]
         return _page(entries, request, tokenizer_pb2.ListVocabulariesResponse, "vocabularies")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from protos import generator_pb2, trainer_pb2
+from protos import corpus_pb2, generator_pb2, trainer_pb2
 from services.client import Nonesuch
 from services.client.commands.root import root
 from services.common.errors import Busy, NotFound, Unavailable
@@ -144,6 +144,75 @@ def test_posts_show_prints_document_or_source(run, fakes):
     assert "Title of a.md" in run("posts", "show", "a.md").stdout
     assert run("posts", "show", "a.md", "--source").stdout_bytes == b"text \xff"
     assert json.loads(run("posts", "show", "a.md", "--json").stdout)["post"]["included"] is True
+
+
+def test_posts_are_taken_and_left_out_by_hand(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x", "b.md": b"y"}
+
+    assert "a.md: left out" in run("posts", "leave-out", "a.md").stdout
+    assert json.loads(run("posts", "list", "--json").stdout)[0]["override"] == "EXCLUDE"
+    assert "a.md: taken" in run("posts", "take", "a.md", "b.md").stdout
+    assert json.loads(run("posts", "reset", "a.md", "--json").stdout)[0]["override"] == "UNSPECIFIED"
+    assert "no post 'z.md'" in run("posts", "take", "z.md", status=1).stderr
+
+
+def test_corpora_are_listed_shown_and_deleted(run, fakes):
+    fakes.corpus.posts = {name: {"a.md": b"x"} for name in ("one", "three", "two")}
+
+    assert [entry["name"] for entry in json.loads(run("corpus", "list", "--json").stdout)] == ["one", "three", "two"]
+    assert "three" in run("corpus", "list").stdout
+    assert "documents" in run("corpus", "show", "--corpus", "one").stdout
+    assert run("corpus", "snapshots", "--corpus", "one").stdout.count("\n") == 4
+    run("corpus", "delete", "--corpus", "two", "--yes")
+    assert list(fakes.corpus.posts) == ["one", "three"]
+    assert "no corpus 'two'" in run("corpus", "show", "--corpus", "two", status=1).stderr
+
+
+def test_corpus_rules_are_shown_changed_and_reset(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x", "b.md": b"y"}
+
+    shown = run("corpus", "rules").stdout
+    names = [field.name for field in corpus_pb2.CleaningRules.DESCRIPTOR.fields]
+    assert all(name in shown for name in names)
+    assert "after 2019-09-01 are future ones" in shown
+
+    said = run(
+        *("corpus", "rules", "--set", "keep_code=false", "--set", "exclude-paths=a.md, c.md"),
+        *("--set", "secrets=leave-out", "--set", "near_duplicate_similarity=0.9", "--set", "first_date=2019-01-01"),
+    ).stdout
+    rules = fakes.corpus.rules["default"]
+    assert said.startswith("0 posts came in, 1 post went out; corpus default: 1 document")
+    assert (rules.keep_code, list(rules.exclude_paths), rules.secrets, rules.near_duplicate_similarity) == (
+        False,
+        ["a.md", "c.md"],
+        corpus_pb2.SECRET_HANDLING_LEAVE_OUT,
+        0.9,
+    )
+    table = {line.split()[0]: line for line in run("corpus", "rules").stdout.splitlines() if line}
+    assert table["keep_code"].split()[1:3] == ["false", "true"]
+    assert "leave_out" in table["secrets"] and "a.md, c.md" in table["exclude_paths"]
+
+    run("corpus", "rules", "--set", "exclude_paths=")
+    assert not fakes.corpus.rules["default"].exclude_paths and not fakes.corpus.rules["default"].keep_code
+    run("corpus", "rules", "--reset", "--set", "keep_maths=off")
+    assert fakes.corpus.rules["default"] == corpus_pb2.CleaningRules(keep_maths=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("keep_coffee=true", "sets no rule"),
+        ("keep_code", "sets no rule"),
+        ("keep_code=perhaps", "write true or false"),
+        ("secrets=shout", "write mask, leave_out, keep"),
+        ("near_duplicate_similarity=much", "write a number"),
+    ],
+)
+def test_a_rule_that_is_none_changes_nothing(run, fakes, words, said):
+    fakes.corpus.posts["default"] = {"a.md": b"x"}
+
+    assert said in run("corpus", "rules", "--set", words, status=1).stderr
+    assert fakes.corpus.rules == {}
 
 
 def test_posts_remove_names_an_unknown_post(run, fakes):

@@ -241,6 +241,86 @@ def test_a_preview_stores_nothing(stub):
     ).HasField("document")
 
 
+def test_rules_and_words_by_hand_choose_among_the_posts(stub):
+    upload(
+        stub,
+        "chosen",
+        {
+            "a.md": b"---\ndate: 2019-01-02\ntags: [Birds]\n---\none",
+            "b.md": b"---\ndraft: true\n---\ntwo",
+            "c.md": b"---\nunlisted: true\n---\nthree",
+            "d.md": b"---\ndate: 2999-01-01\n---\nfour",
+            "e.md": b"five, with AKIA" + b"Z7QW3ERT5YUI2OPA",
+        },
+    )
+
+    def reasons() -> dict[str, list[int]]:
+        posts = stub.ListPosts(pb.ListPostsRequest(corpus="chosen")).posts
+        return {post.path: [reason.code for reason in post.reasons] for post in posts if post.reasons}
+
+    assert reasons() == {
+        "b.md": [pb.REASON_CODE_DRAFT],
+        "c.md": [pb.REASON_CODE_UNLISTED],
+        "d.md": [pb.REASON_CODE_FUTURE],
+        "e.md": [pb.REASON_CODE_SECRET],
+    }
+    corpus = stub.GetCorpus(pb.GetCorpusRequest(corpus="chosen")).corpus
+    assert (corpus.num_documents, corpus.cutoff_date, corpus.rules.cutoff_date) == (2, "2019-01-02", "")
+
+    rules = pb.CleaningRules(include_drafts=True, include_unlisted=True, include_future=True, exclude_tags=["birds"])
+    rules.secrets = pb.SECRET_HANDLING_LEAVE_OUT
+    report = upload(stub, "chosen", {}, rules=rules)
+    assert report.num_documents == 3
+    assert reasons() == {"a.md": [pb.REASON_CODE_EXCLUDED], "e.md": [pb.REASON_CODE_SECRET, pb.REASON_CODE_SECRET]}
+
+    request = pb.OverridePostsRequest(corpus="chosen", paths=["e.md", "a.md"], override=pb.OVERRIDE_INCLUDE)
+    posts = stub.OverridePosts(request).posts
+    assert [(post.path, post.included, post.override) for post in posts] == [
+        ("e.md", True, pb.OVERRIDE_INCLUDE),
+        ("a.md", True, pb.OVERRIDE_INCLUDE),
+    ]
+    shown = stub.GetPost(pb.GetPostRequest(corpus="chosen", path="e.md"))
+    assert shown.document.text == "five, with [AWS key]"
+    request.override = pb.OVERRIDE_EXCLUDE
+    assert [post.reasons[0].code for post in stub.OverridePosts(request).posts] == [pb.REASON_CODE_OVERRIDDEN] * 2
+
+
+def test_near_duplicates_languages_and_quality_are_told(stub):
+    words = " ".join(f"The heron stood in the water for day {index} and nobody asked why." for index in range(60))
+    report = upload(stub, "near", {"a.md": words.encode(), "b.md": f"{words} At last it left.".encode()})
+
+    assert [(entry.path, entry.reason.code) for entry in report.notes] == [("b.md", pb.REASON_CODE_NEAR_DUPLICATE)]
+    post = stub.ListPosts(pb.ListPostsRequest(corpus="near")).posts[0]
+    assert post.language == "en"
+    assert 0.9 < post.quality["prose"] <= 1
+
+
+def test_a_preview_is_chosen_by_its_rules(stub):
+    request = pb.PreviewPostRequest(path="a.md", content=b"---\ntags: x\n---\none", rules={"exclude_tags": ["X"]})
+
+    found = stub.PreviewPost(request)
+
+    assert (found.HasField("document"), found.reasons[0].code) == (False, pb.REASON_CODE_EXCLUDED)
+
+
+@pytest.mark.parametrize(
+    ("field", "rules"),
+    [
+        ("rules.first_date", pb.CleaningRules(first_date="soon")),
+        ("rules.near_duplicate_similarity", pb.CleaningRules(near_duplicate_similarity=2)),
+        ("rules.include_paths", pb.CleaningRules(include_paths=["../a"])),
+        ("rules.secrets", pb.CleaningRules(secrets=77)),
+    ],
+)
+def test_rules_that_cannot_be_kept_are_invalid_and_change_nothing(stub, field, rules):
+    parts = messages({"a.md": b"one"}, pb.UploadHeader(corpus="ruled", rules=rules))
+
+    assert failure(stub.UploadPosts, parts)[::2] == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    request = pb.PreviewPostRequest(path="a.md", content=b"x", rules=rules)
+    assert failure(stub.PreviewPost, request)[::2] == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert failure(stub.GetCorpus, pb.GetCorpusRequest(corpus="ruled"))[0] == grpc.StatusCode.NOT_FOUND
+
+
 def test_corpora_are_listed_shown_and_deleted(stub):
     for name in ("list-a", "list-b", "list-c"):
         upload(stub, name, {"a.md": b"one two"}, rules=pb.CleaningRules(keep_code=False))
@@ -359,6 +439,7 @@ def test_an_unchanged_path_that_is_not_there_is_a_failed_precondition(stub):
         ("ListPosts", pb.ListPostsRequest(corpus="no-such")),
         ("GetPost", pb.GetPostRequest(corpus="no-such", path="a.md")),
         ("DeletePosts", pb.DeletePostsRequest(corpus="no-such", paths=["a.md"])),
+        ("OverridePosts", pb.OverridePostsRequest(corpus="no-such", paths=["a.md"])),
         ("GetCorpus", pb.GetCorpusRequest(corpus="no-such")),
         ("DeleteCorpus", pb.DeleteCorpusRequest(corpus="no-such")),
         ("RollbackCorpus", pb.RollbackCorpusRequest(corpus="no-such", snapshot="0" * 64)),

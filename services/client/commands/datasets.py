@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from protos import tokenizer_pb2
-from services.client import preparing
+from services.client import exchange, preparing
 from services.client.commands import terminal
 from services.client.commands.plain import enum_name
 from services.client.commands.posts import corpus_option
@@ -34,9 +36,18 @@ class VocabularyChoice(click.ParamType):
         return int(size)
 
 
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(exchange.FORMATS),
+    default="",
+    help="  [default for import: the files' ending]",
+)
+
+
 @click.group()
 def dataset() -> None:
-    """Build datasets, look at them, delete them."""
+    """Build datasets, look at them, bring and take them, delete them."""
 
 
 @dataset.command()
@@ -121,6 +132,92 @@ def delete(nonesuch: Nonesuch, dataset_id: str, yes: bool) -> None:
     terminal.say(f"dataset {dataset_id} deleted")
 
 
+@dataset.command("export")
+@click.argument("dataset_id", metavar="DATASET")
+@format_option
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="New folder.  [default: DATASET-FORMAT]")
+@terminal.json_option
+@click.pass_obj
+def export_files(nonesuch: Nonesuch, dataset_id: str, form: str, folder: Path | None, as_json: bool) -> None:
+    """Write a dataset as files that other tools read.
+
+    \b
+      npz    nshepperd/gpt-2 and gpt-2-simple: token ids
+      bin    nanoGPT: 16-bit token ids
+      jsonl  a JSON object a line: id, path, title, tags, date, text, split
+      txt    the documents, a line <|endoftext|> behind each
+      csv    gpt-2-simple: one column (which reads at most 131,072 characters a row)
+
+    In txt and csv an author's own <|endoftext|> is written with a zero-width space in it, which the import takes out.
+    """
+    if not form:
+        raise click.UsageError(f"say --format {'|'.join(exchange.FORMATS)}")
+    target = folder or Path(f"{dataset_id}-{form}")
+    with terminal.progress() as on_progress:
+        done = exchange.export_dataset(nonesuch.connection, dataset_id, form, target, on_progress)
+    if as_json:
+        terminal.print_json(done)
+    else:
+        terminal.say(f"{target}: {done.num_documents:,} documents, {done.num_tokens:,} tokens")
+
+
+@dataset.command("import")
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@format_option
+@click.option(
+    "--vocabulary",
+    type=VocabularyChoice(),
+    help="That of the token ids, or to encode with; own:SIZE trains one on the text.  "
+    "[default: the one beside the files, or own]",
+)
+@click.option("--corpus", default="", help="Name of the corpus that it is said to be of.  [default: imported]")
+@click.option("--validation-fraction", type=float, help="Share held out where the files do not tell.  [default: 0.1]")
+@click.option(
+    "--header/--no-header",
+    default=None,
+    help="jsonl: write title, tags and date in front of each document. "
+    "Others: whether they stand there already.  [default: write; find out]",
+)
+@terminal.json_option
+@click.pass_obj
+def import_files(
+    nonesuch: Nonesuch,
+    paths: tuple[Path, ...],
+    form: str,
+    vocabulary: str | int | None,
+    corpus: str,
+    validation_fraction: float | None,
+    header: bool | None,
+    as_json: bool,
+) -> None:
+    """Make a dataset from FILEs of other tools, or from a folder of them.
+
+    Files called train and val say which documents are held out. Token ids (npz, bin) need the vocabulary that they
+    were made with.
+    """
+    files, form = exchange.find_files(paths, form)
+    if vocabulary is None and form in exchange.TOKEN_FORMATS:
+        vocabulary = exchange.vocabulary_beside(nonesuch.connection, files)
+        if not vocabulary:
+            raise click.UsageError("token ids need the vocabulary that they were made with: say --vocabulary NAME")
+    if vocabulary in (None, 0):
+        vocabulary = preparing.find_base(nonesuch.connection, preparing.DEFAULT_BASE).vocabulary_size
+    with terminal.progress() as on_progress:
+        response = exchange.import_dataset(
+            nonesuch.connection,
+            files,
+            form,
+            corpus=corpus,
+            vocabulary=vocabulary,
+            validation_fraction=validation_fraction,
+            header=header,
+            on_progress=on_progress,
+        )
+    if response.num_empty_documents:
+        terminal.note(f"{terminal.count(response.num_empty_documents, 'document')} without text left out")
+    _print(response.dataset, as_json)
+
+
 def _print(entry: tokenizer_pb2.Dataset, as_json: bool) -> None:
     if as_json:
         terminal.print_json(entry)
@@ -136,6 +233,7 @@ def _print(entry: tokenizer_pb2.Dataset, as_json: bool) -> None:
                 "vocabulary",
                 f"{entry.vocabulary} ({entry.vocabulary_size:,} entries)" if entry.vocabulary else "",
             ),
+            ("header", entry.header_format),
             ("documents", f"{entry.num_documents:,}"),
             (
                 "tokens",

@@ -159,3 +159,47 @@ def remove(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: boo
         terminal.print_json(response)
     else:
         terminal.say(f"{terminal.count(response.num_removed, 'post')} removed from corpus {corpus}")
+
+
+@posts.command()
+@click.argument("paths", nargs=-1, required=True)
+@corpus_option
+@terminal.json_option
+@click.pass_obj
+def take(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: bool) -> None:
+    """Take posts in whatever the rules say, such as a draft or a duplicate."""
+    _override(nonesuch, paths, corpus, corpus_pb2.OVERRIDE_INCLUDE, as_json)
+
+
+@posts.command("leave-out")
+@click.argument("paths", nargs=-1, required=True)
+@corpus_option
+@terminal.json_option
+@click.pass_obj
+def leave_out(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: bool) -> None:
+    """Leave posts out of what is learned from, whatever the rules say."""
+    _override(nonesuch, paths, corpus, corpus_pb2.OVERRIDE_EXCLUDE, as_json)
+
+
+@posts.command()
+@click.argument("paths", nargs=-1, required=True)
+@corpus_option
+@terminal.json_option
+@click.pass_obj
+def reset(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: bool) -> None:
+    """Give posts back to the rules after `take` or `leave-out`."""
+    _override(nonesuch, paths, corpus, corpus_pb2.OVERRIDE_UNSPECIFIED, as_json)
+
+
+def _override(
+    nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, word: corpus_pb2.Override, as_json: bool
+) -> None:
+    request = corpus_pb2.OverridePostsRequest(corpus=corpus, paths=paths, override=word)
+    found = nonesuch.connection.corpus.OverridePosts(request).posts
+    if as_json:
+        terminal.print_json(list(found))
+        return
+    for post in found:
+        reasons = "; ".join(reason.message for reason in post.reasons)
+        state = "taken" if post.included else "left out"
+        terminal.say(f"{post.path}: {state}{f': {reasons}' if reasons else ''}")

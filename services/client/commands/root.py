@@ -22,6 +22,7 @@ from services.client.commands.samples import samples
 from services.client.commands.status import status
 from services.client.commands.tokens import tokens
 from services.client.commands.train import train
+from services.client.commands.vocabularies import vocabulary
 from services.client.nonesuch import Nonesuch
 from services.common.errors import InvalidRequest, NonesuchError
 from services.common.settings import SettingsError
@@ -32,7 +33,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 _SECTIONS = {
     "From posts to a model": ("posts", "corpus", "dataset", "bases", "train", "runs", "checkpoints", "samples"),
     "From a model to posts": ("models", "generate"),
-    "Around it": ("tokens", "status"),
+    "Around it": ("vocabulary", "tokens", "status"),
 }
 
 
@@ -97,5 +98,8 @@ def root(context: click.Context) -> None:
     context.call_on_close(context.obj.close)
 
 
-for command in (posts, corpus, dataset, bases, train, runs, checkpoints, samples, models, generate, tokens, status):
+for command in (
+    *(posts, corpus, dataset, bases, train, runs, checkpoints, samples),
+    *(models, generate, vocabulary, tokens, status),
+):
     root.add_command(command)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -147,6 +148,19 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
     for name, value in shown:
         line = Text.assemble((f"{name:<{width}}", "dim"), "  ", printable(value))
         console.print(line, soft_wrap=True)
+
+
+def heading(text: str) -> None:
+    """Print a heading with a blank line before it."""
+    out().print(Text(f"\n{printable(text)}", style="bold"), soft_wrap=True)
+
+
+def paragraph(text: str, *, indent: str = "") -> None:
+    """Print text broken between words, on a terminal and off it; the lines after the first are indented."""
+    console = out()
+    width = min(console.width if console.is_terminal else READING_WIDTH, READING_WIDTH)
+    for line in textwrap.wrap(printable(text), width, subsequent_indent=indent, break_on_hyphens=False):
+        console.print(Text(line), soft_wrap=True)
 
 
 def print_post(text: str, *, title: str = "") -> None:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from protos import corpus_pb2, generator_pb2, trainer_pb2
+from protos import corpus_pb2, generator_pb2, tokenizer_pb2, trainer_pb2
 from services.admin.app import create_app
 from services.admin.settings import AdminSettings
 
@@ -51,7 +51,7 @@ def services():
     corpus = FakeService("corpus", corpus_pb2)
     trainer = FakeService("trainer", trainer_pb2)
     generator = FakeService("generator", generator_pb2)
-    tokenizer = FakeService("tokenizer", None)
+    tokenizer = FakeService("tokenizer", tokenizer_pb2)
     return SimpleNamespace(
         corpus=corpus,
         tokenizer=tokenizer,

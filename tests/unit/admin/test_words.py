@@ -5,7 +5,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import corpus_pb2, generator_pb2, trainer_pb2
-from services.admin import words
+from services.admin import corpus_words, words
 from services.admin.problems import explain, sentence
 from services.admin.uploads import read_skipped, relative_paths
 from services.common.errors import Corrupt, InvalidRequest, NonesuchError, NotFound
@@ -27,7 +27,7 @@ def test_admin_loads_neither_tensorflow_nor_numpy():
     [
         (trainer_pb2, "RunState", lambda value: words.run_state(value)[0]),
         (generator_pb2, "ModelState", lambda value: words.model_state(value)[0]),
-        (corpus_pb2, "ReasonCode", words.reason),
+        (corpus_pb2, "ReasonCode", corpus_words.reason),
         (generator_pb2, "FinishReason", words.finish),
     ],
 )

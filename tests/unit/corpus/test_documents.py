@@ -25,6 +25,17 @@ def test_metadata_comes_from_the_front_matter():
     assert post == Document("On bees", ("a", "b", "c", "d"), "2019-09-01", "Text.")
 
 
+def test_one_category_may_have_blanks_and_tags_may_be_nested_or_labelled():
+    assert made("---\ncategory: Bird watching\n---\nText").tags == ("Bird watching",)
+    assert made("---\ntags: [[a, b], c]\n---\nText").tags == ("a", "b", "c")
+    assert made("---\ntags:\n- label: On bees\n  permalink: /x\n---\nText").tags == ("On bees",)
+
+
+@pytest.mark.parametrize("date", ["8 July 2022", "Jul 08 2022", "July 8th, 2022", "Fri, 08 Jul 2022 10:00"])
+def test_dates_with_names_of_months_are_read(date: str):
+    assert made(f"---\ntitle: T\ndate: '{date}'\n---\nText").date == "2022-07-08"
+
+
 def test_zola_and_comma_separated_tags_are_read():
     assert made("+++\ntitle='x'\n[taxonomies]\ntags=['a b','c']\n+++\nText").tags == ("a b", "c")
     assert made("---\ntags: a b, c\n---\nText").tags == ("a b", "c")

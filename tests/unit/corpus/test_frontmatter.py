@@ -34,6 +34,25 @@ def test_json_is_read():
     assert front.body == "\nBody"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '---json\n{"title": "x", "tags": ["a"]}\n---\nBody',
+        '---toml\ntitle = "x"\ntags = ["a"]\n---\nBody',
+        "---yaml\ntitle: x\ntags: [a]\n---\nBody",
+        "title: x\ntags:\n- a\n---\nBody",
+    ],
+)
+def test_front_matter_may_name_its_language_or_want_its_first_line(text: str):
+    front = split(text)
+
+    assert (front.fields, front.body, front.problem) == ({"title": "x", "tags": ["a"]}, "Body", None)
+
+
+def test_a_heading_that_looks_like_a_field_is_kept():
+    assert split("Title: a story\n---\nBody").body == "Title: a story\n---\nBody"
+
+
 def test_empty_front_matter_is_no_text():
     assert split("---\n---\nBody").body == "Body"
 

@@ -18,6 +18,7 @@ LEFT_OVER = {
     "wiki link": ["see [[Another note]]", "![[picture.png]]"],
     "Obsidian mark": ["%%a comment%%", "> [!note] words"],
     "reStructuredText": [".. image:: a.png", "see :ref:`that`"],
+    "emoji code": ["well :sweat_smile: then", ":tada:"],
     "HTML entity": ["a&nbsp;b", "&#8217;", "&#x27;"],
     "Markdown image": ["![a cat](cat.png)", "![a cat][cat]"],
     "Markdown link": ["[words](https://a.b/c)", "[words][ref]", "[ref]: https://a.b"],
