@@ -18,11 +18,12 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check protos up down bench clean screenshots
+.PHONY: help run demo test faults check protos up down bench bench-tokenizer clean screenshots
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo
+	@echo "Options of faults: FAULTS='--seed 7 --moments 40'"
 	@echo "Options of run and demo: POSTS=folder (default $(POSTS)), BASE=nano|micro|mini|124M, TRAIN='--steps 500 ...'"
 
 run: $(VENV)/installed protos ## Learn from POSTS on this machine, print a post, and stay up with the page until Ctrl-C.
@@ -33,6 +34,9 @@ demo: $(VENV)/installed protos ## The same, ending after the post.
 
 test: $(VENV)/dev-installed protos ## Run every test; those of the containers where a Docker engine answers.
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/dev-installed protos ## Kill the corpus service with -9 at 20 moments of imports, and look what is left.
+	@$(BIN)/python -m tests.e2e.faults.kills $(FAULTS)
 
 check: $(VENV)/dev-installed protos ## Check format, lint and types.
 	@$(BIN)/ruff format --check .
@@ -55,6 +59,9 @@ down: ## Stop the containers. The volumes stay.
 bench: $(VENV)/dev-installed protos ## Run the benchmarks of tests/bench; one JSON object per line.
 	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
+bench-tokenizer: $(VENV)/dev-installed protos ## Datasets, memory and calls of the tokenizer, against tiktoken (PEERS=no: alone).
+	@$(BIN)/python tests/bench/bench_tokenizer.py --peers $(or $(PEERS),yes)
+
 screenshots: $(VENV)/dev-installed protos ## Draw every page anew into deploy/pictures (needs Chromium).
 	@$(BIN)/python -m tests.e2e.screenshots
 
@@ -75,4 +82,6 @@ $(VENV)/installed: pyproject.toml deploy/constraints.txt | $(VENV)/bin/python
 $(VENV)/dev-installed: $(VENV)/installed
 	@echo "installing what the tests need into $(VENV)"
 	@$(PIP) --editable '.[all,dev,oracles]'
+	@# Its requirements are of 2019; tests read its loader alone.
+	@$(PIP) --no-deps gpt-2-simple
 	@touch $@

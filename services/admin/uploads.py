@@ -1,7 +1,7 @@
 """An upload from a browser as the messages of UploadPosts.
 
 In: the files of a multipart form, whose names are paths, and what the page's script left out. Out: header,
-files in chunks, skipped files. What is a post is the corpus service's business.
+files in chunks, skipped files, end. What is a post is the corpus service's business.
 """
 
 from __future__ import annotations
@@ -64,3 +64,4 @@ def messages(
             yield corpus_pb2.UploadPostsRequest(chunk=chunk)
     for entry, path in zip(skipped, paths[len(files) :], strict=True):
         yield corpus_pb2.UploadPostsRequest(skipped=corpus_pb2.SkippedFile(path=path, reason=entry.reason))
+    yield corpus_pb2.UploadPostsRequest(end=corpus_pb2.UploadEnd())

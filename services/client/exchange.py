@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from protos import tokenizer_pb2
 from services.client.connection import Connection, pages
@@ -30,7 +30,7 @@ _SIDES = {
 }
 
 
-def format_number(name: str) -> tokenizer_pb2.DatasetFormat:
+def format_number(name: str) -> Any:
     """The format on the wire."""
     return tokenizer_pb2.DatasetFormat.Value(f"DATASET_FORMAT_{name.upper()}")
 

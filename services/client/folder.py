@@ -17,10 +17,20 @@ from pathlib import Path
 
 from services.common.errors import InvalidRequest, NotFound
 
-POST_SUFFIXES = (".md", ".markdown", ".mdown", ".mkd", ".mdx", ".txt", ".text", ".html", ".htm")
+POST_SUFFIXES = (".md", ".markdown", ".mdown", ".mkd", ".mdx", ".rst", ".rest", ".txt", ".text", ".html", ".htm")
+# Files that hold many posts: the service opens them.
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+EXPORT_SUFFIXES = (".json", ".xml")  # of Ghost and WordPress
+BUNDLE_SUFFIXES = (*ARCHIVE_SUFFIXES, *EXPORT_SUFFIXES)
 MAX_POST_BYTES = 8 << 20  # the corpus service's limit per post
+MAX_ARCHIVE_BYTES = 2 << 30  # and per archive or export
 MAX_PATH_LENGTH = 1000  # and that of a post's path
 _SHOWN_LENGTH = 900  # of a path that no post can have; room for a number
+# In the first bytes of an export, and hardly in those of the other JSON and XML files that lie beside posts.
+EXPORT_START_BYTES = 64 << 10
+_EXPORT_MARKS = re.compile(
+    rb'wordpress\.org/export/|"(?:posts|posts_tags|mobiledoc|lexical|rendered|html|markdown|content)"\s*:'
+)
 _NOT_IN_PATHS = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -32,6 +42,11 @@ class PostFile:
     file: Path
     size_bytes: int
     modified_s: float  # seconds since 1970
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it is an archive or an export, which may be too large for memory."""
+        return _is_bundle(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +165,32 @@ def _examine(path: str, file: Path, root: Path, *, is_asked_for: bool) -> PostFi
         return LeftOut(path, "UNREADABLE", _words(error))
     if stat.S_ISDIR(status.st_mode):
         return None if file.is_symlink() else LeftOut(path, "UNREADABLE", "a folder that cannot be read")
-    if file.suffix.lower() not in POST_SUFFIXES:
+    if file.suffix.lower() not in POST_SUFFIXES and not _is_bundle(path):
         return LeftOut(path, "UNKNOWN_KIND", f"not one of {' '.join(POST_SUFFIXES)}")
     if not stat.S_ISREG(status.st_mode):
         return LeftOut(path, "UNREADABLE", "not a regular file")
-    if status.st_size > MAX_POST_BYTES:
+    most, word = (MAX_ARCHIVE_BYTES, "an archive") if _is_bundle(path) else (MAX_POST_BYTES, "a post")
+    if status.st_size > most:
         size = f"{status.st_size / (1 << 20):.1f} MiB"
-        return LeftOut(path, "TOO_LARGE", f"{size}, and a post may have {MAX_POST_BYTES >> 20} MiB")
+        return LeftOut(path, "TOO_LARGE", f"{size}, and {word} may have {most >> 20} MiB")
     if not os.access(file, os.R_OK):
         return LeftOut(path, "UNREADABLE", "permission denied")
+    if path.lower().endswith(EXPORT_SUFFIXES) and not is_asked_for and not _may_be_export(file):
+        return LeftOut(path, "UNKNOWN_KIND", "no export of Ghost or WordPress by its first lines")
     return PostFile(path, file, status.st_size, status.st_mtime)
+
+
+def _is_bundle(path: str) -> bool:
+    return path.lower().endswith(BUNDLE_SUFFIXES)
+
+
+def _may_be_export(file: Path) -> bool:
+    """Whether the service should look at a JSON or XML file that lies among the posts."""
+    try:
+        with file.open("rb") as opened:
+            return _EXPORT_MARKS.search(opened.read(EXPORT_START_BYTES)) is not None
+    except OSError:
+        return True  # it will be told why
 
 
 def _shown(path: str | Path) -> str:

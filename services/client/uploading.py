@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO
 
 from protos import corpus_pb2
 from services.client.connection import Connection
@@ -77,11 +79,11 @@ def _needed(
     done = 0
     for post in found.posts:
         on_progress("reading posts", done, total)
-        content = _read(post)
-        if isinstance(content, LeftOut):
-            unreadable.append(content)
+        digest = _digest(post)
+        if isinstance(digest, LeftOut):
+            unreadable.append(digest)
         else:
-            hashes.append(corpus_pb2.PostHash(path=post.path, sha256=hashlib.sha256(content).digest()))
+            hashes.append(corpus_pb2.PostHash(path=post.path, sha256=digest))
         done += post.size_bytes
     on_progress("reading posts", total, total)
     paths: set[str] = set()
@@ -103,28 +105,50 @@ def _messages(
     done = 0
     for post in posts:
         on_progress("sending posts", done, total)
-        content = _read(post)  # whole, before it is announced: a file may vanish between two looks
-        if isinstance(content, LeftOut):
-            yield corpus_pb2.UploadPostsRequest(skipped=_skipped(content))
+        try:
+            chunks = _chunks(post)
+        except OSError as error:
+            yield corpus_pb2.UploadPostsRequest(skipped=_skipped(_unreadable(post, error)))
             continue
         announced = corpus_pb2.UploadFile(path=post.path)
         announced.modified_at.FromMilliseconds(round(post.modified_s * 1000))
         yield corpus_pb2.UploadPostsRequest(file=announced)
-        for start in range(0, len(content), CHUNK_BYTES):
-            chunk = content[start : start + CHUNK_BYTES]
+        for chunk in chunks:
             yield corpus_pb2.UploadPostsRequest(chunk=chunk)
             done += len(chunk)
             on_progress("sending posts", done, total)
     for entry in left_out:
         yield corpus_pb2.UploadPostsRequest(skipped=_skipped(entry))
     on_progress("cleaning posts", 0, 0)
+    yield corpus_pb2.UploadPostsRequest(end=corpus_pb2.UploadEnd())
 
 
-def _read(post: PostFile) -> bytes | LeftOut:
+def _digest(post: PostFile) -> bytes | LeftOut:
+    """SHA-256 of a file, whatever its size."""
     try:
-        return post.file.read_bytes()
+        with post.file.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        return LeftOut(post.path, "UNREADABLE", error.strerror or str(error))
+        return _unreadable(post, error)
+
+
+def _chunks(post: PostFile) -> Iterator[bytes]:
+    """A file in pieces. A post is read before it is announced: it may vanish between two looks."""
+    if post.is_bundle:
+        return _pieces(post.file.open("rb"))
+    content = post.file.read_bytes()
+    return (content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES))
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    """An archive in pieces. One that cannot be read to its end is refused by the service as cut off."""
+    with file, suppress(OSError):
+        while piece := file.read(CHUNK_BYTES):
+            yield piece
+
+
+def _unreadable(post: PostFile, error: OSError) -> LeftOut:
+    return LeftOut(post.path, "UNREADABLE", error.strerror or str(error))
 
 
 def _skipped(entry: LeftOut) -> corpus_pb2.SkippedFile:

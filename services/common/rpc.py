@@ -237,10 +237,11 @@ def start(
         interceptors=[_Interceptor(observe)],
         options=SERVER_OPTIONS,
     )
-    # Health has threads of its own pool: it answers while all others are busy with streams.
+    # Health has threads of its own: it answers while all others are busy with streams.
     checks = health.HealthServicer(
         experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(max_workers=2)
     )
+    _check_apart(checks)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     register(server)
@@ -256,6 +257,17 @@ def start(
     for name in ("", *services):
         started.set_serving(name, serving=True)
     return started
+
+
+def _check_apart(checks: health.HealthServicer) -> None:
+    """Let `Check` run on threads of its own; the pool that the library is given serves `Watch` alone."""
+
+    def check(request: Any, context: grpc.ServicerContext) -> Any:
+        return health.HealthServicer.Check(checks, request, context)
+
+    # grpc takes a handler's threads from this attribute of the function.
+    check.experimental_thread_pool = ThreadPoolExecutor(2, thread_name_prefix="health")  # type: ignore[attr-defined]
+    checks.Check = check
 
 
 def wait_for_signal() -> str:

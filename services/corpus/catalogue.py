@@ -243,18 +243,19 @@ class Catalogue:
         with self._guard:  # an import that begins meanwhile waits
             if self._importing:
                 return
-            with self.database.writing() as connection:
-                connection.execute(
-                    "DELETE FROM documents "
-                    "WHERE hash NOT IN (SELECT document FROM posts WHERE document IS NOT NULL) "
-                    "AND hash NOT IN (SELECT document FROM snapshot_posts WHERE document IS NOT NULL)"
-                )
+            # Files first: on a full volume this makes the room that the rest needs.
             with self.database.reading() as connection:
                 rows = connection.execute("SELECT source FROM posts UNION SELECT source FROM snapshot_posts")
                 used = {row["source"] for row in rows}
             for digest in [digest for digest in self.sources.digests() if digest not in used]:
                 self.sources.remove(digest)
             self.sources.remove_partials()
+            with self.database.writing() as connection:
+                connection.execute(
+                    "DELETE FROM documents "
+                    "WHERE hash NOT IN (SELECT document FROM posts WHERE document IS NOT NULL) "
+                    "AND hash NOT IN (SELECT document FROM snapshot_posts WHERE document IS NOT NULL)"
+                )
 
 
 def find_corpus(connection: sqlite3.Connection, name: str) -> sqlite3.Row:

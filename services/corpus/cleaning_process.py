@@ -85,7 +85,8 @@ def main() -> None:
             signal.setitimer(signal.ITIMER_PROF, 0)
             contents = contents[size:]
         try:
-            connection.send_bytes(json.dumps(answers).encode())
+            # Whatever a parser made of a post, what leaves here is valid Unicode: half a surrogate pair becomes `?`.
+            connection.send_bytes(json.dumps(answers, ensure_ascii=False).encode(errors="replace"))
         except BrokenPipeError:
             return
 

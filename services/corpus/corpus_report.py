@@ -6,6 +6,7 @@ time. That needs the posts' sources too, but only where a text looks suspicious.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import sqlite3
 import threading
@@ -22,8 +23,6 @@ NUM_EXAMPLES = 5  # paths per reason
 NUM_LONGEST = 10
 NUM_LEFTOVERS = 20
 NUM_REMEMBERED = 32  # reports, by corpus: each is a few kB
-
-_TAKEN = "FROM posts JOIN facts ON facts.document = posts.document WHERE corpus = ? AND code IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,45 +100,77 @@ class Reports:
 
 
 def _describe(catalogue: Catalogue, connection: sqlite3.Connection, corpus: str, rules: Rules) -> CorpusReport:
-    totals = connection.execute(
-        "SELECT count(*) AS documents, total(num_words) AS words, total(num_bytes) AS bytes, "
-        "coalesce(min(nullif(date, '')), '') AS first, coalesce(max(date), '') AS last, "
-        f"count(CASE WHEN date = '' THEN 1 END) AS undated {_TAKEN}",
+    totals = _Totals()
+    rows = connection.execute(
+        "SELECT path, date, language, num_words, num_bytes FROM posts "
+        "JOIN facts ON facts.document = posts.document WHERE corpus = ? AND code IS NULL",
         (corpus,),
-    ).fetchone()
+    )
+    for path, date, language, num_words, num_bytes in rows:
+        totals.add(path, date, language, num_words, num_bytes)
     return CorpusReport(
         corpus=corpus,
         num_posts=connection.execute("SELECT count(*) FROM posts WHERE corpus = ?", (corpus,)).fetchone()[0],
-        num_documents=totals["documents"],
-        num_words=int(totals["words"]),
-        num_bytes=int(totals["bytes"]),
-        first_date=totals["first"],
-        last_date=totals["last"],
-        languages=_languages(connection, corpus),
+        num_documents=totals.num_documents,
+        num_words=totals.num_words,
+        num_bytes=totals.num_bytes,
+        first_date=totals.first_date,
+        last_date=totals.last_date,
+        languages=tuple(
+            Counted(name, *count) for name, count in sorted(totals.languages.items(), key=lambda e: (-e[1][0], e[0]))
+        ),
         left_out=_left_out(connection, corpus),
         noted=_noted(connection, corpus),
-        longest=_longest(catalogue, connection, corpus),
+        longest=_longest(catalogue, corpus, totals.longest),
         leftovers=_leftovers(catalogue, connection, corpus, markdown=rules.form == "markdown"),
-        months=_months(connection, corpus),
-        num_undated=totals["undated"],
+        months=_months(totals.months),
+        num_undated=totals.num_undated,
     )
 
 
-def _languages(connection: sqlite3.Connection, corpus: str) -> tuple[Counted, ...]:
-    rows = connection.execute(
-        f"SELECT language, count(*) AS documents, total(num_words) AS words {_TAKEN} "
-        "GROUP BY language ORDER BY documents DESC, language",
-        (corpus,),
-    )
-    return tuple(Counted(row["language"], row["documents"], int(row["words"])) for row in rows)
+@dataclass(slots=True)
+class _Totals:
+    """What is counted in one pass over the documents. Languages and months have [documents, words]."""
+
+    num_documents: int = 0
+    num_words: int = 0
+    num_bytes: int = 0
+    num_undated: int = 0
+    first_date: str = ""
+    last_date: str = ""
+    languages: dict[str, list[int]] = field(default_factory=dict)
+    months: dict[str, list[int]] = field(default_factory=dict)
+    longest: list[tuple[int, str]] = field(default_factory=list)
+    """Of at most NUM_LONGEST documents, minus the words and the path, in order."""
+
+    def add(self, path: str, date: str, language: str, num_words: int, num_bytes: int) -> None:
+        self.num_documents += 1
+        self.num_words += num_words
+        self.num_bytes += num_bytes
+        _count(self.languages, language, num_words)
+        if date:
+            self.first_date = min(self.first_date or date, date)
+            self.last_date = max(self.last_date, date)
+            _count(self.months, date[:7], num_words)
+        else:
+            self.num_undated += 1
+        entry = (-num_words, path)
+        if len(self.longest) < NUM_LONGEST or entry < self.longest[-1]:
+            bisect.insort(self.longest, entry)
+            del self.longest[NUM_LONGEST:]
 
 
-def _longest(catalogue: Catalogue, connection: sqlite3.Connection, corpus: str) -> tuple[Post, ...]:
-    rows = connection.execute(f"SELECT path {_TAKEN} ORDER BY num_words DESC, path LIMIT ?", (corpus, NUM_LONGEST))
+def _count(counts: dict[str, list[int]], name: str, num_words: int) -> None:
+    count = counts.setdefault(name, [0, 0])
+    count[0] += 1
+    count[1] += num_words
+
+
+def _longest(catalogue: Catalogue, corpus: str, longest: list[tuple[int, str]]) -> tuple[Post, ...]:
     posts = []
-    for row in rows:
+    for _, path in longest:
         with contextlib.suppress(NotFound):  # removed since this view was taken
-            posts.append(catalogue.post(corpus, row["path"]))
+            posts.append(catalogue.post(corpus, path))
     return tuple(posts)
 
 
@@ -186,19 +217,13 @@ def _most_frequent(tallies: dict[Code, _Tally]) -> tuple[ReasonCount, ...]:
     return tuple(ReasonCount(code, tally.count, tuple(tally.examples)) for code, tally in ordered)
 
 
-def _months(connection: sqlite3.Connection, corpus: str) -> tuple[Counted, ...]:
+def _months(counts: dict[str, list[int]]) -> tuple[Counted, ...]:
     """Every month from the first to the last, those without documents too."""
-    rows = connection.execute(
-        f"SELECT substr(date, 1, 7) AS month, count(*) AS documents, total(num_words) AS words {_TAKEN} "
-        "AND date <> '' GROUP BY month ORDER BY month",
-        (corpus,),
-    ).fetchall()
-    counted = {row["month"]: Counted(row["month"], row["documents"], int(row["words"])) for row in rows}
-    if not counted:
+    if not counts:
         return ()
-    first, last = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (min(counted), max(counted)))
+    first, last = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (min(counts), max(counts)))
     names = (f"{number // 12:04}-{number % 12 + 1:02}" for number in range(first, last + 1))
-    return tuple(counted.get(name, Counted(name, 0, 0)) for name in names)
+    return tuple(Counted(name, *counts.get(name, (0, 0))) for name in names)
 
 
 def _leftovers(

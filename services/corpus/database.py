@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.common.errors import Busy, Corrupt, Unavailable
+from services.common.errors import Corrupt, Unavailable
+from services.corpus import volume
 
 BUSY_TIMEOUT_S = 30.0
 
@@ -131,7 +132,41 @@ ALTER TABLE snapshots ADD COLUMN imported_on TEXT NOT NULL DEFAULT '';
 ALTER TABLE snapshots ADD COLUMN cutoff TEXT NOT NULL DEFAULT '';
 UPDATE snapshots SET imported_on = date(created_at, 'unixepoch');
 """
-_STEPS = (_FIRST, _CHOOSING)
+# Archives and exports, of which only the members are posts; see bundles.py. A member that is removed by hand makes its
+# bundle unknown (`sha256` empty), so that the next import brings it back, as it does with a post in a folder.
+_BUNDLES = """
+CREATE TABLE bundles (
+    corpus TEXT NOT NULL REFERENCES corpora (name) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,           -- of the file; empty: its members are not all there any more
+    opening INTEGER NOT NULL,       -- version of what opened it
+    PRIMARY KEY (corpus, path)
+) WITHOUT ROWID;
+CREATE TABLE bundle_members (
+    corpus TEXT NOT NULL,
+    path TEXT NOT NULL,             -- of the post
+    bundle TEXT NOT NULL,
+    PRIMARY KEY (corpus, path),
+    FOREIGN KEY (corpus, bundle) REFERENCES bundles (corpus, path) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX bundle_members_by_bundle ON bundle_members (corpus, bundle);
+CREATE TABLE bundle_left_out (
+    corpus TEXT NOT NULL,
+    bundle TEXT NOT NULL,
+    path TEXT NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (corpus, bundle, path),
+    FOREIGN KEY (corpus, bundle) REFERENCES bundles (corpus, path) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TRIGGER member_removed AFTER DELETE ON posts BEGIN \
+    UPDATE bundles SET sha256 = '' WHERE corpus = OLD.corpus AND path = \
+        (SELECT bundle FROM bundle_members WHERE corpus = OLD.corpus AND path = OLD.path); \
+    DELETE FROM bundle_members WHERE corpus = OLD.corpus AND path = OLD.path; \
+END;
+"""
+# A catalogue of version N has had the first N steps. Add one at the end; never change one.
+_STEPS = (_FIRST, _CHOOSING, _BUNDLES)
 SCHEMA_VERSION = len(_STEPS)
 
 
@@ -203,9 +238,10 @@ class Database:
             finally:
                 connection.close()  # undoes what was not committed
         except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise Busy(f"the volume of {self.path} is full; make room and try again", retry_after_s=60) from error
-            raise
+            refusal = volume.of_sqlite(error, self.path)
+            if refusal is None:
+                raise
+            raise refusal from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise

@@ -40,9 +40,12 @@ from services.corpus.taken_out import (
 
 MAX_DEPTH = 8  # of lists and quotations; deeper ones are flattened. Python-Markdown overflows at about 300
 
+NOTHING = "\ufde9"  # stands where Python-Markdown needs a word and there is none
+
 _SHORTCODE = re.compile(r"^ *\{\{[<%]\s*(?P<end>/)?(?!.*\{\{[<%]\s*/)")
 _ITEM = re.compile(r"^(?P<indent> *)(?P<marker>[-*+]|\d{1,9}[.)])(?P<space> +|$)(?P<rest>.*)$")
 _QUOTE = re.compile(r"^ {0,3}> ?")
+_MARKS = re.compile(r"^(?: |>|(?:[-*+]|\d{1,9}[.)])(?= |$))+")  # of any depth
 # Paragraphs that belong to a footnote or a definition are indented by four, as code is.
 _OWNS_INDENTED = re.compile(r"^ {0,3}(?:\[\^[^\]]+\]:|: )")
 
@@ -182,7 +185,7 @@ def _quotation(lines: list[str], index: int, source: Source, depth: int, out: li
     if is_box and depth < MAX_DEPTH:
         out += _blocks(inner, source, depth + 1)
     elif depth >= MAX_DEPTH:
-        out += [re.sub(r"^[ >]+", "", line) for line in inner]
+        out += [_MARKS.sub("", line) for line in inner]
     else:
         out += [f"> {line}" if line.strip() else ">" for line in _blocks(inner, source, depth + 1)]
     if index < len(lines) and lines[index].strip():
@@ -219,8 +222,8 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
     marker = item["marker"].replace(")", ".")
     if depth >= MAX_DEPTH:
         out += [
-            f"{marker} {inner[0]}",
-            *(f"{marker} {re.sub('^[ >*+-]+', '', line)}" for line in inner[1:] if line),
+            f"{marker} {_MARKS.sub('', inner[0])}",
+            *(f"{marker} {_MARKS.sub('', line)}" for line in inner[1:] if line),
         ]
     else:
         laid_out = _blocks(inner, source, depth + 1, in_item=True)
@@ -231,6 +234,8 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
         if not laid_out:
             _empty_item(item, lines, index, out)
             return index
+        if len(laid_out) > 1 and laid_out[1].startswith((": ", "|")):
+            laid_out[:0] = [NOTHING, ""]  # Python-Markdown reads only the first line of such a block
         out.append(f"{marker} {laid_out[0]}")
         is_first = laid_out[0].startswith(">")  # a quotation goes on without indentation, as a paragraph would
         for line in laid_out[1:]:

@@ -15,9 +15,11 @@ from datetime import date as Date
 from pathlib import PurePosixPath
 from typing import Any
 
-from services.corpus.frontmatter import split
+from services.corpus.frontmatter import FrontMatter, split
 from services.corpus.html_text import PageText, page_text
+from services.corpus.kinds import outside_bundles
 from services.corpus.language import language
+from services.corpus.markdown_form import markdown_of_html, markdown_of_markdown, markdown_of_text
 from services.corpus.marks import Marks, find_marks
 from services.corpus.minhash import signature
 from services.corpus.plain_text import markdown_text
@@ -30,7 +32,8 @@ from services.corpus.secrets import apart, find_addresses, find_secrets, in_word
 MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 HTML = frozenset({".html", ".htm"})
 TEXT = frozenset({".txt", ".text"})
-SUFFIXES = MARKDOWN | HTML | TEXT
+RST = frozenset({".rst", ".rest"})
+SUFFIXES = MARKDOWN | HTML | TEXT | RST
 
 _MAX_TITLE = 300
 _MAX_TAGS = 50
@@ -132,15 +135,21 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
         raise LeftOut(Code.UNKNOWN_KIND, unknown_kind(path))
     reading = read(content, mend=rules.mend_text)
     front = split(reading.text)
+    if suffix in RST:
+        from services.corpus.rst import read_rst  # docutils is large; most blogs never need it
+
+        rst = read_rst(front.body)
+        front = FrontMatter(rst.fields | front.fields, rst.html, front.problem)
     page = _text(front.body, suffix, rules)
     if not page.text.strip():
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
     lower = {str(key).lower(): value for key, value in front.fields.items()}
     title = _one_line(lower.get("title"))[:_MAX_TITLE]
     text = valid(page.text)  # references in HTML can spell what reading took out
-    leads = text.startswith(f"{page.heading}\n\n") if page.heading else False
+    line = valid(page.heading_line)
+    leads = text.startswith(f"{line}\n\n") if line else False
     if leads and (not title or _letters(page.heading) == _letters(title)):
-        text = text[len(page.heading) :].lstrip("\n")  # the header says it already
+        text = text[len(line) :].lstrip("\n")  # the header says it already
     notes = list(reading.notes)
     if front.problem:
         notes.append(Reason(Code.BROKEN_FRONT_MATTER, front.problem))
@@ -163,9 +172,12 @@ def unknown_kind(path: str) -> str:
 
 def _text(body: str, suffix: str, rules: Rules) -> PageText:
     if suffix in MARKDOWN:
-        return markdown_text(body, rules, mdx=suffix == ".mdx")
-    if suffix in HTML:
-        return page_text(body, rules)
+        make = markdown_of_markdown if rules.form == "markdown" else markdown_text
+        return make(body, rules, mdx=suffix == ".mdx")
+    if suffix in HTML | RST:
+        return markdown_of_html(body, rules) if rules.form == "markdown" else page_text(body, rules)
+    if rules.form == "markdown":
+        return markdown_of_text(body)
     text = re.sub(r"[ \t]+$", "", body, flags=re.MULTILINE)
     return PageText(re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip())
 
@@ -232,7 +244,7 @@ def _date(fields: dict[str, Any], path: PurePosixPath) -> str:
     if isinstance(lower.get("date"), dict):
         lower |= {str(key).lower(): value for key, value in lower["date"].items()}  # Material for MkDocs
     candidates = [_one_line(lower.get(name)) for name in _DATED]
-    candidates += [path.name, str(path)]
+    candidates += [path.name, outside_bundles(path.parts)]
     candidates += [_one_line(lower.get(name)) for name in ("permalink", "path", "url", "slug")]
     for candidate in candidates:
         for found in _DATE.finditer(candidate):

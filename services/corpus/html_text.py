@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bs4.element import Tag as SoupTag
+
 from services.corpus.page import flattened, parse, take_maths
 from services.corpus.page_tree import Tag, tree_of
 from services.corpus.rules import Rules
@@ -21,16 +23,17 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_SILENT = _names(
+SILENT = _names(
     "script style template noscript iframe object embed video audio canvas svg math head nav button select "
     "form input textarea map source track link meta rp"
 )
-_BLOCKS = _names(
+BLOCKS = _names(
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption "
     "figure footer h1 h2 h3 h4 h5 h6 header hgroup hr html li main ol p pre section summary table tbody td "
     "tfoot th thead tr ul"
 )
-_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_SOURCE = re.compile(r"^(?:\{(?:filename|static|attach|index)\}|\|(?:filename|static|attach)\|)")  # Pelican's own
 _RAISED = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 _LOWERED = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
@@ -38,8 +41,8 @@ _BREAK = re.compile(f" ?{_LINE_BREAK} ?")
 _SPACES = re.compile("[ \t\n\r\f\xa0]{2,}|[\t\n\r\f\xa0]")  # all that are more than one plain space
 # Chinese and Japanese are written without blanks, Korean with them.
 _IDEOGRAPH = "[\u2e80-\u30ff\u31c0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff]"
-_BETWEEN_IDEOGRAPHS = re.compile(f"(?<={_IDEOGRAPH})[ \t]*\n[ \t]*(?={_IDEOGRAPH})")
-_CODE = re.compile("\ufdd0(\\d+)\ufdd1")
+BETWEEN_IDEOGRAPHS = re.compile(f"(?<={_IDEOGRAPH})[ \t]*\n[ \t]*(?={_IDEOGRAPH})")
+CODE = re.compile("\ufdd0(\\d+)\ufdd1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,12 @@ class PageText:
     Args:
         text: the text, its blocks parted by a blank line.
         heading: the first heading of level 1; "" if there is none.
+        heading_line: how that heading stands in the text.
     """
 
     text: str
     heading: str = ""
+    heading_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,8 @@ def _page_text(page: Tag, walk: _Walk) -> PageText:
     blocks = _blocks(page.find("body") or page, walk)
     heading = page.find("h1")
     words = _words(heading, walk).replace("\n", " ") if heading is not None else ""
-    return PageText(_fill("\n\n".join(blocks), walk).strip("\n"), _fill(words, walk))
+    words = _fill(words, walk)
+    return PageText(_fill("\n\n".join(blocks), walk).strip("\n"), words, words)
 
 
 def _blocks(element: Tag, walk: _Walk) -> list[str]:
@@ -106,7 +112,7 @@ def _blocks(element: Tag, walk: _Walk) -> list[str]:
 
     for child in element.children:
         if isinstance(child, Tag):
-            if child.name in _BLOCKS or (child.name not in _SILENT and _holds_block(child)):
+            if child.name in BLOCKS or (child.name not in SILENT and holds_block(child)):
                 end_line()
                 blocks.extend(_block(child, walk))
             else:
@@ -117,8 +123,9 @@ def _blocks(element: Tag, walk: _Walk) -> list[str]:
     return blocks
 
 
-def _holds_block(tag: Tag) -> bool:
-    return any(inner.name in _BLOCKS for inner in tag.descendants)
+def holds_block(tag: Tag | SoupTag) -> bool:
+    """Whether an element that is no block has one in it."""
+    return any(getattr(inner, "name", None) in BLOCKS for inner in tag.descendants)
 
 
 def _block(tag: Tag, walk: _Walk) -> list[str]:
@@ -134,9 +141,9 @@ def _block(tag: Tag, walk: _Walk) -> list[str]:
         return _table(tag, walk) if walk.rules.keep_tables else []
     if tag.name == "dl":
         return _definitions(tag, walk)
-    if tag.name in _HEADINGS and not walk.rules.keep_headings:
+    if tag.name in HEADINGS and not walk.rules.keep_headings:
         return []
-    if tag.name in _HEADINGS:
+    if tag.name in HEADINGS:
         words = _words(tag, walk).replace("\n", " ")
         return [words] if words else []
     return _blocks(tag, walk)
@@ -145,19 +152,19 @@ def _block(tag: Tag, walk: _Walk) -> list[str]:
 def _list(tag: Tag, walk: _Walk) -> list[str]:
     """One block: an item a line, what is inside an item indented below it."""
     items: list[str] = []
-    number = _start(tag)
+    number = start_of(tag)
     loose = False
     for child in tag.children:
         if isinstance(child, Tag) and child.name in ("ul", "ol"):  # a list directly inside a list
             items += ["  " + inner.replace("\n", "\n  ") for inner in _list(child, walk)]
             continue
-        if not isinstance(child, Tag) or child.name in _SILENT:
+        if not isinstance(child, Tag) or child.name in SILENT:
             continue
         marker = f"{number}. " if tag.name == "ol" else "- "
-        number += 1
         blocks = _blocks(child, walk)
         if not blocks:
             continue
+        number += 1
         blocks[0] = re.sub(r"^\[[ xX/<>?!*-]\] ", "", blocks[0])  # the box of a task
         inner_lists = child.find_all("ul", "ol", recursive=False)
         loose = loose or len(blocks) > 1 + len(inner_lists)
@@ -167,8 +174,9 @@ def _list(tag: Tag, walk: _Walk) -> list[str]:
     return [re.sub(r"(?m)^ +$", "", text)] if items else []
 
 
-def _start(tag: Tag) -> int:
-    start = tag.get("start", "1")
+def start_of(tag: Tag | SoupTag) -> int:
+    """The number of a list's first item."""
+    start = str(tag.get("start", "1"))
     return int(start) if re.fullmatch(r"\d{1,9}", start) else 1
 
 
@@ -200,7 +208,7 @@ def _definitions(tag: Tag, walk: _Walk) -> list[str]:
 
 def _inline(tag: Tag, walk: _Walk) -> str:
     """The words of an element that stands in a line."""
-    if tag.name in _SILENT:
+    if tag.name in SILENT:
         return ""
     if tag.name == "br":
         return _LINE_BREAK
@@ -211,10 +219,10 @@ def _inline(tag: Tag, walk: _Walk) -> str:
         parts.append(_inline(child, walk) if isinstance(child, Tag) else child)
     if walk.rules.keeps_addresses and tag.name == "a":
         parts.append(_behind(link_target(tag), "".join(parts)))
-    return _set_apart(tag.name, "".join(parts))
+    return set_apart(tag.name, "".join(parts))
 
 
-def _set_apart(name: str, words: str) -> str:
+def set_apart(name: str, words: str) -> str:
     """What stands above or below the line, so that 10<sup>6</sup> is not 106, nor a reading part of its word."""
     if name == "rt":
         return f"({words.strip()})" if words.strip() else ""
@@ -223,11 +231,12 @@ def _set_apart(name: str, words: str) -> str:
     return words
 
 
-def link_target(tag: Tag) -> str:
+def link_target(tag: Tag | SoupTag) -> str:
     """Where a link or an image leads; "" if nowhere that a reader could go from the text."""
-    target = "".join(str(tag.get("src" if tag.name == "img" else "href", "")).split())
+    target = re.sub("[\t\n\r\f]+", "", str(tag.get("src" if tag.name == "img" else "href", ""))).strip()
     if target.startswith("#/"):
         return target[1:]  # a template tag stood for the site's address
+    target = _SOURCE.sub("", target)
     return "" if re.match(r"#|(?:javascript|data|vbscript|about):", target, re.IGNORECASE) else target
 
 
@@ -244,7 +253,7 @@ def _words(tag: Tag, walk: _Walk) -> str:
 def _tidy(text: str) -> str:
     """White space as a browser shows it; a line break ends its line, and one between ideographs is none."""
     if "\n" in text and not text.isascii():
-        text = _BETWEEN_IDEOGRAPHS.sub("", text)
+        text = BETWEEN_IDEOGRAPHS.sub("", text)
     text = _SPACES.sub(" ", text)
     return (_BREAK.sub("\n", text) if _LINE_BREAK in text else text).strip()
 
@@ -254,7 +263,7 @@ def _with_code(text: str, walk: _Walk) -> list[str]:
     if "\ufdd0" not in text:
         return [text]
     blocks: list[str] = []
-    for index, part in enumerate(_CODE.split(text)):
+    for index, part in enumerate(CODE.split(text)):
         if index % 2 == 0:
             blocks.append(part.strip())
         elif walk.rules.keep_code:
@@ -264,7 +273,7 @@ def _with_code(text: str, walk: _Walk) -> list[str]:
 
 def _fill(text: str, walk: _Walk) -> str:
     """Put code in for placeholders that ended up inside other text, as in HTML that is not closed."""
-    return _CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.rules.keep_code else "", text)
+    return CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.rules.keep_code else "", text)
 
 
 def _place_footnotes(page: Tag, walk: _Walk) -> None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from services.common.errors import FailedPrecondition, InvalidRequest
+from services.corpus import bundles
 from services.corpus.catalogue import Catalogue, count, reasons_of, stored_reasons
 from services.corpus.choosing import check_rules
 from services.corpus.cleaners import Cleaners, Outcome
@@ -107,31 +108,72 @@ class Import:
         self._prune = prune
         self._day = day or today()
         self._known = catalogue.source_digests(corpus)
-        self._unchanged = set(unchanged_paths)
+        self._skipped: dict[str, Reason] = {}
+        self._bundle_digests = bundles.digests(catalogue, corpus)
+        self._kept_bundles: set[str] = set()  # what they brought stays, whether it is pruned or not
+        self._opened: dict[str, str] = {}  # bundles that were opened, with their SHA-256
+        self._brought: list[tuple[str, str]] = []  # by which bundle, and which post
+        self._refused: list[tuple[str, str, Reason]] = []
+        self._unchanged: set[str] = set()
+        self._seen: set[str] = set()
+        for path in unchanged_paths:
+            if path in self._bundle_digests:
+                self.keep_bundle(path)
+            else:
+                self._unchanged.add(path)
         for path in self._unchanged - self._known.keys():
             raise FailedPrecondition(
                 f"post {path!r} is said to be unchanged, but corpus {corpus!r} does not hold it; "
                 "ask again which posts are needed, and send them",
                 metadata={"path": path},
             )
-        present = _present_rules(catalogue, corpus)
+        with catalogue.database.reading() as connection:
+            present = self._rules_before = _present_rules(connection, corpus)
         self._rules = check_rules(rules or Rules.of_now(present or Rules()))
         self._must_clean_all = present is not None and not present.cleans_as(self._rules)
-        self._seen: set[str] = set(self._unchanged)
-        self._skipped: dict[str, Reason] = {}
+        self._seen |= self._unchanged
+        self._cleaned_again: dict[str, str] = {}  # posts that did not come, with the source that was cleaned
         self._cleaning: deque[tuple[str, str, int, float | None, Future[Outcome]]] = deque()
         self._num_bytes = 0  # of the posts that are being cleaned
         self._sources = catalogue.sources.arrivals()
         self._documents: list[Document] = []
         self._arrivals: list[_Arrival] = []
 
-    def add(self, path: str, content: bytes, modified_at: float | None = None) -> None:
+    def has_bundle(self, path: str, digest: str) -> bool:
+        """Whether all posts of an archive or export with this SHA-256 are there."""
+        return self._bundle_digests.get(path) == digest and bundles.is_whole(self._catalogue, self._corpus, path)
+
+    def keep_bundle(self, path: str, problem: Reason | None = None) -> None:
+        """What an archive or export brought before stays as it is.
+
+        Args:
+            problem: why the file that came now cannot be opened; None if it is the same as before.
+        """
+        self._kept_bundles.add(path)
+        brought = bundles.members(self._catalogue, self._corpus, path).keys() & self._known.keys()
+        self._unchanged |= brought
+        self._seen |= brought
+        if problem is not None:
+            self.skip(path, problem)
+        for member, reason in bundles.left_out(self._catalogue, self._corpus, path).items():
+            self._skipped.setdefault(member, reason)
+
+    def begin_bundle(self, path: str, digest: str) -> None:
+        """The posts of an archive or export come next, `bundle` being its path."""
+        self._opened[path] = digest
+
+    def add(self, path: str, content: bytes, modified_at: float | None = None, *, bundle: str = "") -> None:
         """Take in a post.
+
+        Args:
+            bundle: the archive or export that it came in.
 
         Raises:
             InvalidRequest: the path cannot be a post's, or came before.
         """
         self._see(path)
+        if bundle:
+            self._brought.append((bundle, path))
         if PurePosixPath(path).suffix.lower() not in SUFFIXES:
             self._leave_out(path, Reason(Code.UNKNOWN_KIND, unknown_kind(path)))
             return
@@ -142,18 +184,25 @@ class Import:
         else:
             self._clean(path, content, digest, modified_at)
 
-    def skip(self, path: str, reason: Reason) -> None:
-        """Note a file that is left out without having been sent."""
+    def skip(self, path: str, reason: Reason, *, bundle: str = "") -> None:
+        """Note a file that is left out without having been sent, or that is left out of a bundle."""
         self._see(path)
+        if bundle:
+            self._refused.append((bundle, path, reason))
         self._leave_out(path, reason)
 
     def commit(self) -> Report:
-        """Clean what is left to clean, then make the import happen, and return its report."""
+        """Clean what is left to clean, then make the import happen, and return its report.
+
+        Raises:
+            FailedPrecondition: another import changed meanwhile what this one took for granted.
+        """
         # Under other rules every post is cleaned anew, whether it came or not; else those whose cleaning failed once.
         again = self._known if self._must_clean_all else self._catalogue.failed_sources(self._corpus)
         arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
         for path, source in again.items():
             if path not in arrived and not (self._prune and path not in self._seen):
+                self._cleaned_again[path] = source
                 self._clean(path, self._catalogue.sources.get(source), source, None)
         self._drain(0)
         self._store_documents()
@@ -220,15 +269,17 @@ class Import:
 
     def _write(self, connection: sqlite3.Connection) -> Report:
         now = time.time()
-        connection.execute(
-            "INSERT INTO corpora VALUES (?, ?, ?, ?, '') ON CONFLICT (name) DO UPDATE SET "
-            "rules = excluded.rules, imported_on = excluded.imported_on",
-            (self._corpus, self._rules.to_json(), now, self._day),
-        )
         present = {
             row["path"]: row["source"]
             for row in connection.execute("SELECT path, source FROM posts WHERE corpus = ?", (self._corpus,))
         }
+        self._check_nothing_came_between(connection, present)
+        # A clock that jumped back makes no future posts of those that were in.
+        connection.execute(
+            "INSERT INTO corpora VALUES (?, ?, ?, ?, '') ON CONFLICT (name) DO UPDATE SET "
+            "rules = excluded.rules, imported_on = max(imported_on, excluded.imported_on)",
+            (self._corpus, self._rules.to_json(), now, self._day),
+        )
         connection.executemany(
             f"INSERT INTO posts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "source = excluded.source, size_bytes = excluded.size_bytes, document = excluded.document, "
@@ -238,6 +289,9 @@ class Import:
         )
         doomed = [path for path in present if path not in self._seen] if self._prune else []
         connection.executemany("DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed])
+        bundles.write(connection, self._corpus, self._opened, self._brought, self._refused)
+        if self._prune:
+            bundles.forget_all_but(connection, self._corpus, self._kept_bundles | self._opened.keys())
         touch(connection, self._corpus)
         num_documents, num_words = count(connection, self._corpus)
         rows = connection.execute("SELECT path FROM posts WHERE corpus = ? AND code IS NOT NULL", (self._corpus,))
@@ -248,6 +302,21 @@ class Import:
         num_unchanged = len(self._unchanged - left_out)
         counts = (len(new), len(changed), num_unchanged, len(doomed), num_documents, num_words)
         return write(connection, self._corpus, now, counts, self._reasons(connection))
+
+    def _check_nothing_came_between(self, connection: sqlite3.Connection, present: dict[str, str]) -> None:
+        """What this import took for granted must still be so; other imports may have ended while it ran."""
+        relied_on = {path: self._known.get(path) for path in self._unchanged} | self._cleaned_again
+        changed = [path for path, source in relied_on.items() if present.get(path) != source]
+        if self._must_clean_all:  # what came in besides was cleaned by the rules of before
+            changed += present.keys() - self._known.keys() - self._seen
+        rules = _present_rules(connection, self._corpus)
+        if changed or rules not in (None, self._rules_before, self._rules):
+            what = f"post {min(changed)!r}" if changed else "the rules"
+            raise FailedPrecondition(
+                f"{what} of corpus {self._corpus!r} changed while this import ran; nothing was changed by it, "
+                "import again",
+                metadata={"corpus": self._corpus},
+            )
 
     def _reasons(self, connection: sqlite3.Connection) -> list[tuple[str, bool, Reason]]:
         """What was skipped, and what became of each post that came or was said to be there."""
@@ -266,9 +335,8 @@ class Import:
         return reasons
 
 
-def _present_rules(catalogue: Catalogue, corpus: str) -> Rules | None:
-    with catalogue.database.reading() as connection:
-        row = connection.execute("SELECT rules FROM corpora WHERE name = ?", (corpus,)).fetchone()
+def _present_rules(connection: sqlite3.Connection, corpus: str) -> Rules | None:
+    row = connection.execute("SELECT rules FROM corpora WHERE name = ?", (corpus,)).fetchone()
     return None if row is None else Rules.from_json(row["rules"])
 
 

@@ -48,11 +48,11 @@ class _Sign(NamedTuple):
     in_markdown: bool
 
 
-_SELDOM = "<>{}[]`*_&%~#|=:!?\n"
+_SELDOM = "<>{}[]`*_&%~#|=:!?\n"  # the last are not so seldom
 
 
 def _sign(kind: str, need: str, pattern: str, in_markdown: bool = True) -> _Sign:
-    letter = next(letter for letter in need if letter in _SELDOM)
+    letter = next(letter for letter in _SELDOM if letter in need)
     return _Sign(kind, need, letter, re.compile(pattern), in_markdown)
 
 
@@ -104,6 +104,7 @@ _SIGNS = (
     _sign("Markdown quotation", "\n>", r"\n>{1,3} [^\n]{1,80}", False),
     _sign("Markdown table", "-|", r"\n\|?[ \t]{0,20}:?-{2,}:?[ \t]{0,20}\|[-|: \t]{2,200}\n", False),
 )  # fmt: skip
+_BY_LETTER = [(letter, [sign for sign in _SIGNS if sign.letter == letter]) for letter in _SELDOM]
 _FRONT_MATTER = re.compile(
     r"\A\s{0,10}(?:(?:---|\+\+\+)[ \t]*\n|\{\s*\"(?:title|date|tags)\"|"
     r"(?:[A-Za-z][\w-]{1,20}[ \t]?[:=][^\n]{0,200}\n){2})"
@@ -140,11 +141,9 @@ def suspects(text: str, *, markdown: bool = False) -> list[Suspect]:
     if head:
         passage = _one_line(head[0])
         found["front matter", passage] = Suspect("front matter", passage, passage, 1)
-    absent = {letter for letter in _SELDOM if letter not in lines}
-    for sign in _SIGNS:
-        if sign.letter in absent or sign.need not in lines:
-            continue
-        if sign.in_markdown or not markdown:
+    likely = [sign for letter, signs in _BY_LETTER if letter in lines for sign in signs]
+    for sign in likely:
+        if sign.need in lines and (sign.in_markdown or not markdown):
             for match in islice(sign.pattern.finditer(lines), MOST_PER_SIGN):
                 passage = _one_line(match[0])
                 if sign.need == "&" and passage[1] != "#" and passage[1:] not in html5:

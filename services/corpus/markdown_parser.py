@@ -7,6 +7,7 @@ the byte, and a test holds the two side by side.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from xml.etree.ElementTree import Element
 import markdown
 from markdown.blockparser import BlockParser
 from markdown.extensions import Extension
-from markdown.inlinepatterns import SimpleTagInlineProcessor
+from markdown.inlinepatterns import DelimiterProcessor, SimpleTagInlineProcessor
 from markdown.preprocessors import HtmlBlockPreprocessor
 from markdown.treeprocessors import InlineProcessor, Treeprocessor
 from markdown.util import AtomicString, Registry
@@ -73,12 +74,29 @@ _TEXT_MAY: dict[str, _May] = {
 _OF_REFERENCES = frozenset({"reference", "image_reference", "short_reference", "short_image_ref"})
 
 
+class _Delimiters(DelimiterProcessor):
+    """Emphasis. Python-Markdown 3.11 closes `*a**b*c` with one sign more than is there, and loses the `c`."""
+
+    _data = ""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> Any:  # type: ignore[override]
+        self._data = data
+        return super().handleMatch(m, data)
+
+    def add_region(self, delim: Any, a: int, b: int, c: int, d: int, size: int) -> None:
+        if size > 0 and self._data[a:b] == self._data[c:d] == delim.token * size:
+            super().add_region(delim, a, b, c, d, size)
+
+
 class _Habits(Extension):
     """What most sites read and Python-Markdown does not: `~~words~~`, a backslash before any punctuation."""
 
     def extendMarkdown(self, md: markdown.Markdown) -> None:
         md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
         md.ESCAPED_CHARS = list(_PUNCTUATION)
+        delimiters = _Delimiters("*", "strong,em", md)
+        delimiters.add("_", "strong,em", smart=True)
+        md.inlinePatterns.register(delimiters, "em_strong", 60)
         register_inlines(md)
 
 

@@ -146,6 +146,9 @@ def _statement_end(text: str, start: int, least: int, ahead: int) -> int:
         line = text[position:end]
         if not line.strip() and depth <= 0:
             return position
+        if line.count("`") % 2 and (closing := text.find("`", end, start + ahead)) >= 0:
+            position = closing + 1  # a text over several lines, such as a query
+            continue
         depth += sum(line.count(mark) for mark in "{[(") - sum(line.count(mark) for mark in "}])")
         position = end + 1
         if depth <= 0 and end >= least and not line.rstrip().endswith(("=", "=>", ",", "+", "(")):

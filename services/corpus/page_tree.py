@@ -12,7 +12,7 @@ from typing import Self
 from bs4.element import Comment, Declaration, Doctype, NavigableString, ProcessingInstruction
 from bs4.element import Tag as SoupTag
 
-_UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
+UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
 _APART = frozenset({"script", "style", "template", "rt", "rp"})  # their strings are no text of what holds them
 
 
@@ -98,7 +98,7 @@ def tree_of(soup: SoupTag, parent: Tag | None = None) -> Tag:
     for child in soup.contents:
         if isinstance(child, SoupTag):
             children.append(tree_of(child, tag))
-        elif isinstance(child, NavigableString) and not isinstance(child, _UNSEEN):
+        elif isinstance(child, NavigableString) and not isinstance(child, UNSEEN):
             children.append(str(child))
     return tag
 

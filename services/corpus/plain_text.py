@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 
-from services.corpus.dialect import to_python_markdown
+from services.corpus.bounds import bounded
+from services.corpus.dialect import NOTHING, to_python_markdown
 from services.corpus.emoji_names import draw_emoji
 from services.corpus.html_text import PageText, page_text
 from services.corpus.markdown_parser import MarkdownParser
@@ -30,6 +31,8 @@ _KRAMDOWN = re.compile(
     r"\{::comment\}(?:[^{]|\{(?!:))*\{:/(?:comment)?\}|\{::?/?(?:nomarkdown|options|comment)?[^{}\n]*/?\}(?<=/\})|\{::nomarkdown[^{}\n]*\}|\{:/\w*\}"
 )
 _ATTRIBUTE_OF_HEADING = re.compile(r"^([ \t>]*#{1,6} [^\n]*?)[ \t]*\{:?[ \t]*[#.][^}\n]*\}[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^(?P<level>[ \t>]*#{1,6})[ \t](?P<words>[^\n]*#)[ \t]*$", re.MULTILINE)
+_CLOSING = re.compile(r"(?:^|[ \t]+)#+$")
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
 _parser = MarkdownParser()
@@ -47,11 +50,12 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
         RecursionError: it is nested too deeply.
     """
     body, source = _prepared(text, rules, mdx=mdx)
-    # What holds neither HTML blocks nor formulas to be dropped need not become HTML.
-    page = _html(body, source, rules) if source.html or not rules.keep_maths else _parser.page(body)
+    # What holds neither blocks of HTML nor what must be taken out of it need not become HTML.
+    needs_html = source.html or NOTHING in body or not rules.keep_maths
+    page = _html(body, source, rules) if needs_html else _parser.page(body)
     read = page_text(page, rules, code=dict(enumerate(source.code)))
     text, heading = (restore_maths(restore_raw(words), source.maths) for words in (read.text, read.heading))
-    return PageText(text, heading)
+    return PageText(text, heading, heading)
 
 
 def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]:
@@ -75,9 +79,20 @@ def _prepared(text: str, rules: Rules, *, mdx: bool) -> tuple[str, Source]:
         body = _ATTRIBUTE_LINE.sub("", body)
         body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
         body = _ATTRIBUTE_INLINE.sub("", body)
-    return body, source
+    if "#" in body:
+        body = _HEADING.sub(_heading, body)
+    return bounded(body), source
 
 
 def _html(body: str, source: Source, rules: Rules) -> str:
-    html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), _parser.html(body))
+    html = _parser.html(body).replace(NOTHING, "")
+    html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
     return html if rules.keep_maths else drop_maths(html)
+
+
+def _heading(found: re.Match[str]) -> str:
+    """Only signs apart from the words close a heading: `# C#` is about C#."""
+    words = _CLOSING.sub("", found["words"])
+    kept = words.rstrip("#")
+    signs = words[len(kept) :]
+    return f"{found['level']} {kept}" + (signs if kept.endswith("\\") else "\\#" * len(signs))

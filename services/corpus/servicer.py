@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,13 +10,14 @@ import grpc
 
 from protos import corpus_pb2 as pb
 from protos import corpus_pb2_grpc
-from services.common.errors import InvalidRequest
-from services.corpus import messages, reports, snapshots, upload
+from services.common.errors import Busy, InvalidRequest
+from services.corpus import bundles, messages, reports, snapshots, upload
 from services.corpus.catalogue import Catalogue
 from services.corpus.choosing import Choosing, Facts, check_rules
 from services.corpus.cleaners import Cleaners
 from services.corpus.corpus_report import Reports
 from services.corpus.imports import check_path, today
+from services.corpus.patience import unless_stalled
 from services.corpus.reasons import Reason
 from services.corpus.rules import Rules
 from services.corpus.settings import CorpusSettings
@@ -32,25 +34,40 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         self._cleaners = cleaners
         self._settings = settings
         self._reports = Reports(catalogue)
+        # Each upload holds one of the server's threads for as long as its client likes: some are for other calls.
+        self._uploads = threading.BoundedSemaphore(settings.max_uploads)
 
     def UploadPosts(
         self, request_iterator: Iterator[pb.UploadPostsRequest], context: grpc.ServicerContext
     ) -> pb.UploadPostsResponse:
         """Import what a client sends, all or nothing."""
-        report = upload.receive(
-            map(messages.read_upload_part, request_iterator), self._catalogue, self._cleaners, self._settings
-        )
+        if not self._uploads.acquire(blocking=False):
+            raise Busy(
+                f"{self._settings.max_uploads} uploads are under way; try again when one of them has ended",
+                retry_after_s=10,
+            )
+        try:
+            with unless_stalled(request_iterator, self._settings.upload_patience_seconds, context.cancel) as requests:
+                parts = map(messages.read_upload_part, requests)
+                report = upload.receive(parts, self._catalogue, self._cleaners, self._settings)
+        finally:
+            self._uploads.release()
         return pb.UploadPostsResponse(report=messages.report_message(report))
 
     def CheckPosts(self, request: pb.CheckPostsRequest, context: grpc.ServicerContext) -> pb.CheckPostsResponse:
         """Say which posts a client need send."""
         known = self._catalogue.source_digests(_corpus(request))
+        opened = bundles.digests(self._catalogue, _corpus(request))
         return pb.CheckPostsResponse(
             needed_paths=[
                 post.path
                 for post in request.posts
                 # A source that got lost on the volume is needed again.
-                if known.get(post.path) != post.sha256.hex() or not self._catalogue.sources.has(post.sha256.hex())
+                if not (
+                    bundles.is_whole(self._catalogue, _corpus(request), post.path)
+                    if opened.get(post.path) == post.sha256.hex()
+                    else known.get(post.path) == post.sha256.hex() and self._catalogue.sources.has(post.sha256.hex())
+                )
             ]
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.common.errors import Corrupt
 from services.common.files import PARTIAL_PREFIX, sync_contents, sync_folder
+from services.corpus import volume
 
 _FILES_AT_A_TIME = 256
 
@@ -26,30 +27,42 @@ class Arrivals:
         self._folders: set[Path] = set()  # in which names are not durable yet
 
     def add(self, content: bytes, digest: str) -> None:
-        """Keep `content`, whose SHA-256 is given; one that is there already costs a look."""
+        """Keep `content`, whose SHA-256 is given; one that is there already costs a look.
+
+        Raises:
+            Busy: the volume is full.
+            FailedPrecondition: it cannot be written.
+        """
         if self._sources.has(digest):
             return
         folder = self._sources.path(digest).parent
-        folder.mkdir(exist_ok=True)
         partial = folder / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}"
-        partial.write_bytes(content)
+        with volume.written(self._folder):
+            folder.mkdir(exist_ok=True)
+            try:
+                partial.write_bytes(content)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
         self._partials.append((partial, digest))
         if len(self._partials) >= _FILES_AT_A_TIME:
             self._name()
 
     def settle(self) -> None:
-        """Make all that came so far durable."""
+        """Make all that came so far durable; raises as `add` does."""
         self._name()
-        for folder in (*self._folders, self._folder):
-            sync_folder(folder)
+        with volume.written(self._folder):
+            for folder in (*self._folders, self._folder):
+                sync_folder(folder)
         self._folders.clear()
 
     def _name(self) -> None:
         """Give the files their names; their content is durable first."""
-        sync_contents([partial for partial, _ in self._partials])
-        for partial, digest in self._partials:
-            partial.rename(self._sources.path(digest))
-            self._folders.add(partial.parent)
+        with volume.written(self._folder):
+            sync_contents([partial for partial, _ in self._partials])
+            for partial, digest in self._partials:
+                partial.rename(self._sources.path(digest))
+                self._folders.add(partial.parent)
         self._partials.clear()
 
 
@@ -61,7 +74,12 @@ class Sources:
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, content: bytes) -> str:
-        """Keep `content` and return its SHA-256 as 64 hex digits; durable when this returns."""
+        """Keep `content` and return its SHA-256 as 64 hex digits; durable when this returns.
+
+        Raises:
+            Busy: the volume is full.
+            FailedPrecondition: it cannot be written.
+        """
         digest = hashlib.sha256(content).hexdigest()
         arrivals = self.arrivals()
         arrivals.add(content, digest)

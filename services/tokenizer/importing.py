@@ -227,7 +227,11 @@ def _text_documents(order: ImportOrder, codec: Codec | None) -> Iterator[tuple[I
             assert codec is not None
             blocks = token_files.read_npz(file.path, file.name, codec.vocabulary.size)
             arrays = token_files.documents(blocks, codec.vocabulary.end_of_text_id, file.name)
-            found = (TextDocument(text) for ids in arrays for text in codec.decode(ids.tolist()).split(END_OF_TEXT))
+            found = (
+                TextDocument(text)
+                for ids in arrays
+                for text in codec.decode(ids.tolist()).removesuffix(END_OF_TEXT).split(END_OF_TEXT)
+            )
         else:
             found = _TEXT_READERS[order.form](file.path, file.name)
         for number, document in enumerate(found):

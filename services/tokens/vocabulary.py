@@ -33,6 +33,10 @@ def _characters_of_bytes() -> dict[int, str]:
 
 CHARACTER_OF_BYTE = _characters_of_bytes()
 BYTE_OF_CHARACTER = {character: byte for byte, character in CHARACTER_OF_BYTE.items()}
+# The same for `str.translate`, with what stands for no byte outside Latin-1: a vocabulary has 150,000 to read.
+_LATIN_1_OF_CHARACTER = {n: "\uffff" for n in range(256)} | {
+    ord(character): chr(byte) for character, byte in BYTE_OF_CHARACTER.items()
+}
 
 
 def write_token(token: bytes) -> str:
@@ -42,7 +46,10 @@ def write_token(token: bytes) -> str:
 
 def read_token(written: str) -> bytes:
     """The bytes that a token of the files stands for; KeyError if a character stands for no byte."""
-    return bytes(BYTE_OF_CHARACTER[character] for character in written)
+    try:
+        return written.translate(_LATIN_1_OF_CHARACTER).encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise KeyError(written[error.start]) from None
 
 
 @dataclass(frozen=True, slots=True)

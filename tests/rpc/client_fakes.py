@@ -76,7 +76,7 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
             self.rules[header.corpus] = header.rules
         report = corpus_pb2.ImportReport(corpus=header.corpus)
         sent: dict[str, bytes] = {}
-        path = ""
+        path = part = ""
         for request in requests:
             part = request.WhichOneof("part")
             if part == "file":
@@ -87,6 +87,7 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
                 sent[path] += request.chunk
             elif part == "skipped":
                 report.skipped.add(path=request.skipped.path, reason=request.skipped.reason)
+        assert part == "end"
         self.received = list(sent)
         for path, content in sent.items():
             if path in held:

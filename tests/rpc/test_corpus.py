@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -31,7 +24,6 @@ from services.corpus.settings import CorpusSettings
 from services.corpus.sources import Sources
 
 DEADLINE_S = 60
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +45,15 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[corpus_pb2_grpc.C
     database.close()
 
 
+END = pb.UploadPostsRequest(end=pb.UploadEnd())
+
+
 def messages(posts: dict[str, bytes], header: pb.UploadHeader) -> Iterator[pb.UploadPostsRequest]:
+    yield from messages_but_the_end(posts, header)
+    yield END
+
+
+def messages_but_the_end(posts: dict[str, bytes], header: pb.UploadHeader) -> Iterator[pb.UploadPostsRequest]:
     yield pb.UploadPostsRequest(header=header)
     for path, content in posts.items():
         yield pb.UploadPostsRequest(file=pb.UploadFile(path=path, modified_at=Timestamp(seconds=1_567_296_000)))
@@ -172,8 +172,9 @@ def test_a_client_sends_only_what_is_needed(stub):
 def test_what_a_client_leaves_out_is_in_the_report(stub):
     skipped = pb.SkippedFile(path="l.md", reason=pb.Reason(code=pb.REASON_CODE_LINK_OUTSIDE, message="it leads to /"))
     parts = [
-        *messages({"a.md": b"one"}, pb.UploadHeader(corpus="left")),
+        *messages_but_the_end({"a.md": b"one"}, pb.UploadHeader(corpus="left")),
         pb.UploadPostsRequest(skipped=skipped),
+        END,
     ]
 
     report = stub.UploadPosts(iter(parts), timeout=DEADLINE_S).report
@@ -394,9 +395,13 @@ FILE = pb.UploadPostsRequest(file=pb.UploadFile(path="a.md"))
         pytest.param([HEADER, pb.UploadPostsRequest()], "part", id="an empty message"),
         pytest.param([HEADER, pb.UploadPostsRequest(chunk=b"x")], "chunk", id="a chunk before its file"),
         pytest.param([HEADER, FILE, pb.UploadPostsRequest(chunk=b"x" * (1 << 20) + b"x")], "chunk", id="a large chunk"),
-        pytest.param([HEADER, FILE, FILE], "file.path", id="a post twice"),
-        pytest.param([HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="../a.md"))], "path", id="a way out"),
-        pytest.param([HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="/a.md"))], "path", id="an absolute path"),
+        pytest.param([HEADER, FILE, FILE, END], "file.path", id="a post twice"),
+        pytest.param([HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="../a.md")), END], "path", id="a way out"),
+        pytest.param(
+            [HEADER, pb.UploadPostsRequest(file=pb.UploadFile(path="/a.md")), END], "path", id="from the root"
+        ),
+        pytest.param([HEADER, FILE], "end", id="no end"),
+        pytest.param([HEADER], "end", id="nothing but a header"),
         pytest.param(
             [HEADER, pb.UploadPostsRequest(skipped=pb.SkippedFile(path="a.md"))],
             "skipped.reason",
@@ -514,99 +519,6 @@ def test_every_reason_has_a_code_on_the_wire():
     on_wire = {name.removeprefix("REASON_CODE_") for name, _ in pb.ReasonCode.items()} - {"UNSPECIFIED"}
 
     assert on_wire == set(Code.__members__)
-
-
-def test_an_upload_that_is_cut_off_changes_nothing(stub):
-    upload(stub, "cut", {"a.md": b"one"})
-    started = threading.Event()
-    done = threading.Event()
-
-    def parts() -> Iterator[pb.UploadPostsRequest]:
-        yield from messages({"b.md": b"two"}, pb.UploadHeader(corpus="cut", prune=True))
-        started.set()
-        done.wait(DEADLINE_S)
-
-    call = stub.UploadPosts.future(parts(), timeout=DEADLINE_S)
-    assert started.wait(DEADLINE_S)
-    call.cancel()
-    done.set()
-
-    posts = stub.ListPosts(pb.ListPostsRequest(corpus="cut")).posts
-    assert [post.path for post in posts] == ["a.md"]
-
-
-def start_service(data: Path) -> tuple[subprocess.Popen, str]:
-    environ = os.environ | {
-        "NONESUCH_DATA": str(data),
-        "NONESUCH_CORPUS_LISTEN": "127.0.0.1:0",
-        "NONESUCH_CORPUS_METRICS_LISTEN": "127.0.0.1:0",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services.corpus"], cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True
-    )
-    ready = process.stdout.readline().split()
-    assert ready[:2] == ["ready", "corpus"]
-    return process, ready[2]
-
-
-def children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for file in found for child in file.read_text().split()]
-
-
-def test_a_kill_in_mid_import_leaves_the_catalogue_as_before_and_no_process_behind(tmp_path: Path):
-    """`kill -9` at moments of an import; then the same import gives the digest of an undisturbed one."""
-    posts = {
-        f"{index:02}.md": (f"# Post {index}\n\n" + f"Words of post {index}. " * 200).encode() for index in range(60)
-    }
-    digests = []
-    for kill_after in (None, 0, 20, 59):
-        data = tmp_path / f"data-{kill_after}"
-        process, address = start_service(data)
-        try:
-            with rpc.channel(address) as channel:
-                stub = corpus_pb2_grpc.CorpusServiceStub(channel)
-                upload(stub, "default", {"00.md": b"the only one"})
-                if kill_after is not None:
-                    orphans = children(process.pid)
-
-                    def parts(kill_after=kill_after, process=process) -> Iterator[pb.UploadPostsRequest]:
-                        for index, part in enumerate(messages(posts, pb.UploadHeader(prune=True))):
-                            if index == 2 * kill_after + 1:
-                                os.kill(process.pid, signal.SIGKILL)
-                                process.wait()
-                            yield part
-
-                    assert failure(stub.UploadPosts, parts())[0] == grpc.StatusCode.UNAVAILABLE
-        finally:
-            if kill_after is not None:
-                process.kill()
-                process.wait()
-        if kill_after is not None:
-            assert len(orphans) == 2
-            deadline = time.monotonic() + DEADLINE_S
-            while any(Path(f"/proc/{orphan}/cmdline").is_file() and is_alive(orphan) for orphan in orphans):
-                assert time.monotonic() < deadline
-            process, address = start_service(data)
-        try:
-            with rpc.channel(address) as channel:
-                stub = corpus_pb2_grpc.CorpusServiceStub(channel)
-                listed = stub.ListPosts(pb.ListPostsRequest()).posts
-                assert [(post.path, post.num_words) for post in listed] == [("00.md", 3)]
-                upload(stub, "default", posts, prune=True)
-                digests.append(stub.CreateSnapshot(pb.CreateSnapshotRequest()).snapshot.digest)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(DEADLINE_S) == 0
-
-    assert len(set(digests)) == 1
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_corpus_is_described(stub):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import threading
 import time
@@ -13,12 +14,14 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner
 from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from protos import corpus_pb2, corpus_pb2_grpc, tokenizer_pb2_grpc
 from protos import tokenizer_pb2 as pb
+from services.client.commands.root import root
 from services.common import rpc
 from services.tokenizer.datasets import Datasets
 from services.tokenizer.peers import CorpusPeer
@@ -236,6 +239,209 @@ def test_a_wrong_request_is_refused_by_name(
     assert_refused(code, words, lambda: house.call(name, request_message), field_name)
 
 
+def test_a_stream_of_texts_is_answered_text_by_text(house: House) -> None:
+    texts = ["hello world", "", "a <|endoftext|> b", "hello world"]
+    requests = [pb.EncodeStreamRequest(vocabulary="124M", text=texts[0])]
+    requests += [pb.EncodeStreamRequest(text=text, append_end_of_text=True) for text in texts[1:3]]
+    requests += [pb.EncodeStreamRequest(text=texts[2], allow_special=True, vocabulary="124M")]
+
+    answers = list(house.call("EncodeStream", iter(requests)))
+    counts = list(
+        house.call("CountTokensStream", (pb.CountTokensStreamRequest(vocabulary="124M", text=t) for t in texts))
+    )
+
+    assert [list(answer.ids) for answer in answers[:2]] == [[31373, 995], [50256]]
+    assert answers[2].ids[-1] == 50256
+    assert 50256 not in answers[2].ids[:-1]
+    assert answers[3].ids == [64, 220, 50256, 275]
+    assert [(count.num_tokens, count.num_bytes) for count in counts[:2]] == [(2, 11), (0, 0)]
+
+
+def test_a_streams_answer_comes_before_the_next_message_is_sent(house: House) -> None:
+    answered = threading.Event()
+
+    def requests() -> Iterator[pb.EncodeStreamRequest]:
+        yield pb.EncodeStreamRequest(vocabulary="124M", text="hello")
+        assert answered.wait(TIMEOUT_S)
+        yield pb.EncodeStreamRequest(text=" world")
+
+    answers = house.call("EncodeStream", requests())
+    first = next(answers)
+    answered.set()
+
+    assert (list(first.ids), [list(answer.ids) for answer in answers]) == ([31373], [[995]])
+
+
+def test_a_stream_of_ids_is_decoded_in_whole_characters(house: House) -> None:
+    text = "日本語 👩‍👧 naïve"
+    ids = house.call("Encode", pb.EncodeRequest(vocabulary="124M", text=text)).ids
+
+    def deltas(*parts: list[int], **values: Any) -> list[str]:
+        requests = (pb.DecodeStreamRequest(vocabulary="124M", ids=part, **values) for part in parts)
+        return [answer.text for answer in house.call("DecodeStream", requests)]
+
+    single = deltas(*([token_id] for token_id in ids))
+    assert "".join(single) == text
+    assert len(single) == len(ids)
+    assert all("\ufffd" not in delta for delta in single)
+    assert deltas(list(ids), [50256], skip_special=True) == [text, ""]
+    assert deltas([50256, 64]) == ["<|endoftext|>a"]
+    assert deltas(list(ids[:1])) == ["", "\ufffd"]
+    assert deltas([]) == [""]
+
+
+def test_the_marker_is_made_and_left_out_only_when_asked_for(house: House) -> None:
+    request = pb.EncodeRequest(vocabulary="124M", text="a<|endoftext|>b", allow_special=True)
+    ids = list(house.call("Encode", request).ids)
+
+    assert ids == [64, 50256, 65]
+    assert house.call("Decode", pb.DecodeRequest(vocabulary="124M", ids=ids, skip_special=True)).text == "ab"
+
+
+def test_a_stream_is_refused_where_it_goes_wrong(house: House) -> None:
+    def encode(*requests: pb.EncodeStreamRequest) -> Callable[[], Any]:
+        return lambda: house.call("EncodeStream", iter(requests))
+
+    first = pb.EncodeStreamRequest(vocabulary="124M", text="a")
+    assert_refused("NOT_FOUND", "'nope'", encode(pb.EncodeStreamRequest(vocabulary="nope")))
+    assert_refused(
+        "INVALID_ARGUMENT", "'other'", encode(first, pb.EncodeStreamRequest(vocabulary="other")), "vocabulary"
+    )
+    assert_refused("INVALID_ARGUMENT", "4194305", encode(first, pb.EncodeStreamRequest(text="x" * 4194305)), "text")
+    wrong = pb.DecodeStreamRequest(vocabulary="124M", ids=[50257])
+    assert_refused("INVALID_ARGUMENT", "50257", lambda: house.call("DecodeStream", iter([wrong])), "ids")
+    assert list(house.call("EncodeStream", iter([]))) == []
+
+
+def test_ids_of_too_much_text_are_refused_and_the_longest_text_comes_back(house: House) -> None:
+    longest = " x" * (1 << 18)
+    ids = house.call("Encode", pb.EncodeRequest(vocabulary="124M", text=longest)).ids
+
+    assert len(house.call("Decode", pb.DecodeRequest(vocabulary="124M", ids=ids)).text) == 1 << 19
+    many = pb.DecodeRequest(vocabulary="124M", ids=[30210] * 1_200_000)  # 16 dashes or more each
+    assert_refused("INVALID_ARGUMENT", "send them in parts", lambda: house.call("Decode", many), "ids")
+
+
+def test_a_corpus_is_counted_as_its_dataset_holds_it(house: House) -> None:
+    request = pb.CountCorpusTokensRequest(vocabulary="124M")
+    counted = house.call("CountCorpusTokens", request)
+    done = house.finish(house.call("BuildDataset", pb.BuildDatasetRequest(vocabulary="124M")).dataset)
+    dataset = Dataset.open(house.data / "datasets" / done.id)
+
+    assert counted.num_documents == 12
+    assert counted.num_tokens == done.num_tokens
+    assert counted.num_bytes == int(dataset.documents["num_bytes"].sum())
+    house.corpus.damaged = True  # what is known is not read again
+    assert house.call("CountCorpusTokens", request) == counted
+    house.stop()
+    house.start()
+    assert house.call("CountCorpusTokens", request) == counted  # from the dataset
+    assert_refused(
+        "NOT_FOUND",
+        "'x'",
+        lambda: house.call("CountCorpusTokens", pb.CountCorpusTokensRequest(corpus="x", vocabulary="124M")),
+    )
+    assert_refused(
+        "NOT_FOUND", "'nope'", lambda: house.call("CountCorpusTokens", pb.CountCorpusTokensRequest(vocabulary="nope"))
+    )
+
+
+def exported(house: House, dataset: str, form: int) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    messages = list(house.call("ExportDataset", pb.ExportDatasetRequest(dataset=dataset, format=form)))
+    for message in messages[:-1]:
+        if message.WhichOneof("message") == "file":
+            name = message.file.name
+            files[name] = b""
+        else:
+            assert len(message.chunk) <= 1 << 20
+            files[name] += message.chunk
+    assert messages[-1].done.num_documents == 12
+    return files
+
+
+def imported(house: House, header: pb.ImportHeader, files: dict[str, bytes], splits: dict[str, int]) -> Any:
+    def requests() -> Iterator[pb.ImportDatasetRequest]:
+        yield pb.ImportDatasetRequest(header=header)
+        for name, content in files.items():
+            yield pb.ImportDatasetRequest(file=pb.ImportFile(name=name, split=splits.get(name, 0)))
+            for start in range(0, len(content), 500):
+                yield pb.ImportDatasetRequest(chunk=content[start : start + 500])
+
+    return house.call("ImportDataset", requests())
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pb.DATASET_FORMAT_NPZ,
+        pb.DATASET_FORMAT_BIN,
+        pb.DATASET_FORMAT_JSONL,
+        pb.DATASET_FORMAT_TXT,
+        pb.DATASET_FORMAT_CSV,
+    ],
+)
+def test_a_dataset_goes_out_and_comes_back_over_the_wire(house: House, form: int) -> None:
+    done = house.finish(house.build())
+    files = exported(house, done.id, form)
+    splits = {name: 1 if name.startswith("train") else 2 for name in files if name.startswith(("train", "val."))}
+
+    content = {name: content for name, content in files.items() if name not in ("encoder.json", "vocab.bpe")}
+    back = imported(house, pb.ImportHeader(format=form, vocabulary=done.vocabulary), content, splits)
+
+    assert back.num_empty_documents == 0
+    assert back.dataset.corpus == "imported"
+    assert back.dataset.state == pb.DATASET_STATE_SUCCEEDED
+    for name in ("num_documents", "num_tokens", "num_train_tokens", "vocabulary_digest", "header_format"):
+        assert getattr(back.dataset, name) == getattr(done, name)
+    assert not list((house.data / "datasets").glob(".partial*"))
+
+
+def test_a_wrong_export_or_import_is_refused_and_leaves_nothing(house: House) -> None:
+    bin_format = pb.DATASET_FORMAT_BIN
+    chunk = pb.ImportDatasetRequest(chunk=b"\x01\x00")
+    named = pb.ImportDatasetRequest(file=pb.ImportFile(name="a.bin"))
+
+    def send(*requests: pb.ImportDatasetRequest) -> Callable[[], Any]:
+        return lambda: house.call("ImportDataset", iter(requests))
+
+    def first(**values: Any) -> pb.ImportDatasetRequest:
+        return pb.ImportDatasetRequest(header=pb.ImportHeader(**{"format": bin_format, "vocabulary": "124M", **values}))
+
+    assert_refused("INVALID_ARGUMENT", "first message", send(), "header")
+    assert_refused("INVALID_ARGUMENT", "first message", send(named), "header")
+    assert_refused("INVALID_ARGUMENT", "no file came", send(first()), "file")
+    assert_refused("INVALID_ARGUMENT", "after the header", send(first(), chunk), "chunk")
+    assert_refused("INVALID_ARGUMENT", "after the header", send(first(), first()), "header")
+    assert_refused("INVALID_ARGUMENT", "which format", send(first(format=0)), "header.format")
+    assert_refused(
+        "INVALID_ARGUMENT", "which vocabulary", send(pb.ImportDatasetRequest(header=pb.ImportHeader(format=2)))
+    )
+    assert_refused("INVALID_ARGUMENT", "'../x'", send(first(corpus="../x")), "header.corpus")
+    assert_refused("INVALID_ARGUMENT", "is 2:", send(first(validation_fraction=2)), "validation_fraction")
+    assert_refused("NOT_FOUND", "'nope'", send(first(vocabulary="nope")))
+    too_long = pb.ImportDatasetRequest(chunk=b"x" * ((1 << 20) + 1))
+    assert_refused("INVALID_ARGUMENT", "at most 1048576", send(first(), named, too_long), "chunk")
+    bad_name = pb.ImportDatasetRequest(file=pb.ImportFile(name="a\nb"))
+    assert_refused("INVALID_ARGUMENT", "not a file's name", send(first(), bad_name), "file.name")
+    bad_ids = pb.ImportDatasetRequest(chunk=b"\xff\xff")
+    assert_refused("INVALID_ARGUMENT", "a.bin holds id 65535", send(first(), named, bad_ids), "chunk")
+    assert_refused(
+        "NOT_FOUND", "'nope'", lambda: house.call("ExportDataset", pb.ExportDatasetRequest(dataset="nope", format=2))
+    )
+    assert_refused(
+        "INVALID_ARGUMENT", "which format", lambda: house.call("ExportDataset", pb.ExportDatasetRequest(dataset="nope"))
+    )
+    assert not [path for path in (house.data / "datasets").iterdir() if path.name != ".builds"]
+
+
+def test_an_import_above_the_limit_is_refused(house: House) -> None:
+    object.__setattr__(house.servicer._settings, "max_import_bytes", 1000)
+    header = pb.ImportHeader(format=pb.DATASET_FORMAT_BIN, vocabulary="124M")
+
+    assert_refused("RESOURCE_EXHAUSTED", "1,000 bytes", lambda: imported(house, header, {"a.bin": b"\0" * 1002}, {}))
+
+
 def test_a_vocabulary_is_trained_listed_used_and_deleted(house: House) -> None:
     vocabulary = house.call("TrainVocabulary", pb.TrainVocabularyRequest(size=280)).vocabulary
     again = house.call("TrainVocabulary", pb.TrainVocabularyRequest(size=280, snapshot=DIGEST)).vocabulary
@@ -384,3 +590,48 @@ def test_a_corpus_service_that_is_away_is_unavailable(tmp_path: Path) -> None:
 
     assert_refused("UNAVAILABLE", "the corpus service at 127.0.0.1:1 does not answer", house.build)
     house.stop()
+
+
+def command(house: House, *arguments: str, status: int = 0) -> str:
+    address = f"127.0.0.1:{house.server.port}"
+    result = CliRunner().invoke(root, list(arguments), env={"NONESUCH_TOKENIZER_ADDRESS": address})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == status, result.output
+    return result.stdout if status == 0 else result.output
+
+
+@pytest.mark.parametrize("form", ["npz", "bin", "jsonl", "txt", "csv"])
+def test_the_command_takes_a_dataset_out_and_brings_it_in(house: House, tmp_path: Path, form: str) -> None:
+    done = house.finish(house.build())
+    folder = str(tmp_path / "out")
+
+    said = command(house, "dataset", "export", done.id, "--format", form, "--to", folder)
+    vocabulary = [] if form in ("npz", "bin") else ["--vocabulary", done.vocabulary]
+    back = json.loads(command(house, "dataset", "import", folder, *vocabulary, "--corpus", "back", "--json"))
+
+    assert "12 documents" in said
+    assert (back["corpus"], int(back["num_tokens"])) == ("back", done.num_tokens)
+    assert int(back["num_train_tokens"]) == done.num_train_tokens
+    assert "exists" in command(house, "dataset", "export", done.id, "--format", form, "--to", folder, status=1)
+
+
+def test_the_command_says_what_an_import_lacks(house: House, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"\x01\x00")
+    (tmp_path / "notes.doc").write_bytes(b"")
+
+    assert "say --vocabulary" in command(house, "dataset", "import", str(tmp_path / "a.bin"), status=2)
+    assert "say --format" in command(house, "dataset", "import", str(tmp_path / "notes.doc"), status=1)
+    assert "no file of a format" in command(house, "dataset", "import", str(tmp_path / "base"), status=1)
+    assert "say --format" in command(house, "dataset", "export", "x", status=2)
+
+
+def test_the_command_trains_lists_and_deletes_vocabularies(house: House) -> None:
+    made = json.loads(command(house, "vocabulary", "train", "--size", "280", "--json"))
+    listed = command(house, "vocabulary", "list")
+
+    assert made["id"] in listed
+    assert f"{made['bytes_per_token']:.2f}" in listed
+    assert "124M" in listed
+    command(house, "vocabulary", "delete", made["id"], "--yes")
+    assert made["id"] not in command(house, "vocabulary", "list")

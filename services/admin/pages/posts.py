@@ -13,7 +13,7 @@ from services.admin import uploads
 from services.admin.context import current
 from services.admin.paging import place
 from services.admin.peers import QUICK_S, UPLOAD_S
-from services.client.folder import MAX_POST_BYTES, POST_SUFFIXES
+from services.client.folder import BUNDLE_SUFFIXES, EXPORT_SUFFIXES, MAX_POST_BYTES, POST_SUFFIXES
 from services.client.preparing import DEFAULT_CORPUS
 from services.common.errors import InvalidRequest, NotFound
 
@@ -82,6 +82,8 @@ def index() -> str:
         here=here,
         next_token=listed.next_page_token,
         suffixes=POST_SUFFIXES,
+        bundles=BUNDLE_SUFFIXES,
+        exports=EXPORT_SUFFIXES,
         max_post_bytes=MAX_POST_BYTES,
         limits=current().settings,
     )
@@ -107,7 +109,10 @@ def upload() -> Response | tuple[dict[str, str], int]:
     corpus = _corpus()
     skipped = uploads.read_skipped(request.form.get("skipped", "[]"))
     if not files:
-        flash("No file that looks like a post was chosen. Choose Markdown, text or HTML files.", "problem")
+        flash(
+            "No file that looks like a post was chosen. Choose Markdown, text or HTML files, an archive or an export.",
+            "problem",
+        )
         return _go(url_for("posts.index", corpus=corpus))
     if len(files) > current().settings.upload_limit_posts:
         abort(413)

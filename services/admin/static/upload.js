@@ -6,6 +6,8 @@ const progress = form.querySelector(".drop-progress");
 const status = progress.querySelector("p");
 const bar = progress.querySelector("progress");
 const suffixes = form.dataset.suffixes.split(" ");
+const bundles = form.dataset.bundles.split(" "); // archives and exports: files that hold many posts
+const exports = form.dataset.exports.split(" ");
 const limits = {
   post: Number(form.dataset.maxPost),
   bytes: Number(form.dataset.maxBytes),
@@ -14,6 +16,8 @@ const limits = {
 
 const mebibytes = (bytes) => `${(bytes / 1048576).toFixed(bytes < 10485760 ? 1 : 0)} MiB`;
 const isHidden = (path) => path.split("/").some((part) => part.startsWith("."));
+const endsWithAny = (path, endings) => endings.some((ending) => path.toLowerCase().endsWith(ending));
+const exportMarks = /wordpress\.org\/export\/|"(?:posts|posts_tags|mobiledoc|lexical|rendered|html|markdown|content)"\s*:/;
 const suffixOf = (path) => (path.match(/\.[^./]+$/) || [""])[0].toLowerCase();
 
 function say(text, share) {
@@ -33,12 +37,18 @@ function complain(text) {
 }
 
 // [{path, file}] -> what to send, and [path, code, message] of what not to.
-function sort(found) {
+async function sort(found) {
   const posts = [];
   const skipped = [];
   for (const { path, file } of found) {
     if (isHidden(path)) continue; // .git and its like are nobody's posts
-    if (!suffixes.includes(suffixOf(path))) skipped.push([path, "UNKNOWN_KIND", `not one of ${suffixes.join(" ")}`]);
+    if (endsWithAny(path, bundles)) {
+      // Folders hold other JSON and XML files; one that was chosen by itself is for the service to judge.
+      const isOther = found.length > 1 && endsWithAny(path, exports)
+        && !exportMarks.test(await file.slice(0, 65536).text().catch(() => ""));
+      if (isOther) skipped.push([path, "UNKNOWN_KIND", "no export of Ghost or WordPress by its first lines"]);
+      else posts.push({ path, file });
+    } else if (!suffixes.includes(suffixOf(path))) skipped.push([path, "UNKNOWN_KIND", `not one of ${suffixes.join(" ")}`]);
     else if (file.size > limits.post) {
       skipped.push([path, "TOO_LARGE", `${mebibytes(file.size)}, and a post may have ${mebibytes(limits.post)}`]);
     } else posts.push({ path, file });
@@ -46,11 +56,11 @@ function sort(found) {
   return { posts, skipped };
 }
 
-function send(found) {
-  const { posts, skipped } = sort(found);
+async function send(found) {
+  const { posts, skipped } = await sort(found);
   const bytes = posts.reduce((sum, post) => sum + post.file.size, 0);
   const larger = "Send it in parts, or use: nonesuch posts add FOLDER.";
-  if (!posts.length) return complain(`There is no post in it. Posts are files that end in ${suffixes.join(", ")}.`);
+  if (!posts.length) return complain(`There is no post in it. Posts are files that end in ${[...suffixes, ...bundles].join(", ")}.`);
   if (posts.length > limits.posts) return complain(`That is ${posts.length} posts, and ${limits.posts} can be sent at once. ${larger}`);
   if (bytes > limits.bytes) return complain(`That is ${mebibytes(bytes)}, and ${mebibytes(limits.bytes)} can be sent at once. ${larger}`);
 
@@ -60,7 +70,7 @@ function send(found) {
   body.append("skipped", JSON.stringify(skipped));
   for (const { path, file } of posts) body.append("files", file, path);
 
-  const words = posts.length === 1 ? "1 post" : `${posts.length} posts`;
+  const words = posts.length === 1 ? "1 file" : `${posts.length} files`;
   const request = new XMLHttpRequest(); // fetch does not tell how much has been sent
   request.open("POST", form.action);
   request.setRequestHeader("Accept", "application/json");

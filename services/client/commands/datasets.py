@@ -40,7 +40,6 @@ format_option = click.option(
     "--format",
     "form",
     type=click.Choice(exchange.FORMATS),
-    default="",
     help="  [default for import: the files' ending]",
 )
 
@@ -138,7 +137,7 @@ def delete(nonesuch: Nonesuch, dataset_id: str, yes: bool) -> None:
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="New folder.  [default: DATASET-FORMAT]")
 @terminal.json_option
 @click.pass_obj
-def export_files(nonesuch: Nonesuch, dataset_id: str, form: str, folder: Path | None, as_json: bool) -> None:
+def export_files(nonesuch: Nonesuch, dataset_id: str, form: str | None, folder: Path | None, as_json: bool) -> None:
     """Write a dataset as files that other tools read.
 
     \b
@@ -183,7 +182,7 @@ def export_files(nonesuch: Nonesuch, dataset_id: str, form: str, folder: Path | 
 def import_files(
     nonesuch: Nonesuch,
     paths: tuple[Path, ...],
-    form: str,
+    form: str | None,
     vocabulary: str | int | None,
     corpus: str,
     validation_fraction: float | None,
@@ -195,7 +194,7 @@ def import_files(
     Files called train and val say which documents are held out. Token ids (npz, bin) need the vocabulary that they
     were made with.
     """
-    files, form = exchange.find_files(paths, form)
+    files, form = exchange.find_files(paths, form or "")
     if vocabulary is None and form in exchange.TOKEN_FORMATS:
         vocabulary = exchange.vocabulary_beside(nonesuch.connection, files)
         if not vocabulary:

@@ -33,19 +33,32 @@ def posts() -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @corpus_option
 @click.option("--prune", is_flag=True, help="Remove the corpus's posts that are not among PATHS.")
+@click.option("--watch", is_flag=True, help="Stay, and bring in what changes, until Ctrl-C.")
 @terminal.json_option
 @click.pass_obj
-def add(nonesuch: Nonesuch, paths: tuple[Path, ...], corpus: str, prune: bool, as_json: bool) -> None:
-    """Bring in folders of posts, or single posts.
+def add(nonesuch: Nonesuch, paths: tuple[Path, ...], corpus: str, prune: bool, watch: bool, as_json: bool) -> None:
+    """Bring in folders of posts, single posts, archives (zip, tar) and exports of Ghost and WordPress.
 
     Only what is new or changed is sent. Hidden files are ignored; what is no post is left out, and you are
     told why.
     """
+    if watch:
+        from services.client.commands.watching_posts import watch_posts
+
+        watch_posts(nonesuch, paths, corpus=corpus, prune=prune, as_json=as_json)
+        return
     with terminal.progress() as on_progress:
         report = nonesuch.add_posts(*paths, corpus=corpus, prune=prune, on_progress=on_progress)
     if as_json:
         terminal.print_json(report)
         return
+    print_report(report)
+    if not report.num_documents:
+        raise NonesuchError("the corpus holds no document, so there is nothing to learn from; add a folder of posts")
+
+
+def print_report(report: corpus_pb2.ImportReport) -> None:
+    """What an import did, post by post where something is to be told."""
     parts = [
         f"{number:,} {word}"
         for number, word in (
@@ -64,8 +77,6 @@ def add(nonesuch: Nonesuch, paths: tuple[Path, ...], corpus: str, prune: bool, a
         terminal.count(report.num_words, "word"),
     )
     terminal.say(f"corpus {report.corpus}: {documents}, {words}")
-    if not report.num_documents:
-        raise NonesuchError("the corpus holds no document, so there is nothing to learn from; add a folder of posts")
 
 
 def _print_reasons(heading: str, reasons: Iterable[corpus_pb2.PostReason]) -> None:

@@ -146,7 +146,9 @@ def read_txt(path: Path, name: str) -> Iterator[TextDocument]:
             if not block:
                 break
             done += len(block)
-    yield TextDocument(marker.unescape(splitting.end()))
+    rest = marker.unescape(splitting.end())
+    if rest.strip():
+        yield TextDocument(rest)
 
 
 def read_csv(path: Path, name: str) -> Iterator[TextDocument]:

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tokenize import TokenError  # NumPy parses headers of Python 2 with it
 from typing import IO, Any, cast
 
 import numpy as np
@@ -136,7 +137,7 @@ def _array(file: IO[bytes], name: str, vocabulary_size: int) -> Iterator[np.ndar
         if version not in read_header:
             raise _refusal(name, f"it is of .npy version {version}, not 1.0 or 2.0")
         shape, _, kind = read_header[version](file)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+    except (ValueError, SyntaxError, TokenError, TypeError, RecursionError, MemoryError) as error:
         raise _refusal(name, f"it is not a NumPy array ({str(error)[:200]})") from None
     if kind.kind not in "iu" or len(shape) != 1 or shape[0] < 0:
         raise _refusal(name, f"it holds {kind} {shape}, not whole numbers in one dimension")

@@ -140,8 +140,9 @@ def test_an_upload_streams_header_files_and_what_was_left_out(client, services, 
     assert seen[0].header.corpus == "letters"
     assert [m.file.path for m in seen if m.WhichOneof("part") == "file"] == ["a.md", "2024/b.md"]
     assert b"".join(m.chunk for m in seen) == b"texttext"
-    assert seen[-1].skipped.path == "cat.jpg"
-    assert seen[-1].skipped.reason.code == corpus_pb2.REASON_CODE_UNKNOWN_KIND
+    assert seen[-2].skipped.path == "cat.jpg"
+    assert seen[-2].skipped.reason.code == corpus_pb2.REASON_CODE_UNKNOWN_KIND
+    assert seen[-1].WhichOneof("part") == "end"
 
 
 def test_an_upload_of_too_many_or_too_large_files_is_refused(client, services, csrf):
@@ -333,3 +334,12 @@ def test_a_broken_step_or_cursor_is_no_fault_of_the_page(client, services, csrf)
     ]
 
     assert [answer.status_code for answer in answers] == [302, 302, 404, 200]
+
+
+def test_the_drop_zone_takes_archives_and_exports(client, services):
+    posts_are_there(services)
+
+    page = client.get("/posts").text
+
+    assert re.search(r'data-bundles="\.zip [^"]*\.tar\.gz [^"]*\.json \.xml"', page)
+    assert re.search(r'accept="[^"]*\.zip,[^"]*\.xml', page)

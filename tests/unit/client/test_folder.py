@@ -200,3 +200,40 @@ def test_a_path_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
 
     with pytest.raises(NotFound, match=r"private cannot be read \(Permission denied\)"):
         find_posts([tmp_path / "private"])
+
+
+def test_archives_and_exports_are_found_and_other_json_is_left_out(tmp_path):
+    for name, content in {
+        "old.zip": b"PK",
+        "Blog.TAR.GZ": b"",
+        "ghost.json": b'{"db": [{"data": {"posts": []}}]}',
+        "wp.xml": b'<rss xmlns:wp="http://wordpress.org/export/1.2/">',
+        "package.json": b'{"name": "blog"}',
+        "sitemap.xml": b"<urlset/>",
+        "a.gz": b"",
+        "article.rst": b"x",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+
+    found = find_posts([tmp_path])
+
+    assert paths(found) == ["Blog.TAR.GZ", "article.rst", "ghost.json", "old.zip", "wp.xml"]
+    assert [post.path for post in found.posts if not post.is_bundle] == ["article.rst"]
+    assert reasons(found) == {name: "UNKNOWN_KIND" for name in ("a.gz", "package.json", "sitemap.xml")}
+    assert paths(find_posts([tmp_path / "package.json"])) == ["package.json"]
+
+
+def test_an_archive_may_be_larger_than_a_post(tmp_path):
+    for name in ("large.zip", "large.md"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(MAX_POST_BYTES + 1)
+
+    assert paths(find_posts([tmp_path])) == ["large.zip"]
+
+
+def test_the_service_knows_the_same_kinds():
+    from services.client import folder
+    from services.corpus import documents, kinds
+
+    assert set(folder.POST_SUFFIXES) == documents.SUFFIXES
+    assert (folder.ARCHIVE_SUFFIXES, folder.EXPORT_SUFFIXES) == (kinds.ARCHIVES, kinds.EXPORTS)

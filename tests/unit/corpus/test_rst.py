@@ -1,0 +1,73 @@
+"""reStructuredText, as Pelican and others have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.corpus.documents import make_document
+from services.corpus.reasons import LeftOut
+from services.corpus.rules import Rules
+
+FOLDER = Path(__file__).parent / "generators" / "rst"
+
+
+def made(source: str):
+    return make_document("a.rst", source.encode(), Rules(include_drafts=True))
+
+
+def test_a_post_becomes_the_document_that_a_reader_would_expect():
+    document = make_document("a.rst", (FOLDER / "article.rst").read_bytes(), Rules())
+
+    assert (document.title, document.date) == ("Bees in winter", "2019-09-01")
+    assert document.tags == ("bees", "winter", "nature")
+    assert document.text + "\n" == (FOLDER / "expected.txt").read_text()
+
+
+def test_fields_are_found_wherever_a_generator_puts_them():
+    for source in (
+        "Title\n=====\n\n:date: 2018-01-02\n:tags: a, b\n\nText.",
+        ":title: Title\n:date: 2018-01-02\n:tags: a, b\n\nText.",
+        ".. title: Title\n.. date: 2018-01-02 10:00\n.. tags: a, b\n\nText.",
+        "---\ntitle: Title\ndate: 2018-01-02\ntags: [a, b]\n---\nText.",
+    ):
+        document = made(source)
+        assert (document.title, document.date, document.tags, document.text) == (
+            "Title",
+            "2018-01-02",
+            ("a", "b"),
+            "Text.",
+        )
+
+
+def test_a_draft_stays_one():
+    assert "draft" in made("T\n=\n\n:status: draft\n\nText.").marks.draft
+
+
+def test_no_file_is_read_and_nothing_of_an_error_is_shown():
+    text = made(
+        ".. include:: /etc/passwd\n\n.. literalinclude:: /etc/passwd\n\n.. csv-table:: x\n   :file: /etc/passwd\n\n"
+        ".. raw:: html\n   :file: /etc/passwd\n\n.. role:: r(raw)\n   :format: html\n\n"
+        "Before `broken_ *open and |gone| [5]_ :r:`<i>x</i>`.\n\nTitle\n--\n\nOdd\n^^^^\n\n   indented\n after\n"
+    ).text
+
+    assert "root:" not in text and "System Message" not in text and "docutils" not in text.lower()
+    for word in ("Before", "gone", "Title", "Odd", "indented", "after"):
+        assert word in text
+
+
+def test_what_a_post_defines_does_not_reach_the_next():
+    made(".. role:: mine\n\n:mine:`a` :theirs:`b`\n\n.. odd:: x\n")
+    from docutils.parsers.rst import directives, roles
+
+    assert not {"mine", "theirs"} & set(roles._roles)
+    assert "odd" not in directives._directives
+
+
+@pytest.mark.parametrize("piece", ["- ", "(a) ", "> ", "   ", ".. x::\n   "])
+def test_deep_nesting_ends(piece: str):
+    try:
+        made("a\n\n" + piece * 3000 + "b")
+    except (LeftOut, RecursionError):
+        return
