@@ -93,7 +93,9 @@ def test_a_million_laughs_and_a_deep_heap_of_yaml_are_refused_and_the_text_is_ke
     laughs = "a0: &a0 [l]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30))
     heads = [laughs, "title: " + "[" * 50_000, "title: " + "{a: " * 20_000, "? " * 30_000, "- " * 30_000]
 
-    for outcome in answered(cleaners, [("a.md", f"---\ntitle: x\n{head}\n---\nbee".encode(), Rules()) for head in heads]):
+    for outcome in answered(
+        cleaners, [("a.md", f"---\ntitle: x\n{head}\n---\nbee".encode(), Rules()) for head in heads]
+    ):
         assert isinstance(outcome, Document)
         assert "bee" in outcome.text
 
@@ -147,7 +149,9 @@ def check(path: str, content: bytes, rules: Rules) -> None:
     assert document.text.strip()
 
 
-_rules = st.builds(Rules, form=st.sampled_from(FORMS), keep_code=st.booleans(), mend_text=st.booleans(), keep_maths=st.booleans())
+_rules = st.builds(
+    Rules, form=st.sampled_from(FORMS), keep_code=st.booleans(), mend_text=st.booleans(), keep_maths=st.booleans()
+)
 _paths = st.sampled_from(sorted(SUFFIXES)).map(lambda suffix: f"post{suffix}")
 _pieces = st.one_of(
     st.sampled_from([*RUNS, "---\n", "+++\n", "title: x\n", "<p>", "&#xfdd0;", "&#xd800;", "```\n", "\n\n", "\r", "\x00", "\u2028", "\ufdd5", "{% raw %}"]),
