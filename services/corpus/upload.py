@@ -21,7 +21,7 @@ from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
 from services.corpus.imports import Import, check_path
 from services.corpus.kinds import is_bundle
-from services.corpus.opening import OpeningLimits, opened
+from services.corpus.opening.opener import OpeningLimits, opened
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report
 from services.corpus.rules import Rules

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.corpus.html_text import page_text
-from services.corpus.plain_text import markdown_text
+from services.corpus.cleaning.html_text import page_text
+from services.corpus.cleaning.plain_text import markdown_text
 from services.corpus.rules import Rules
 
 

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString, Tag
 
-from services.corpus.frontmatter import split
-from services.corpus.html_text import BLOCKS, HEADINGS, SILENT, PageText, holds_block, start_of
-from services.corpus.markdown_words import Piece, Words, escape, escape_start
-from services.corpus.maths import restore_maths
-from services.corpus.page import flattened, parse, take_maths
-from services.corpus.page_tree import UNSEEN
-from services.corpus.plain_text import to_html
+from services.corpus.cleaning.frontmatter import split
+from services.corpus.cleaning.html_text import BLOCKS, HEADINGS, SILENT, PageText, holds_block, start_of
+from services.corpus.cleaning.markdown_words import Piece, Words, escape, escape_start
+from services.corpus.cleaning.maths import restore_maths
+from services.corpus.cleaning.page import flattened, parse, take_maths
+from services.corpus.cleaning.page_tree import UNSEEN
+from services.corpus.cleaning.plain_text import to_html
+from services.corpus.cleaning.template_tags import restore_raw
 from services.corpus.rules import Rules
-from services.corpus.template_tags import restore_raw
 
 RULE = "---"
 _LANGUAGE = re.compile(r"^\{?\s*\.?(?:lang(?:uage)?-)?(?P<name>[A-Za-z][\w+#.-]*)(?!\s*=)")

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import re
 
-from services.corpus.bounds import bounded
-from services.corpus.dialect import NOTHING, to_python_markdown
-from services.corpus.emoji_names import draw_emoji
-from services.corpus.html_text import PageText, page_text
-from services.corpus.markdown_parser import MarkdownParser
-from services.corpus.maths import drop_maths, keep_maths, restore_maths
-from services.corpus.mdx import drop_mdx
-from services.corpus.obsidian import drop_notes
-from services.corpus.references import inline_references
+from services.corpus.cleaning.bounds import bounded
+from services.corpus.cleaning.dialect import NOTHING, to_python_markdown
+from services.corpus.cleaning.emoji_names import draw_emoji
+from services.corpus.cleaning.html_text import PageText, page_text
+from services.corpus.cleaning.markdown_parser import MarkdownParser
+from services.corpus.cleaning.maths import drop_maths, keep_maths, restore_maths
+from services.corpus.cleaning.mdx import drop_mdx
+from services.corpus.cleaning.obsidian import drop_notes
+from services.corpus.cleaning.references import inline_references
+from services.corpus.cleaning.taken_out import Source
+from services.corpus.cleaning.template_tags import drop_tags, protect_raw, restore_raw
 from services.corpus.rules import Rules
-from services.corpus.taken_out import Source
-from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
 # them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
