@@ -1,7 +1,9 @@
 """Cleaners: a few child processes that clean posts, so that no post can hang or end the service.
 
 Each post has a limit of processor time; one that uses it up, or breaks its process, is left out with a
-reason, and a new process takes over. See cleaning_process.py for the other side.
+reason, and a new process takes over. Posts that wait go to a process several at a time, as a message takes
+about as long as a paragraph; where such a batch ends its process, each post of it is tried alone.
+See cleaning_process.py for the other side.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ import signal
 import socket
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import services
-from services.corpus.documents import Document
+from services.corpus.documents import Document, Measures
 from services.corpus.effects import RULES, Effect, values
 from services.corpus.marks import Marks
 from services.corpus.reasons import Code, Reason
@@ -28,7 +32,20 @@ Outcome = Document | Reason
 
 # A process may wait for a processor far longer than it uses one; only a stopped one takes this long.
 _WALL_PER_PROCESSOR_SECOND = 20
+_POSTS_AT_A_TIME = 16
+_BYTES_AT_A_TIME = 256 << 10
 _ROOT = Path(services.__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A post to be cleaned, with the one rule whose effect is asked for, if any."""
+
+    path: str
+    content: bytes
+    rules: Rules
+    rule: str
+    answer: Future[dict[str, Any] | Reason]
 
 
 class _Process:
@@ -41,18 +58,19 @@ class _Process:
         theirs.close()
         self._connection = Connection(ours.detach())
 
-    def ask(
-        self, path: str, content: bytes, rules: Rules, processor_seconds: float, rule: str
-    ) -> dict[str, Any] | None:
-        """The answer, or None if the child died or had to be killed."""
-        request = {"path": path, "rules": rules.to_json(), "processor_seconds": processor_seconds, "rule": rule}
+    def ask(self, jobs: list[_Job], processor_seconds: float) -> list[dict[str, Any]] | None:
+        """The answers, or None if the child died or had to be killed."""
+        request = {
+            "processor_seconds": processor_seconds,
+            "posts": [[job.path, len(job.content), job.rules.to_json(), job.rule] for job in jobs],
+        }
         try:
             self._connection.send_bytes(json.dumps(request).encode())
-            self._connection.send_bytes(content)
-            if not self._connection.poll(processor_seconds * _WALL_PER_PROCESSOR_SECOND):
+            self._connection.send_bytes(b"".join(job.content for job in jobs))
+            if not self._connection.poll(len(jobs) * processor_seconds * _WALL_PER_PROCESSOR_SECOND):
                 return None
-            answer: dict[str, Any] = json.loads(self._connection.recv_bytes())
-            return answer
+            answers: list[dict[str, Any]] = json.loads(self._connection.recv_bytes())
+            return answers
         except (EOFError, OSError):
             return None
 
@@ -79,42 +97,83 @@ class Cleaners:
     def __init__(self, num_processes: int, processor_seconds: float) -> None:
         self.num_processes = num_processes
         self._processor_seconds = processor_seconds
-        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        for _ in range(num_processes):
-            self._idle.put(_Process())
-        self._threads = ThreadPoolExecutor(num_processes, thread_name_prefix="cleaner")
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, name=f"cleaner {n}") for n in range(num_processes)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, path: str, content: bytes, rules: Rules) -> Future[Outcome]:
         """Begin to clean a post; the future's result is its document, or the reason why there is none."""
-        return self._threads.submit(lambda: _outcome(self._ask(path, content, rules)))
+        outcome: Future[Outcome] = Future()
+        self._put(path, content, rules, "").add_done_callback(lambda done: _hand_on(done, outcome))
+        return outcome
 
     def effects(self, path: str, content: bytes, rules: Rules) -> list[Effect]:
         """What each rule of cleaning does to a post; each may use as much processor time as a post."""
-        answers = [self._threads.submit(self._ask, path, content, rules, rule) for rule in RULES]
+        answers = [self._put(path, content, rules, rule) for rule in RULES]
         return [_effect(rules, rule, answer.result()) for rule, answer in zip(RULES, answers, strict=True)]
-
-    def _ask(self, path: str, content: bytes, rules: Rules, rule: str = "") -> dict[str, Any] | Reason:
-        process = self._idle.get()
-        try:
-            answer = process.ask(path, content, rules, self._processor_seconds, rule)
-            if answer is not None:
-                return answer
-            status = process.end()
-            process = _Process()
-        finally:
-            self._idle.put(process)
-        if status in (-signal.SIGPROF, -signal.SIGKILL):
-            return Reason(
-                Code.CLEANING_FAILED,
-                f"its cleaning took more than {self._processor_seconds:g} s of processor time",
-            )
-        return Reason(Code.CLEANING_FAILED, f"its cleaning broke the process that did it (status {status})")
 
     def close(self) -> None:
         """End the processes; posts that were submitted are cleaned first."""
-        self._threads.shutdown()
-        for _ in range(self.num_processes):
-            self._idle.get().end()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _put(self, path: str, content: bytes, rules: Rules, rule: str) -> Future[dict[str, Any] | Reason]:
+        job = _Job(path, content, rules, rule, Future())
+        self._jobs.put(job)
+        return job.answer
+
+    def _work(self) -> None:
+        """What the thread of one process does until it is told to end."""
+        process = _Process()
+        while (job := self._jobs.get()) is not None:
+            jobs = [job]
+            # Only a share of what waits: the other processes are to have work, too.
+            room, size = min(_POSTS_AT_A_TIME, self._jobs.qsize() // self.num_processes), len(job.content)
+            is_last = False
+            while len(jobs) <= room and size <= _BYTES_AT_A_TIME:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    is_last = True
+                    break
+                jobs.append(more)
+                size += len(more.content)
+            process = self._answer(jobs, process)
+            if is_last:
+                break
+        process.end()
+
+    def _answer(self, jobs: list[_Job], process: _Process) -> _Process:
+        """Answer jobs, and return the process that is there afterwards."""
+        answers = process.ask(jobs, self._processor_seconds)
+        if answers is not None:
+            for job, answer in zip(jobs, answers, strict=True):
+                job.answer.set_result(answer)
+            return process
+        status = process.end()
+        process = _Process()
+        if len(jobs) > 1:
+            for job in jobs:
+                process = self._answer([job], process)
+        elif status in (-signal.SIGPROF, -signal.SIGKILL):
+            message = f"its cleaning took more than {self._processor_seconds:g} s of processor time"
+            jobs[0].answer.set_result(Reason(Code.CLEANING_FAILED, message))
+        else:
+            message = f"its cleaning broke the process that did it (status {status})"
+            jobs[0].answer.set_result(Reason(Code.CLEANING_FAILED, message))
+        return process
+
+
+def _hand_on(answer: Future[dict[str, Any] | Reason], outcome: Future[Outcome]) -> None:
+    try:
+        outcome.set_result(_outcome(answer.result()))
+    except Exception as error:  # noqa: BLE001 (whoever waits is to know)
+        outcome.set_exception(error)
 
 
 def _effect(rules: Rules, rule: str, answer: dict[str, Any] | Reason) -> Effect:
@@ -134,4 +193,5 @@ def _outcome(fields: dict[str, Any] | Reason) -> Outcome:
         language=fields["language"],
         quality=fields["quality"],
         signature=bytes.fromhex(fields["signature"]),
+        measures=Measures(**fields["measures"]),
     )

@@ -1,19 +1,21 @@
 """The cleaning process: one child of the service that cleans one post after another, and may die of it.
 
 `python -m services.corpus.cleaning_process FD`, started by cleaners.py alone; FD is one end of a socket pair.
-A request is two messages (a line of JSON, the post's bytes), an answer one: the document, or what one rule does.
-A post that uses up its processor time is ended by the kernel's timer, whatever C code holds the interpreter. The
-service then starts another.
+A request is two messages (a line of JSON, the posts' bytes), an answer one: for each post its document, or what one
+rule does. A post that uses up its processor time is ended by the kernel's timer, whatever C code holds the
+interpreter. The service then starts another.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import resource
 import signal
 import sys
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ def answer(path: str, content: bytes, rules: Rules, rule: str = "") -> dict[str,
         "language": document.language,
         "quality": document.quality,
         "signature": document.signature.hex(),
+        "measures": dataclasses.asdict(document.measure()),
     }
 
 
@@ -65,21 +68,32 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with contextlib.suppress(OSError):  # when memory runs out, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000")
+    # What was imported stays; there is no need to look through it for garbage again and again.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
     while True:
         try:
             request = json.loads(connection.recv_bytes())
-            content = connection.recv_bytes()
+            contents = memoryview(connection.recv_bytes())
         except EOFError:
             return
-        # The default action of SIGPROF ends the process, so no Python needs to run for it.
-        signal.setitimer(signal.ITIMER_PROF, request["processor_seconds"])
-        result = answer(request["path"], content, Rules.from_json(request["rules"]), request["rule"])
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        answers = []
+        for path, size, rules, rule in request["posts"]:
+            # The default action of SIGPROF ends the process, so no Python needs to run for it.
+            signal.setitimer(signal.ITIMER_PROF, request["processor_seconds"])
+            answers.append(answer(path, bytes(contents[:size]), _rules(rules), rule))
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            contents = contents[size:]
         try:
             # Whatever a parser made of a post, what leaves here is valid Unicode: half a surrogate pair becomes `?`.
-            connection.send_bytes(json.dumps(result, ensure_ascii=False).encode(errors="replace"))
+            connection.send_bytes(json.dumps(answers, ensure_ascii=False).encode(errors="replace"))
         except BrokenPipeError:
             return
+
+
+@lru_cache(maxsize=8)
+def _rules(text: str) -> Rules:
+    return Rules.from_json(text)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,16 @@ _DATED = ("date", "published", "published_at", "publishdate", "publish_date", "p
 
 
 @dataclass(frozen=True, slots=True)
+class Measures:
+    """What was computed from a document: see the properties of Document."""
+
+    content_hash: str
+    text_hash: str
+    num_words: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A post after cleaning.
 
@@ -63,6 +73,7 @@ class Document:
         language: ISO 639-1 code; "" if the text is too short to tell.
         quality: scores from 0 to 1 by name; see quality.py.
         signature: what near duplicates are found by; see minhash.py. b"" if the text holds no word.
+        measures: what was computed from the fields above, if anything was; to be dropped when one of them changes.
     """
 
     title: str
@@ -74,22 +85,36 @@ class Document:
     language: str = field(default="", compare=False)
     quality: dict[str, float] = field(default_factory=dict, compare=False)
     signature: bytes = field(default=b"", compare=False)
+    measures: Measures | None = field(default=None, compare=False, repr=False)
 
     @property
     def content_hash(self) -> str:
         """SHA-256 of metadata and text, 64 hex digits."""
+        if self.measures is not None:
+            return self.measures.content_hash
         content = json.dumps([self.title, list(self.tags), self.date, self.text], ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def text_hash(self) -> str:
         """SHA-256 of the text without its white space: equal for posts that say the same."""
+        if self.measures is not None:
+            return self.measures.text_hash
         return hashlib.sha256("".join(self.text.split()).encode()).hexdigest()
 
     @property
     def num_words(self) -> int:
         """Words of the text, parted by white space."""
-        return len(self.text.split())
+        return self.measures.num_words if self.measures is not None else len(self.text.split())
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the text in UTF-8."""
+        return self.measures.num_bytes if self.measures is not None else len(self.text.encode())
+
+    def measure(self) -> Measures:
+        """All of these, to be computed once and carried along."""
+        return Measures(self.content_hash, self.text_hash, self.num_words, self.num_bytes)
 
 
 def make_document(path: str, content: bytes, rules: Rules) -> Document:

@@ -183,6 +183,9 @@ def _split_json(opened: str, text: str) -> FrontMatter:
 
 def _parse_yaml(block: str) -> Any:
     """Parse within bounds on depth and aliases, which are checked on the event stream first."""
+    # Each level needs a sign of its own, and an alias a star; most front matter has too few to be looked at twice.
+    if "*" not in block and sum(map(block.count, "[{-:?")) <= MAX_DEPTH:
+        return yaml.load(block, Loader=_LOADER)
     depth = aliases = 0
     for event in yaml.parse(block, Loader=_LOADER):
         if isinstance(event, yaml.CollectionStartEvent):

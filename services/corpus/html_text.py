@@ -2,7 +2,7 @@
 
 Blocks stand apart by a blank line; list items and table rows each on a line of their own; links are their
 words, images their alternative text; code keeps its lines. Scripts, styles and comments are no text.
-Walks BeautifulSoup's tree; knows nothing of Markdown, but that footnotes look as Python-Markdown
+Walks the tree of page_tree.py; knows nothing of Markdown, but that footnotes look as Python-Markdown
 writes them.
 """
 
@@ -12,18 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bs4 import BeautifulSoup
-from bs4.element import (
-    Comment,
-    Declaration,
-    Doctype,
-    NavigableString,
-    PreformattedString,
-    ProcessingInstruction,
-    Tag,
-)
+from bs4.element import Tag as SoupTag
 
 from services.corpus.page import flattened, parse, take_maths
+from services.corpus.page_tree import Tag, tree_of
 from services.corpus.rules import Rules
 
 
@@ -41,13 +33,14 @@ BLOCKS = _names(
     "tfoot th thead tr ul"
 )
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-UNSEEN = (Comment, Declaration, Doctype, ProcessingInstruction)
 # Pelican's own ways to say where: a file of the site, a list of its pages.
 _SOURCE = re.compile(r"^(?:\{(?:filename|static|attach)\}|\|(?:filename|static|attach)\|)")
 _LISTING = re.compile(r"^[{|](?:author|tag|category|archives|index)[}|]")
 _RAISED = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 _LOWERED = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
+_BREAK = re.compile(f" ?{_LINE_BREAK} ?")
+_SPACES = re.compile("[ \t\n\r\f\xa0]{2,}|[\t\n\r\f\xa0]")  # all that are more than one plain space
 # Chinese and Japanese are written without blanks, Korean with them.
 _IDEOGRAPH = "[\u2e80-\u30ff\u31c0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff]"
 BETWEEN_IDEOGRAPHS = re.compile(f"(?<={_IDEOGRAPH})[ \t]*\n[ \t]*(?={_IDEOGRAPH})")
@@ -77,32 +70,33 @@ class _Walk:
     rules: Rules
 
 
-def page_text(html: str, rules: Rules, *, code: Mapping[int, str] | None = None) -> PageText:
+def page_text(page: str | Tag, rules: Rules, *, code: Mapping[int, str] | None = None) -> PageText:
     """Turn HTML into text.
 
     Args:
-        html: a page or a fragment, however broken.
+        page: a page or a fragment as HTML, however broken, or as a tree, which is changed.
         rules: which blocks to keep; code within a sentence always stays.
-        code: blocks of code by the number in the placeholder that stands for them in `html`.
+        code: blocks of code by the number in the placeholder that stands for them in the page.
 
     Elements that are nested more than some eighty deep lose their tags.
     """
     walk = _Walk(code or {}, rules)
-    soup = parse(html)
+    if isinstance(page, Tag):
+        return _page_text(page, walk)
+    soup = parse(page)
     if not rules.keep_maths:
         take_maths(soup, None)
     try:
-        return _page_text(soup, walk)
+        return _page_text(tree_of(soup), walk)
     except RecursionError:
-        return _page_text(flattened(soup), walk)
+        return _page_text(tree_of(flattened(soup)), walk)
 
 
-def _page_text(soup: BeautifulSoup, walk: _Walk) -> PageText:
-    _place_footnotes(soup, walk)
-    root = soup.body or soup
-    blocks = _blocks(root, walk)
-    heading = soup.find("h1")
-    words = _words(heading, walk).replace("\n", " ") if isinstance(heading, Tag) else ""
+def _page_text(page: Tag, walk: _Walk) -> PageText:
+    _place_footnotes(page, walk)
+    blocks = _blocks(page.find("body") or page, walk)
+    heading = page.find("h1")
+    words = _words(heading, walk).replace("\n", " ") if heading is not None else ""
     words = _fill(words, walk)
     return PageText(_fill("\n\n".join(blocks), walk).strip("\n"), words, words)
 
@@ -119,23 +113,21 @@ def _blocks(element: Tag, walk: _Walk) -> list[str]:
             blocks.extend(_with_code(text, walk))
 
     for child in element.children:
-        if isinstance(child, UNSEEN):
-            continue
         if isinstance(child, Tag):
             if child.name in BLOCKS or (child.name not in SILENT and holds_block(child)):
                 end_line()
                 blocks.extend(_block(child, walk))
             else:
                 line.append(_inline(child, walk))
-        elif isinstance(child, NavigableString):
-            line.append(str(child))
+        else:
+            line.append(child)
     end_line()
     return blocks
 
 
-def holds_block(tag: Tag) -> bool:
+def holds_block(tag: Tag | SoupTag) -> bool:
     """Whether an element that is no block has one in it."""
-    return any(isinstance(inner, Tag) and inner.name in BLOCKS for inner in tag.descendants)
+    return any(getattr(inner, "name", None) in BLOCKS for inner in tag.descendants)
 
 
 def _block(tag: Tag, walk: _Walk) -> list[str]:
@@ -176,7 +168,7 @@ def _list(tag: Tag, walk: _Walk) -> list[str]:
             continue
         number += 1
         blocks[0] = re.sub(r"^\[[ xX/<>?!*-]\] ", "", blocks[0])  # the box of a task
-        inner_lists = child.find_all(("ul", "ol"), recursive=False)
+        inner_lists = child.find_all("ul", "ol", recursive=False)
         loose = loose or len(blocks) > 1 + len(inner_lists)
         separator = "\n\n" if len(blocks) > 1 + len(inner_lists) else "\n"
         items.append(marker + separator.join(blocks).replace("\n", "\n" + " " * len(marker)))
@@ -184,7 +176,7 @@ def _list(tag: Tag, walk: _Walk) -> list[str]:
     return [re.sub(r"(?m)^ +$", "", text)] if items else []
 
 
-def start_of(tag: Tag) -> int:
+def start_of(tag: Tag | SoupTag) -> int:
     """The number of a list's first item."""
     start = str(tag.get("start", "1"))
     return int(start) if re.fullmatch(r"\d{1,9}", start) else 1
@@ -196,20 +188,18 @@ def _table(tag: Tag, walk: _Walk) -> list[str]:
     for row in tag.find_all("tr"):
         if row.find_parent("table") is not tag:
             continue  # of a table in a cell, whose words are the cell's
-        cells = [
-            " ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all(("td", "th"), recursive=False)
-        ]
+        cells = [" ".join(" ".join(_blocks(cell, walk)).split()) for cell in row.find_all("td", "th", recursive=False)]
         if any(cells):
             rows.append(" | ".join(cells).rstrip())
     caption = tag.find("caption")
-    before = _blocks(caption, walk) if isinstance(caption, Tag) else []
+    before = _blocks(caption, walk) if caption is not None else []
     return [*before, "\n".join(rows)] if rows else before
 
 
 def _definitions(tag: Tag, walk: _Walk) -> list[str]:
     """A block for each term, its definitions indented below it."""
     entries: list[str] = []
-    for child in tag.find_all(("dt", "dd")):
+    for child in tag.find_all("dt", "dd"):
         text = "\n".join(_blocks(child, walk))
         if child.name == "dd" and entries:
             entries[-1] += "\n  " + text.replace("\n", "\n  ")
@@ -225,15 +215,10 @@ def _inline(tag: Tag, walk: _Walk) -> str:
     if tag.name == "br":
         return _LINE_BREAK
     if tag.name == "img":
-        return str(tag.get("alt", "")) if walk.rules.keep_image_alt else ""
+        return tag.get("alt") if walk.rules.keep_image_alt else ""
     parts: list[str] = []
     for child in tag.children:
-        if isinstance(child, UNSEEN):
-            continue
-        if isinstance(child, Tag):
-            parts.append(_inline(child, walk))
-        elif isinstance(child, (NavigableString, PreformattedString)):
-            parts.append(str(child))
+        parts.append(_inline(child, walk) if isinstance(child, Tag) else child)
     if walk.rules.keeps_addresses and tag.name == "a":
         parts.append(_behind(link_target(tag), "".join(parts)))
     return set_apart(tag.name, "".join(parts))
@@ -248,7 +233,7 @@ def set_apart(name: str, words: str) -> str:
     return words
 
 
-def link_target(tag: Tag) -> str:
+def link_target(tag: Tag | SoupTag) -> str:
     """Where a link or an image leads; "" if nowhere that a reader could go from the text."""
     target = re.sub("[\t\n\r\f]+", "", str(tag.get("src" if tag.name == "img" else "href", ""))).strip()
     if target.startswith("#/"):
@@ -271,12 +256,14 @@ def _tidy(text: str) -> str:
     """White space as a browser shows it; a line break ends its line, and one between ideographs is none."""
     if "\n" in text and not text.isascii():
         text = BETWEEN_IDEOGRAPHS.sub("", text)
-    text = " ".join(part for part in re.split("[ \t\n\r\f\xa0]+", text) if part)
-    return re.sub(f" ?{_LINE_BREAK} ?", "\n", text).strip()
+    text = _SPACES.sub(" ", text)
+    return (_BREAK.sub("\n", text) if _LINE_BREAK in text else text).strip()
 
 
 def _with_code(text: str, walk: _Walk) -> list[str]:
     """Put blocks of code back where their placeholders stand."""
+    if "\ufdd0" not in text:
+        return [text]
     blocks: list[str] = []
     for index, part in enumerate(CODE.split(text)):
         if index % 2 == 0:
@@ -291,27 +278,29 @@ def _fill(text: str, walk: _Walk) -> str:
     return CODE.sub(lambda found: walk.code.get(int(found[1]), "") if walk.rules.keep_code else "", text)
 
 
-def _place_footnotes(soup: BeautifulSoup, walk: _Walk) -> None:
+def _place_footnotes(page: Tag, walk: _Walk) -> None:
     """Move each footnote to where it is first referred to, in parentheses; the others to the end."""
-    container = soup.find("div", class_="footnote")
-    if not isinstance(container, Tag):
+    container = next((tag for tag in page.find_all("div") if tag.has_class("footnote")), None)
+    if container is None:
         return
     notes: dict[str, str] = {}
     container.extract()
-    for back in container.find_all("a", class_="footnote-backref"):
-        back.decompose()
+    for back in container.find_all("a"):
+        if back.has_class("footnote-backref"):
+            back.extract()
     for reference in container.find_all("sup"):
-        if str(reference.get("id", "")).startswith("fnref"):
-            reference.decompose()
+        if reference.get("id").startswith("fnref"):
+            reference.extract()
     for item in container.find_all("li"):
-        if str(item.get("id", "")).startswith("fn") and walk.rules.keep_footnotes:
-            notes[f"#{item['id']}"] = " ".join(" ".join(_blocks(item, walk)).split())
-    for link in soup.find_all("a", class_="footnote-ref"):
-        note = notes.pop(str(link.get("href", "")), "")
-        target = link.parent if link.parent is not None and link.parent.name == "sup" else link
-        target.replace_with(NavigableString(f" ({note})" if note else ""))
+        if item.get("id").startswith("fn") and walk.rules.keep_footnotes:
+            notes[f"#{item.get('id')}"] = " ".join(" ".join(_blocks(item, walk)).split())
+    for link in page.find_all("a"):
+        if link.has_class("footnote-ref"):
+            note = notes.pop(link.get("href"), "")
+            target = link.parent if link.parent is not None and link.parent.name == "sup" else link
+            target.replace_with(f" ({note})" if note else "")
     for note in notes.values():
         if note:
-            paragraph = soup.new_tag("p")
-            paragraph.string = note
-            (soup.body or soup).append(paragraph)
+            paragraph = Tag("p", {})
+            paragraph.append(note)
+            (page.find("body") or page).append(paragraph)

@@ -30,6 +30,8 @@ from services.corpus.selection import touch
 
 MAX_PATH_LENGTH = 1000
 _DOCUMENTS_PER_TRANSACTION = 64
+_POSTS_UNDER_WAY = 64  # per process, so that none waits while posts are stored
+_BYTES_UNDER_WAY = 32 << 20
 _COLUMNS = "corpus, path, source, size_bytes, modified_at, document, code, message, notes, marks"
 
 
@@ -132,6 +134,8 @@ class Import:
         self._seen |= self._unchanged
         self._cleaned_again: dict[str, str] = {}  # posts that did not come, with the source that was cleaned
         self._cleaning: deque[tuple[str, str, int, float | None, Future[Outcome]]] = deque()
+        self._num_bytes = 0  # of the posts that are being cleaned
+        self._sources = catalogue.sources.arrivals()
         self._documents: list[Document] = []
         self._arrivals: list[_Arrival] = []
 
@@ -176,9 +180,9 @@ class Import:
         digest = hashlib.sha256(content).hexdigest()
         if self._known.get(path) == digest:
             self._unchanged.add(path)
-            self._catalogue.sources.put(content)  # no more than a look, unless it got lost on the volume
+            self._sources.add(content, digest)  # no more than a look, unless it got lost on the volume
         else:
-            self._clean(path, content, modified_at)
+            self._clean(path, content, digest, modified_at)
 
     def skip(self, path: str, reason: Reason, *, bundle: str = "") -> None:
         """Note a file that is left out without having been sent, or that is left out of a bundle."""
@@ -199,9 +203,10 @@ class Import:
         for path, source in again.items():
             if path not in arrived and not (self._prune and path not in self._seen):
                 self._cleaned_again[path] = source
-                self._clean(path, self._catalogue.sources.get(source), None)
+                self._clean(path, self._catalogue.sources.get(source), source, None)
         self._drain(0)
         self._store_documents()
+        self._sources.settle()
         with self._catalogue.database.writing() as connection:
             return self._write(connection)
 
@@ -216,17 +221,19 @@ class Import:
         self._skipped[path] = reason
         self._seen.discard(path)  # so that `prune` removes what was there under this path
 
-    def _clean(self, path: str, content: bytes, modified_at: float | None) -> None:
-        source = self._catalogue.sources.put(content)
+    def _clean(self, path: str, content: bytes, source: str, modified_at: float | None) -> None:
+        self._sources.add(content, source)
         future = self._cleaners.submit(path, content, self._rules)
         self._cleaning.append((path, source, len(content), modified_at, future))
-        self._drain(4 * self._cleaners.num_processes)
+        self._num_bytes += len(content)
+        self._drain(_POSTS_UNDER_WAY * self._cleaners.num_processes)
 
     def _drain(self, limit: int) -> None:
         """Take the results of cleaning until at most `limit` posts are under way: memory stays bounded."""
-        while len(self._cleaning) > limit:
+        while len(self._cleaning) > limit or (self._cleaning and self._num_bytes > _BYTES_UNDER_WAY):
             path, source, size_bytes, modified_at, future = self._cleaning.popleft()
             outcome = future.result()
+            self._num_bytes -= size_bytes
             if isinstance(outcome, Reason):
                 if outcome.code is Code.CLEANING_FAILED:
                     self._catalogue.note_tried(source)
@@ -250,7 +257,7 @@ class Import:
             documents.append((digest, document.title, tags, document.date, document.text))
             facts.append(
                 (
-                    *(digest, document.text_hash, document.num_words, len(document.text.encode()), document.date, tags),
+                    *(digest, document.text_hash, document.num_words, document.num_bytes, document.date, tags),
                     *(document.language, json.dumps(document.quality, sort_keys=True), document.signature),
                 )
             )

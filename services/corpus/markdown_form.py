@@ -17,10 +17,11 @@ from bs4 import BeautifulSoup
 from bs4.element import NavigableString, Tag
 
 from services.corpus.frontmatter import split
-from services.corpus.html_text import BLOCKS, HEADINGS, SILENT, UNSEEN, PageText, holds_block, start_of
+from services.corpus.html_text import BLOCKS, HEADINGS, SILENT, PageText, holds_block, start_of
 from services.corpus.markdown_words import Piece, Words, escape, escape_start
 from services.corpus.maths import restore_maths
 from services.corpus.page import flattened, parse, take_maths
+from services.corpus.page_tree import UNSEEN
 from services.corpus.plain_text import to_html
 from services.corpus.rules import Rules
 from services.corpus.template_tags import restore_raw

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from bs4.element import NavigableString, Tag
 
-from services.corpus.html_text import BETWEEN_IDEOGRAPHS, CODE, SILENT, UNSEEN, link_target, set_apart
+from services.corpus.html_text import BETWEEN_IDEOGRAPHS, CODE, SILENT, link_target, set_apart
 from services.corpus.maths import keep_maths
+from services.corpus.page_tree import UNSEEN
 from services.corpus.rules import Rules
 from services.corpus.template_tags import restore_raw
 

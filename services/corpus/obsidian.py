@@ -45,11 +45,12 @@ _CONTENTS = re.compile(r"^[ \t]*(?:\[TOC\]|\[\[_?toc_?\]\]|\$\{toc\})[ \t]*$", r
 
 def drop_notes(text: str) -> str:
     """Take the notation off, and keep the words."""
-    if "[" in text or "{toc}" in text:
+    lower = text.lower()
+    if "toc]" in lower or "toc_]" in lower or "{toc}" in lower:
         text = _CONTENTS.sub("", text)
     if any(mark in text for mark in ("[[", "==", "++", "%%", ":material-", ":octicons-", ":fontawesome-", ":simple-")):
         text = _NOTES.sub(_replace, text)
-    if _ANY_MARK.search(text):
+    if ("^" in text or "~" in text or "{" in text) and _ANY_MARK.search(text):
         text = _MARKS.sub(_unmarked, text)
     if "^[" in text:
         text = _INLINE_NOTE.sub(_in_parentheses, text)

@@ -9,17 +9,12 @@ Slow or deep input is not bounded here; that is what cleaners.py is for.
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import markdown
-from markdown.extensions import Extension
-from markdown.inlinepatterns import DelimiterProcessor, SimpleTagInlineProcessor
 
 from services.corpus.bounds import bounded
 from services.corpus.dialect import NOTHING, to_python_markdown
 from services.corpus.emoji_names import draw_emoji
 from services.corpus.html_text import PageText, page_text
-from services.corpus.inlines import register_inlines
+from services.corpus.markdown_parser import MarkdownParser
 from services.corpus.maths import drop_maths, keep_maths, restore_maths
 from services.corpus.mdx import drop_mdx
 from services.corpus.obsidian import drop_notes
@@ -41,36 +36,7 @@ _CLOSING = re.compile(r"(?:^|[ \t]+)#+$")
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
 _CODE_ELEMENT = re.compile(r"(<(?:pre|code)\b[^<]*(?:<(?!/(?:pre|code))[^<]*)*</(?:pre|code)\s*>)", re.IGNORECASE)
-_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
-
-
-class _Delimiters(DelimiterProcessor):
-    """Emphasis. Python-Markdown 3.11 closes `*a**b*c` with one sign more than is there, and loses the `c`."""
-
-    _data = ""
-
-    def handleMatch(self, m: re.Match[str], data: str) -> Any:  # type: ignore[override]
-        self._data = data
-        return super().handleMatch(m, data)
-
-    def add_region(self, delim: Any, a: int, b: int, c: int, d: int, size: int) -> None:
-        if size > 0 and self._data[a:b] == self._data[c:d] == delim.token * size:
-            super().add_region(delim, a, b, c, d, size)
-
-
-class _Habits(Extension):
-    """What most sites read and Python-Markdown does not: `~~words~~`, a backslash before any punctuation."""
-
-    def extendMarkdown(self, md: markdown.Markdown) -> None:
-        md.inlinePatterns.register(SimpleTagInlineProcessor(r"(~~)(?=\S)(.+?)(?<=\S)~~", "del"), "strike", 65)
-        md.ESCAPED_CHARS = list(_PUNCTUATION)
-        delimiters = _Delimiters("*", "strong,em", md)
-        delimiters.add("_", "strong,em", smart=True)
-        md.inlinePatterns.register(delimiters, "em_strong", 60)
-        register_inlines(md)
-
-
-_EXTENSIONS = ["tables", "footnotes", "def_list", "abbr", "sane_lists"]
+_parser = MarkdownParser()
 
 
 def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
@@ -84,14 +50,23 @@ def markdown_text(text: str, rules: Rules, *, mdx: bool = False) -> PageText:
     Raises:
         RecursionError: it is nested too deeply.
     """
-    html, source = to_html(text, rules, mdx=mdx)
-    page = page_text(html, rules, code=dict(enumerate(source.code)))
-    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (page.text, page.heading))
+    body, source = _prepared(text, rules, mdx=mdx)
+    # What holds neither blocks of HTML nor what must be taken out of it need not become HTML.
+    needs_html = source.html or NOTHING in body or not rules.keep_maths
+    page = _html(body, source, rules) if needs_html else _parser.page(body)
+    read = page_text(page, rules, code=dict(enumerate(source.code)))
+    text, heading = (restore_maths(restore_raw(words), source.maths) for words in (read.text, read.heading))
     return PageText(text, heading, heading)
 
 
 def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]:
     """Render Markdown to HTML in which placeholders stand for the blocks of code and the formulas of the source."""
+    body, source = _prepared(text, rules, mdx=mdx)
+    return _html(body, source, rules), source
+
+
+def _prepared(text: str, rules: Rules, *, mdx: bool) -> tuple[str, Source]:
+    """Markdown as Python-Markdown reads it, and what was taken out of it."""
     source = to_python_markdown(
         drop_mdx(protect_raw(text, liquid=not mdx), sure=mdx),
         indented_code=not mdx,
@@ -101,15 +76,19 @@ def to_html(text: str, rules: Rules, *, mdx: bool = False) -> tuple[str, Source]
     body = draw_emoji(inline_references(drop_notes(body), keep_addresses=rules.keeps_addresses))
     if "{:" in body:
         body = _KRAMDOWN.sub("", _TABLE_OF_CONTENTS.sub("", body))
-    body = _ATTRIBUTE_LINE.sub("", body)
-    body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
-    body = _ATTRIBUTE_INLINE.sub("", body)
+    if "{" in body:
+        body = _ATTRIBUTE_LINE.sub("", body)
+        body = _ATTRIBUTE_OF_HEADING.sub(r"\1", body)
+        body = _ATTRIBUTE_INLINE.sub("", body)
     if "#" in body:
         body = _HEADING.sub(_heading, body)
-    html = markdown.markdown(bounded(body), extensions=[*_EXTENSIONS, _Habits()])
-    html = html.replace(NOTHING, "")
+    return bounded(body), source
+
+
+def _html(body: str, source: Source, rules: Rules) -> str:
+    html = _parser.html(body).replace(NOTHING, "")
     html = _HTML_PARAGRAPH.sub(lambda found: _drawn(drop_tags(source.html[int(found[1])])), html)
-    return html if rules.keep_maths else drop_maths(html), source
+    return html if rules.keep_maths else drop_maths(html)
 
 
 def _heading(found: re.Match[str]) -> str:

@@ -58,6 +58,10 @@ _BINDING = re.compile(
     "|[\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e01ef]+"
 )
 _BINDERS = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e01ef]")
+_PLAIN = bytes([9, 10, *range(32, 127)])
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# Everything that ftfy takes for garbled has two such characters in a row, or one of these.
+_MAY_BE_GARBLED = re.compile("[^\x00-\x7f]{2}|[ŒœÃÂ]")
 _LINE_ENDS = re.compile("\r\n?|\x85|\u2028|\u2029")
 
 
@@ -92,11 +96,14 @@ def read(content: bytes, *, mend: bool = True) -> Reading:
     notes = []
     if encoding not in ("utf-8", "ascii"):
         notes.append(Reason(Code.LEGACY_ENCODING, f"decoded as {encoding}"))
-    text = _LINE_ENDS.sub("\n", text)
-    num_controls = len(re.findall("[\x00-\x08\x0e-\x1a\x1c-\x1f]", text))
+    odd = _odd(text)
+    if "\r" in odd or not odd.isascii():
+        text = _LINE_ENDS.sub("\n", text)
+    num_controls = len(_CONTROLS.findall(odd))
     if num_controls > 4 + len(text) // 100:
         raise LeftOut(Code.NOT_TEXT, f"{num_controls} of its {len(text)} characters are control characters")
-    text = _CLUTTER.sub("", text)
+    if _CLUTTER.search(odd):
+        text = _CLUTTER.sub("", text)
     if not text.isascii():
         mended = "\n".join(map(_mend, text.split("\n"))) if mend else text
         if mended != text:
@@ -110,17 +117,27 @@ def valid(text: str) -> str:
 
     Idempotent. Tabs and newlines stay, and so do joiners where a script or an emoji needs them.
     """
-    text = _CLUTTER.sub("", text)
+    odd = _odd(text)
+    if not odd:
+        return text
+    if _CLUTTER.search(odd):
+        text = _CLUTTER.sub("", text)
     if text.isascii():
         return text
-    text = _LINE_ENDS.sub("\n", text)
-    if _BINDERS.search(text):
+    if _LINE_ENDS.search(odd):
+        text = _LINE_ENDS.sub("\n", text)
+    if _BINDERS.search(odd):
         text = _BINDING.sub(lambda found: found["flag"] or found["kept"] or "", text)
     return unicodedata.normalize("NFC", text)
 
 
+def _odd(text: str) -> str:
+    """The characters of a text that are not plain ones, in their order: few, and so quickly looked through."""
+    return text.encode(errors="surrogatepass").translate(None, _PLAIN).decode(errors="surrogatepass")
+
+
 def _mend(line: str) -> str:
-    return line if line.isascii() else ftfy.fix_encoding(line)
+    return ftfy.fix_encoding(line) if not line.isascii() and _MAY_BE_GARBLED.search(line) else line
 
 
 def _decode(content: bytes) -> tuple[str, str]:

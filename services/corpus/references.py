@@ -27,7 +27,10 @@ def inline_references(text: str, *, keep_addresses: bool = False) -> str:
         return ""
 
     # Code points that are no characters stand for blocks of code: none is in a target.
-    text = _TARGET.sub(note, text)
+    if "]:" in text:
+        text = _TARGET.sub(note, text)
+    elif "[" not in text:
+        return text
     return "\n\n".join(_inline(part, labels) for part in text.split("\n\n"))
 
 

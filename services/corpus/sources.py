@@ -3,14 +3,67 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from services.common.errors import Corrupt
-from services.common.files import PARTIAL_PREFIX, sync_folder
+from services.common.files import PARTIAL_PREFIX, sync_contents, sync_folder
 from services.corpus import volume
+
+_FILES_AT_A_TIME = 256
+
+
+class Arrivals:
+    """Sources that come one after another: durable once `settle` returned, all of them.
+
+    To wait for the disk after each file takes longer than to clean it; after some, the disk takes them together.
+    """
+
+    def __init__(self, sources: Sources, folder: Path) -> None:
+        self._sources = sources
+        self._folder = folder
+        self._partials: list[tuple[Path, str]] = []
+        self._folders: set[Path] = set()  # in which names are not durable yet
+
+    def add(self, content: bytes, digest: str) -> None:
+        """Keep `content`, whose SHA-256 is given; one that is there already costs a look.
+
+        Raises:
+            Busy: the volume is full.
+            FailedPrecondition: it cannot be written.
+        """
+        if self._sources.has(digest):
+            return
+        folder = self._sources.path(digest).parent
+        partial = folder / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}"
+        with volume.written(self._folder):
+            folder.mkdir(exist_ok=True)
+            try:
+                partial.write_bytes(content)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+        self._partials.append((partial, digest))
+        if len(self._partials) >= _FILES_AT_A_TIME:
+            self._name()
+
+    def settle(self) -> None:
+        """Make all that came so far durable; raises as `add` does."""
+        self._name()
+        with volume.written(self._folder):
+            for folder in (*self._folders, self._folder):
+                sync_folder(folder)
+        self._folders.clear()
+
+    def _name(self) -> None:
+        """Give the files their names; their content is durable first."""
+        with volume.written(self._folder):
+            sync_contents([partial for partial, _ in self._partials])
+            for partial, digest in self._partials:
+                partial.rename(self._sources.path(digest))
+                self._folders.add(partial.parent)
+        self._partials.clear()
 
 
 class Sources:
@@ -28,27 +81,18 @@ class Sources:
             FailedPrecondition: it cannot be written.
         """
         digest = hashlib.sha256(content).hexdigest()
-        path = self._path(digest)
-        if self.has(digest):
-            return digest
-        partial = path.parent / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}"
-        with volume.written(self._folder):
-            path.parent.mkdir(exist_ok=True)
-            try:
-                with partial.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.rename(path)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
-            sync_folder(path.parent)
+        arrivals = self.arrivals()
+        arrivals.add(content, digest)
+        arrivals.settle()
         return digest
+
+    def arrivals(self) -> Arrivals:
+        """Begin to keep many."""
+        return Arrivals(self, self._folder)
 
     def has(self, digest: str) -> bool:
         """Whether a source of this SHA-256 is kept."""
-        return self._path(digest).is_file()
+        return self.path(digest).is_file()
 
     def get(self, digest: str) -> bytes:
         """Return what was kept.
@@ -56,7 +100,7 @@ class Sources:
         Raises:
             Corrupt: the file is missing or not what was written.
         """
-        path = self._path(digest)
+        path = self.path(digest)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -76,12 +120,13 @@ class Sources:
 
     def remove(self, digest: str) -> None:
         """Forget a source; one that is not there is no error."""
-        self._path(digest).unlink(missing_ok=True)
+        self.path(digest).unlink(missing_ok=True)
 
     def remove_partials(self) -> None:
         """Delete what a killed writer left. Only while nothing is written."""
         for path in self._folder.glob(f"??/{PARTIAL_PREFIX}*"):
             path.unlink(missing_ok=True)
 
-    def _path(self, digest: str) -> Path:
+    def path(self, digest: str) -> Path:
+        """Where a source of this SHA-256 lies, if it is kept."""
         return self._folder / digest[:2] / digest

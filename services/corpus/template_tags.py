@@ -135,7 +135,7 @@ def _indented(words: str, before: str) -> str:
 
 def restore_raw(text: str) -> str:
     """Give the braces that `protect_raw` hid back."""
-    return text.translate(_RESTORE)
+    return text.translate(_RESTORE) if "\ufde0" in text or "\ufde1" in text else text
 
 
 def _literal(found: re.Match[str]) -> str:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from ftfy.badness import is_bad
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.corpus.reading import read
+from services.corpus.reading import _MAY_BE_GARBLED, read
 from services.corpus.reasons import Code, LeftOut
 
 
@@ -100,3 +101,10 @@ def test_any_bytes_give_valid_normal_text_or_a_reason(content: bytes):
     assert text.encode().decode() == text
     assert unicodedata.is_normalized("NFC", text)
     assert "\r" not in text and "\0" not in text
+
+
+@pytest.mark.parametrize("frame", ["{}", "a{}b", "a{} b", " {} ", "A{}.", "{}A", "1{}1", 'a {}"', "\n{}\n"])
+def test_lines_that_are_not_given_to_ftfy_are_none_that_it_would_mend(frame: str):
+    for number in (*range(0xA0, 0xD800), *range(0xE000, 0x20000)):
+        line = frame.format(chr(number))
+        assert _MAY_BE_GARBLED.search(line) or not is_bad(line), hex(number)
