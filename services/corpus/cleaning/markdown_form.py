@@ -304,7 +304,12 @@ def _definitions(tag: Tag, writer: _Writer) -> list[str]:
     blocks: list[str] = []
     open_term = False
     for child in tag.find_all(("dt", "dd")):
-        for block in _blocks(child, writer):
+        holds_others = any(inner.name in BLOCKS and inner.name != "p" for inner in child.find_all(True))
+        parts = [part for part in child.children if isinstance(part, Tag) or str(part).strip()]
+        paragraphs = [part for part in parts if isinstance(part, Tag) and part.name == "p"]
+        paragraphs = paragraphs if len(paragraphs) == len(parts) else [child]
+        lines = [writer.words.one_line(_flat(paragraph, writer), at_start=True) for paragraph in paragraphs]
+        for block in _blocks(child, writer) if holds_others else filter(None, lines):
             is_paragraph = _OTHER.match(block) is None
             if child.name == "dt":
                 blocks.append(block.replace("  \n", " ") if is_paragraph else block)

@@ -35,6 +35,7 @@ _HEADING = re.compile(r"^(?P<level>[ \t>]*#{1,6})[ \t](?P<words>[^\n]*#)[ \t]*$"
 _CLOSING = re.compile(r"(?:^|[ \t]+)#+$")
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
+_CODE_ELEMENT = re.compile(r"(<(?:pre|code)\b[^<]*(?:<(?!/(?:pre|code))[^<]*)*</(?:pre|code)\s*>)", re.IGNORECASE)
 _parser = MarkdownParser()
 
 
@@ -86,7 +87,7 @@ def _prepared(text: str, rules: Rules, *, mdx: bool) -> tuple[str, Source]:
 
 def _html(body: str, source: Source, rules: Rules) -> str:
     html = _parser.html(body).replace(NOTHING, "")
-    html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
+    html = _HTML_PARAGRAPH.sub(lambda found: _drawn(drop_tags(source.html[int(found[1])])), html)
     return html if rules.keep_maths else drop_maths(html)
 
 
@@ -96,3 +97,11 @@ def _heading(found: re.Match[str]) -> str:
     kept = words.rstrip("#")
     signs = words[len(kept) :]
     return f"{found['level']} {kept}" + (signs if kept.endswith("\\") else "\\#" * len(signs))
+
+
+def _drawn(html: str) -> str:
+    """HTML with emoji for their names, but in code."""
+    if ":" not in html:
+        return html
+    parts = _CODE_ELEMENT.split(html)
+    return "".join(part if number % 2 else draw_emoji(part) for number, part in enumerate(parts))
