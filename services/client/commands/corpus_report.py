@@ -23,7 +23,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _DUPLICATES = (corpus_pb2.REASON_CODE_DUPLICATE, corpus_pb2.REASON_CODE_NEAR_DUPLICATE)
 
 
-@click.command()
+@click.command(short_help="Say how much there is, and what to expect of it.")
 @corpus_option
 @terminal.json_option
 @click.pass_obj
