@@ -33,7 +33,9 @@ BLOCKS = _names(
     "tfoot th thead tr ul"
 )
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-_SOURCE = re.compile(r"^(?:\{(?:filename|static|attach|index)\}|\|(?:filename|static|attach)\|)")  # Pelican's own
+# Pelican's own ways to say where: a file of the site, a list of its pages.
+_SOURCE = re.compile(r"^(?:\{(?:filename|static|attach)\}|\|(?:filename|static|attach)\|)")
+_LISTING = re.compile(r"^[{|](?:author|tag|category|archives|index)[}|]")
 _RAISED = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 _LOWERED = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
 _LINE_BREAK = "\ufdd2"  # no character, so that no text holds it
@@ -236,7 +238,7 @@ def link_target(tag: Tag | SoupTag) -> str:
     target = re.sub("[\t\n\r\f]+", "", str(tag.get("src" if tag.name == "img" else "href", ""))).strip()
     if target.startswith("#/"):
         return target[1:]  # a template tag stood for the site's address
-    target = _SOURCE.sub("", target)
+    target = "" if _LISTING.match(target) else _SOURCE.sub("", target)
     return "" if re.match(r"#|(?:javascript|data|vbscript|about):", target, re.IGNORECASE) else target
 
 

@@ -31,7 +31,7 @@ _LANGUAGE = re.compile(r"^\{?\s*\.?(?:lang(?:uage)?-)?(?P<name>[A-Za-z][\w+#.-]*
 _CLASS = re.compile(r"^(?:lang(?:uage)?-|highlight-source-|highlight-text-)(?P<name>[A-Za-z][\w+#.-]*)$")
 _BOX = re.compile(r"^\\?\[\\?[/<>?!*-]\] ")  # of a task, in a note-taker's notation
 _ITEM = re.compile(r"- |\d+\. ")
-_OTHER = re.compile(r"- |\d+\. |#+ |> |\| |```|---$")  # no paragraph: one would have a backslash
+_OTHER = re.compile(r"- |\d+\. |#+ |> |\| |```|---$|\$\$")  # no paragraph: one would have a backslash
 _MAX_WRAPPED = 100  # columns: text whose longest line is longer was not broken by hand
 
 
@@ -136,9 +136,13 @@ def _blocks(element: Tag, writer: _Writer) -> list[str]:
 
 
 def _append(blocks: list[str], more: list[str]) -> None:
-    """Add blocks; quotations side by side are one, as they would be read."""
+    """Add blocks; quotations and lists of bullets side by side are one, as they would be read."""
     if blocks and more and blocks[-1].startswith(">") and more[0].startswith(">"):
         blocks[-1] += f"\n>\n{more[0]}"
+        more = more[1:]
+    elif blocks and more and blocks[-1].startswith("- ") and more[0].startswith("- "):
+        items = [item for block in (blocks[-1], more[0]) for item in re.split(r"\n+(?=- )", block)]
+        blocks[-1] = ("\n\n" if any("\n\n" in item for item in items) else "\n").join(items)
         more = more[1:]
     blocks.extend(more)
 
@@ -284,7 +288,7 @@ def _flat(element: Tag, writer: _Writer) -> list[Piece]:
         if isinstance(child, Tag) and (child.name in BLOCKS or holds_block(child)) and child.name not in SILENT:
             is_code = child.name == "pre"
             inner = writer.words.piece(child, frozenset(), as_code=True) if is_code else _flat(child, writer)
-            if child.name == "li" and inner:
+            if child.name == "li" and writer.words.one_line(inner):
                 inner.insert(0, Piece(_marker(element, number)))
                 number += 1
             pieces += [Piece(" "), *inner, Piece(" ")]
@@ -306,7 +310,7 @@ def _definitions(tag: Tag, writer: _Writer) -> list[str]:
                 blocks.append(block.replace("  \n", " ") if is_paragraph else block)
                 open_term = is_paragraph
             elif open_term and is_paragraph:
-                blocks[-1] += "\n:   " + block.replace("  \n", "  \n    ")
+                blocks[-1] += "\n:   " + block.replace("  \n", " ")
             else:
                 blocks.append(block)
                 open_term = False

@@ -21,30 +21,31 @@ from services.corpus.template_tags import restore_raw
 
 # Code points that are no characters stand for what is written already, and for the signs of emphasis, while the
 # words between them are escaped.
-_RAW = re.compile("\ufde2(\\d+)\ufde3")
+_RAW = re.compile("[\ufde2\ufde8](\\d+)\ufde3")
 _SIGNS = {"em": "\ufde4", "strong": "\ufde5"}
 _WRITTEN = str.maketrans({"\ufde4": "*", "\ufde5": "**"})
 _BREAK = "\ufdd2"
 _STYLES = {"em": "em", "i": "em", "strong": "strong", "b": "strong"}
 _TAKEN = re.compile("(\ufdd0\\d+\ufdd1|\ufdd5\\d+\ufdd6)")  # code and formulas that stand elsewhere
+_LETTER_BESIDE = re.compile("(?<=[\\w$])\ufde2(\\d+)\ufde3|\ufde2(\\d+)\ufde3(?=[\\w$])")
 _SPACE = re.compile("[ \t\n\r\f\xa0]+")
 
 _PATTERN = (
     r"(?P<slash>\\(?=[&<]))|(?P<entity>&(?=#\d+;|#[xX][0-9a-fA-F]+;|\w+;))|(?P<tag><(?=[A-Za-z/!?]))"
-    "|\\\\(?=[!-/:-@\\[-`{-~]|$|[\ufde2-\ufde6])"
+    "|(?P<tick>`(?=\ufde8))|\\\\(?=[!-/:-@\\[-`{-~]|$|[\ufde2-\ufde6\ufde8])"
     r"|`|(?<=\S)\*|\*(?=\S)|(?<![^\W_])_(?=\S)|(?<=\S)_(?![^\W_])|(?<=~)~|~(?=~)"
     "|(?<=\\[)\\[|\\[(?=[\\^!])|\\](?=[(\\[:\ufde2])|!(?=\ufde2)|(?<=\\{)[{%#:.]"
     "|(?<=[)*_`\\]\ufde3-\ufde6])\\{(?=[ \\w])|(?P<brace>\\{(?=[ \\t]+[#.]))"
     r"|(?<=(?<![\w=<>!])=)=(?=[^\s=])|(?<=(?<![\w+])\+)\+(?=[a-z0-9-])|(?<=(?<![\w%])%)%(?!%)"
-    r"|(?P<icon>:(?=(?:material|octicons|fontawesome|simple)-[\w-]+:))|(?<!\S)\^(?=\w)"
+    r"|(?P<icon>:(?=(?:material|octicons|fontawesome|simple)-[\w-]+:))|(?<!\S)\^(?=\w|$)"
 )
 _ESCAPED = re.compile(_PATTERN)
 _ESCAPED_IN_LINK = re.compile(_PATTERN + r"|[\[\]]")
 _UNSAFE = re.compile("[\\s\"'<>\\\\`{}\\[\\]|()]")  # in an address
-_ENTITIES = {"entity": "&amp;", "tag": "&lt;", "brace": "&#123;", "icon": "&#58;", "slash": "&#92;"}
+_ENTITIES = {"entity": "&amp;", "tag": "&lt;", "brace": "&#123;", "icon": "&#58;", "slash": "&#92;", "tick": "&#96;"}
 _AT_START = re.compile(
     r"#|>|\||[-+*](?=\s|$)|(?P<number>\d{1,9})(?=[.)](?:\s|$))|(?=([-*_])[ \t]*(?:\2[ \t]*){2,}$)|=+[ \t]*$|[|:\- ]+$"
-    r"|:(?=\s|::)|(?:!!!|\?\?\?)|===|;?-+8<|%%|\$\$|~~~|\[(?=TOC\]\s*$)|(?P<toc>\$)(?=\{toc\}\s*$)"
+    r"|:(?=\s|::)|(?:!!!|\?\?\?)|===|;?-+8<|%%|\$\$|~~~|\[(?=TOC\]\s*$|[^\[\]]*\]:)|(?P<toc>\$)(?=\{toc\}\s*$)"
     r"|(?P<script>import|export)(?=\s+(?:[\w$*{][^;'\"]*\s+from\s+)?['\"]|\s+(?:const|default|function)\s)",
     re.IGNORECASE,
 )
@@ -217,16 +218,23 @@ def _line(pieces: list[Piece], *, at_start: bool = False, in_link: bool = False)
         words = piece.text if piece.text.isascii() else BETWEEN_IDEOGRAPHS.sub("", piece.text)
         words = _SPACE.sub(" ", words)
         if piece.raw or piece.span:
-            words = f"\ufde2{len(raws)}\ufde3"
+            words = ("\ufde8" if piece.span else "\ufde2") + f"{len(raws)}\ufde3"
             raws.append(piece.raw or f"\ufde7{piece.span}")
         if words:
             runs.append((piece.styles, words))
             last_span = len(runs) - 1 if piece.span else -1
     text = _emphasised(runs)
+    if any(raw.startswith("$") for raw in raws):  # a formula beside a letter would be none
+        text = _LETTER_BESIDE.sub(lambda found: _unless_formula(found, raws), text)
     text = escape(text, in_link=in_link)
     if at_start:
         text = _AT_START.sub(_escape_start, text, count=1) if _AT_START.match(text) else text
     return _RAW.sub(lambda found: _written(raws[int(found[1])]), text).translate(_WRITTEN)
+
+
+def _unless_formula(found: re.Match[str], raws: list[str]) -> str:
+    raw = raws[int(found[1] or found[2])]
+    return raw if raw.startswith("$") else found[0]
 
 
 def _emphasised(runs: list[tuple[frozenset[str], str]]) -> str:

@@ -160,6 +160,10 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
         response.document.text = held[request.path].decode(errors="replace")
         if request.include_source:
             response.source = held[request.path]
+        if request.include_effects:
+            response.effects.add(rule="keep_code", value="true", other_value="false", diff="@@ -1 +1,2 @@\n a\n+code")
+            response.effects.add(rule="keep_maths", value="true", other_value="false")
+            response.effects.add(rule="secrets", value="mask", other_value="keep", problem="it took more than 5 s")
         return response
 
     def DeletePosts(self, request, context):

@@ -146,6 +146,21 @@ def test_posts_show_prints_document_or_source(run, fakes):
     assert json.loads(run("posts", "show", "a.md", "--json").stdout)["post"]["included"] is True
 
 
+def test_posts_show_before_after_prints_source_document_and_what_each_rule_did(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"*text*\x1b[2J"}
+
+    shown = run("posts", "show", "a.md", "--before-after").stdout
+    effects = json.loads(run("posts", "show", "a.md", "--before-after", "--json").stdout)["effects"]
+
+    parts = ["before: the author's file", "*text*", "after: the document", "keep_code is true", "+code"]
+    parts += ["rules that make no difference here: keep_maths (true)", "not compared: secrets: it took more than 5 s"]
+    assert [shown.find(part) for part in parts] == sorted(shown.find(part) for part in parts)
+    assert shown.find(parts[0]) >= 0
+    assert "\x1b" not in shown
+    assert [effect["rule"] for effect in effects] == ["keep_code", "keep_maths", "secrets"]
+    assert "choose one" in run("posts", "show", "a.md", "--before-after", "--source", status=2).stderr
+
+
 def test_posts_are_taken_and_left_out_by_hand(run, fakes):
     fakes.corpus.posts["default"] = {"a.md": b"x", "b.md": b"y"}
 

@@ -195,7 +195,7 @@ def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_
     report = upload(
         stub,
         "hostile",
-        {"a.md": b"one", "brackets.md": b"[" * 20_000 + b"](x", "deep.md": deep.encode(), "z.md": b"two"},
+        {"a.md": b"one", "brackets.md": b"[" * 400_000, "deep.md": deep.encode(), "z.md": b"two"},
     )
 
     reasons = {entry.path: entry.reason for entry in report.skipped}

@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from google.protobuf.json_format import MessageToJson
 
 from protos import corpus_pb2 as pb
 from services.common.errors import NonesuchError
@@ -254,7 +253,10 @@ def corpora_of(service: CorpusProcess) -> dict[str, tuple[str, ...]]:
     with service.client() as client:
         for corpus in [each.name for each in service.stub.ListCorpora(pb.ListCorporaRequest()).corpora]:
             digest = service.stub.CreateSnapshot(pb.CreateSnapshotRequest(corpus=corpus)).snapshot.digest
-            found[corpus] = (digest, *(MessageToJson(post) for post in client.posts(corpus)))
+            found[corpus] = (
+                digest,
+                *(post.SerializeToString(deterministic=True).hex() for post in client.posts(corpus)),
+            )
     return found
 
 

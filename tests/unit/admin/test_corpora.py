@@ -176,7 +176,8 @@ def test_saving_rules_says_how_many_posts_came_in_and_went_out(client, services,
         follow_redirects=True,
     )
 
-    (message,) = sent
+    message, end = sent
+    assert end.WhichOneof("part") == "end"
     rules = message.header.rules
     assert message.header.corpus == "default"
     assert (rules.keep_code, rules.keep_headings, rules.include_drafts) == (False, True, True)
