@@ -16,9 +16,9 @@ from itertools import groupby
 
 from services.common.errors import Corrupt, NotFound
 from services.common.files import remove_partials
+from services.corpus.cleaning.documents import Document
+from services.corpus.cleaning.marks import Marks
 from services.corpus.database import Database
-from services.corpus.documents import Document
-from services.corpus.marks import Marks
 from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
 from services.corpus.selection import override, touch

@@ -15,8 +15,8 @@ from datetime import date as Date
 from typing import Any, Self
 
 from services.common.errors import InvalidRequest
-from services.corpus.documents import Document
-from services.corpus.marks import Marks
+from services.corpus.cleaning.documents import Document
+from services.corpus.cleaning.marks import Marks
 from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import services
-from services.corpus.documents import Document, Measures
-from services.corpus.effects import RULES, Effect, values
-from services.corpus.marks import Marks
+from services.corpus.cleaning.documents import Document, Measures
+from services.corpus.cleaning.effects import RULES, Effect, values
+from services.corpus.cleaning.marks import Marks
 from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
 

@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from services.corpus.documents import make_document
-from services.corpus.effects import difference
+from services.corpus.cleaning.documents import make_document
+from services.corpus.cleaning.effects import difference
 from services.corpus.reasons import Code, LeftOut
 from services.corpus.rules import Rules
 

@@ -21,7 +21,7 @@ from services.corpus import bundles
 from services.corpus.catalogue import Catalogue, count, reasons_of, stored_reasons
 from services.corpus.choosing import check_rules
 from services.corpus.cleaners import Cleaners, Outcome
-from services.corpus.documents import SUFFIXES, Document, unknown_kind
+from services.corpus.cleaning.documents import SUFFIXES, Document, unknown_kind
 from services.corpus.ledger import SENT, SKIPPED, UNCHANGED, Ledger
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report, write

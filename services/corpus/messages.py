@@ -12,9 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import corpus_pb2 as pb
 from services.common.errors import InvalidRequest
 from services.corpus.catalogue import Corpus, Post, Which
+from services.corpus.cleaning.documents import Document
+from services.corpus.cleaning.effects import Effect
 from services.corpus.corpus_report import CorpusReport, ReasonCount
-from services.corpus.documents import Document
-from services.corpus.effects import Effect
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report
 from services.corpus.rules import Rules

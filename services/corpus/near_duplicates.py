@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.corpus.minhash import BAND_BYTES, NUM_BANDS, SIGNATURE_BYTES, links, similarity, similarity_estimate
+from services.corpus.cleaning.minhash import (
+    BAND_BYTES,
+    NUM_BANDS,
+    SIGNATURE_BYTES,
+    links,
+    similarity,
+    similarity_estimate,
+)
 from services.corpus.reasons import Code
 from services.corpus.rules import Rules
 

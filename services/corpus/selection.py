@@ -15,7 +15,7 @@ import time
 from services.common.errors import NotFound
 from services.corpus import near_duplicates
 from services.corpus.choosing import Choosing, Facts
-from services.corpus.marks import Marks
+from services.corpus.cleaning.marks import Marks
 from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
 

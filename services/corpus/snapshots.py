@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from services.common.errors import FailedPrecondition, NotFound
 from services.corpus.catalogue import Catalogue, count, document_of, find_corpus
-from services.corpus.documents import Document
+from services.corpus.cleaning.documents import Document
 from services.corpus.rules import Rules
 from services.corpus.selection import touch
 

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from services.common.errors import Busy, InvalidRequest, NonesuchError
 from services.common.files import check_name
+from services.corpus import volume
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
 from services.corpus.imports import Import, check_path
 from services.corpus.kinds import is_bundle
-from services.corpus.opening import OpeningLimits, opened
+from services.corpus.opening.opener import OpeningLimits, opened
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report
 from services.corpus.rules import Rules
@@ -131,7 +132,8 @@ class _Bundle:
         self._settings = settings
         self._budget = budget
         self._folder = folder
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+        with volume.written(folder):
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
         self._hash = hashlib.sha256()
         self._num_bytes = 0
 
@@ -141,12 +143,8 @@ class _Bundle:
         if self._num_bytes > self._settings.max_archive_bytes:
             self._file.truncate(0)
             return
-        try:
+        with volume.written(self._folder):
             self._file.write(chunk)
-        except OSError as error:
-            raise Busy(
-                f"an archive finds no room ({error.strerror}); make room and try again", retry_after_s=60
-            ) from None
         self._hash.update(chunk)
 
     def into(self, running: Import) -> None:
@@ -166,7 +164,7 @@ class _Bundle:
                 max_archive_bytes=settings.max_archive_bytes,
                 processor_seconds=settings.opening_seconds,
             )
-            with opened(self._file, self._path, limits, self._folder) as found:
+            with volume.written(self._folder), opened(self._file, self._path, limits, self._folder) as found:
                 if isinstance(found, Reason):
                     running.keep_bundle(self._path, found)
                     return
@@ -180,7 +178,8 @@ class _Bundle:
                         running.add(entry.path, entry.content, modified_at, bundle=self._path)
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what it still holds finds no room, and nobody needs it
+            self._file.close()
 
 
 def receive(parts: Iterable[Part], catalogue: Catalogue, cleaners: Cleaners, settings: CorpusSettings) -> Report:

@@ -190,21 +190,6 @@ def test_a_post_above_the_limit_is_left_out(stub):
     assert report.num_documents == 1
 
 
-def test_posts_that_hang_or_overflow_cleaning_are_left_out_and_the_service_goes_on(stub):
-    deep = "<div>" * 20_000 + "words"
-    report = upload(
-        stub,
-        "hostile",
-        {"a.md": b"one", "brackets.md": b"[" * 400_000, "deep.md": deep.encode(), "z.md": b"two"},
-    )
-
-    reasons = {entry.path: entry.reason for entry in report.skipped}
-    assert report.num_documents == 3
-    assert set(reasons) == {"brackets.md"}
-    assert {reason.code for reason in reasons.values()} == {pb.REASON_CODE_CLEANING_FAILED}
-    assert "1 s of processor time" in reasons["brackets.md"].message
-
-
 def test_posts_are_listed_page_by_page_with_their_reasons(stub):
     upload(stub, "pages", {f"{index}.md": f"text {index}".encode() for index in range(4)} | {"4.md": b"text 3"})
 

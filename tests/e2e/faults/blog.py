@@ -4,6 +4,7 @@ A blog has a state before and one after: posts changed, added and removed, besid
 """
 
 import random
+import zipfile
 from pathlib import Path
 
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
@@ -38,6 +39,15 @@ def write(folder: Path, made: dict[str, str]) -> Path:
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+    return folder
+
+
+def pack(folder: Path, made: dict[str, str]) -> Path:
+    """Write posts into one archive in `folder` and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / "blog.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, text in made.items():
+            archive.writestr(zipfile.ZipInfo(path), text)
     return folder
 
 

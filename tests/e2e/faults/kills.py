@@ -49,6 +49,7 @@ VARIANTS = (
     Variant("a first import", (), ("blog",)),
     Variant("an import of changes", ("blog", "other"), ("blog",)),
     Variant("two imports at once", ("blog", "other"), ("blog", "other")),
+    Variant("an archive", (), ("packed",)),
 )
 
 
@@ -137,7 +138,8 @@ def prepare(folder: Path, before: tuple[str, ...], corpora: tuple[str, ...]) -> 
     """Make the ground of trials in an empty folder, where some corpora are there before."""
     blogs: dict[str, Path] = {}
     for seed, corpus in enumerate(corpora):
-        blogs[corpus] = blog.write(folder / "new" / corpus, blog.posts(seed, NUM_POSTS, later=True))
+        write = blog.pack if corpus == "packed" else blog.write
+        blogs[corpus] = write(folder / "new" / corpus, blog.posts(seed, NUM_POSTS, later=True))
     ground = Ground(folder / "before", blogs)
     with CorpusProcess(ground.before) as service:
         for seed, corpus in enumerate(before):
@@ -167,8 +169,8 @@ def moments(seed: int, number: int) -> Iterator[tuple[Variant, Moment]]:
     drawn = random.Random(seed)
     strata = drawn.sample(range(number), number)
     for index, stratum in enumerate(strata):
-        by = ("time", "bytes")[index % 2]
-        moment = Moment((stratum + drawn.random()) / number, by, group=index // 2 % 2 == 0)
+        way = index + index // len(VARIANTS)  # so that every variant meets every way
+        moment = Moment((stratum + drawn.random()) / number, ("time", "bytes")[way % 2], group=way // 2 % 2 == 0)
         yield VARIANTS[index % len(VARIANTS)], moment
 
 
@@ -291,7 +293,7 @@ def run(folder: Path, seed: int, number: int) -> list[str]:
         f"{number} moments, seed {seed}; again with: make faults FAULTS='--seed {seed} --moments {number}'", flush=True
     )
     grounds = {
-        (): prepare(folder / "empty", (), ("blog",)),
+        (): prepare(folder / "empty", (), ("blog", "packed")),
         ("blog", "other"): prepare(folder / "full", ("blog", "other"), ("blog", "other")),
     }
     for variant in VARIANTS:

@@ -58,8 +58,9 @@ def test_an_upload_that_fills_the_volume_changes_nothing_and_gives_the_room_back
         digest = snapshot(service, "blog")
         files = sorted(file.name for file in volume.rglob("*"))
 
-        for _ in range(2):
-            error = refused(service.stub.UploadPosts, parts(LARGE, corpus="blog", prune=True))
+        archive = {"blog.zip": os.urandom(2 * VOLUME_BYTES)}
+        for posts in (LARGE, archive, LARGE):
+            error = refused(service.stub.UploadPosts, parts(posts, corpus="blog", prune=True))
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, error.details()
             assert "is full; make room" in error.details()
             assert is_as_it_was(service, digest)
@@ -96,9 +97,10 @@ def test_a_volume_that_nobody_may_write_is_told_and_serves_again_when_it_can_be_
         folder = str(tmp_path / "data" / "corpora")
         mounted(service, "sh", "-c", f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}")
 
-        error = refused(service.stub.UploadPosts, parts({"new.md": b"new"}, corpus="blog"))
-        assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error.details()
-        assert "cannot be written" in error.details()
+        for posts in ({"new.md": b"new"}, {"new.zip": b"PK"}):
+            error = refused(service.stub.UploadPosts, parts(posts, corpus="blog"))
+            assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error.details()
+            assert "cannot be written" in error.details()
 
         mounted(service, "umount", folder)
         assert is_as_it_was(service, digest)

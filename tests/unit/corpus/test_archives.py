@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from services.corpus.archives import BadMember, Limits, danger, read_members, shown
 from services.corpus.imports import check_path
+from services.corpus.opening.archives import BadMember, Limits, danger, read_members, shown
 from services.corpus.reasons import Code, LeftOut, Reason
 
 TARS = ("w", "w:gz", "w:bz2", "w:xz")

@@ -12,8 +12,8 @@ import pytest
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound, Unavailable
 from services.corpus import reports, snapshots
 from services.corpus.catalogue import Catalogue
+from services.corpus.cleaning.documents import make_document
 from services.corpus.database import Database
-from services.corpus.documents import make_document
 from services.corpus.imports import Import, check_path
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.reports import Report

@@ -8,8 +8,8 @@ import pytest
 
 from services.common.errors import InvalidRequest
 from services.corpus.choosing import Choosing, Facts, check_rules, path_pattern
-from services.corpus.frontmatter import split
-from services.corpus.marks import Marks, find_marks
+from services.corpus.cleaning.frontmatter import split
+from services.corpus.cleaning.marks import Marks, find_marks
 from services.corpus.reasons import Code
 from services.corpus.rules import Rules
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from services.corpus.plain_text import markdown_text
+from services.corpus.cleaning.plain_text import markdown_text
 from services.corpus.rules import Rules
 from tests.unit.corpus.snippets import SNIPPETS
 

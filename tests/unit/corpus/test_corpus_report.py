@@ -10,9 +10,9 @@ import pytest
 
 from services.common.errors import NotFound
 from services.corpus.catalogue import Catalogue
+from services.corpus.cleaning.documents import make_document
 from services.corpus.corpus_report import NUM_EXAMPLES, NUM_LONGEST, CorpusReport, Reports
 from services.corpus.database import Database
-from services.corpus.documents import make_document
 from services.corpus.imports import Import
 from services.corpus.reasons import Code, LeftOut
 from services.corpus.rules import Rules

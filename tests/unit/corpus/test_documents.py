@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.corpus.documents import Document, make_document
+from services.corpus.cleaning.documents import Document, make_document
 from services.corpus.reasons import Code, LeftOut
 from services.corpus.rules import Rules
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from services.corpus import exports, shortcodes
-from services.corpus.documents import make_document
+from services.corpus.cleaning.documents import make_document
 from services.corpus.imports import check_path
+from services.corpus.opening import exports, shortcodes
 from services.corpus.reasons import Code, LeftOut
 from services.corpus.rules import Rules
 

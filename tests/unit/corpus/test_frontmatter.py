@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.corpus.frontmatter import split
+from services.corpus.cleaning.frontmatter import split
 
 
 def test_yaml_scalars_stay_as_typed():

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from services.corpus.dialect import to_python_markdown
-from services.corpus.documents import Document, make_document
-from services.corpus.emoji_names import draw_emoji
-from services.corpus.frontmatter import split
-from services.corpus.maths import keep_maths
-from services.corpus.mdx import drop_mdx
-from services.corpus.obsidian import drop_notes
+from services.corpus.cleaning.dialect import to_python_markdown
+from services.corpus.cleaning.documents import Document, make_document
+from services.corpus.cleaning.emoji_names import draw_emoji
+from services.corpus.cleaning.frontmatter import split
+from services.corpus.cleaning.maths import keep_maths
+from services.corpus.cleaning.mdx import drop_mdx
+from services.corpus.cleaning.obsidian import drop_notes
+from services.corpus.cleaning.template_tags import drop_tags, protect_raw
 from services.corpus.reasons import LeftOut
 from services.corpus.rules import Rules
-from services.corpus.template_tags import drop_tags, protect_raw
 from tests.unit.corpus.rendered import shown, words
 
 GENERATORS = Path(__file__).parent / "generators"
@@ -114,7 +114,14 @@ def test_nothing_of_a_generator_is_left_outside_code(path: Path):
     assert leftovers(made(path, keep_code=False).text, path.read_text()) == []
 
 
+def seen(part: str, page: str) -> bool:
+    """Whether markdown-it shows the signs of a left-over too; it knows no template tags."""
+    signs = next(_LEFTOVER.finditer(part), None)
+    return signs is not None and not re.search(r"[{}%<]", signs[0]) and signs[0] in page
+
+
 def test_nothing_is_left_in_posts_of_real_blogs():
+    """But for what readers of the site see as well: `[words](address)` inside HTML, C++14, __int128."""
     found = []
     for path in real_posts():
         try:
@@ -122,7 +129,8 @@ def test_nothing_is_left_in_posts_of_real_blogs():
         except LeftOut:
             continue
         text = re.sub(r"^<\w+> ", "", text, flags=re.MULTILINE)  # who speaks, in the log of a chat
-        found += [f"{name(path)}: {part!r}" for part in leftovers(text, path.read_text())]
+        page = shown(split(path.read_text()).body)
+        found += [f"{name(path)}: {part!r}" for part in leftovers(text, path.read_text()) if not seen(part, page)]
 
     assert not found, "\n".join(found)
 
@@ -176,7 +184,12 @@ def test_no_word_of_real_blogs_is_lost():
         except LeftOut:
             continue
         body = draw_emoji(unicodedata.normalize("NFC", split(path.read_text()).body))
-        body = re.sub(r"\{%.*?%\}|\{\{.*?\}\}|^ {0,3}\[\^[^\]\n]+\]:|\[\^[^\]\n]+\]", "", body, flags=re.MULTILINE)
+        body = re.sub(
+            r"\{%(?:.|\n)*?%\}|\{\{(?:.|\n)*?\}\}|(?<=\])\[[^\]\n]*\]|^ {0,3}\[\^[^\]\n]+\]:|\[\^[^\]\n]+\]",
+            "",
+            body,
+            flags=re.MULTILINE,
+        )
         missing = words(shown(body)) - words(f"{document.title}\n{document.text}")
         missing -= words(" ".join(re.findall(r"<https?://[^>\n]*>|^\[.*?\]:.*$", body, re.MULTILINE)))
         if missing:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.corpus.cleaners import Cleaners
-from services.corpus.documents import SUFFIXES, Document, make_document
-from services.corpus.page import flattened, parse
-from services.corpus.plain_text import markdown_text
+from services.corpus.cleaning.documents import SUFFIXES, Document, make_document
+from services.corpus.cleaning.page import flattened, parse
+from services.corpus.cleaning.plain_text import markdown_text
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.rules import Rules
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.corpus.language import language
-from services.corpus.quality import quality
+from services.corpus.cleaning.language import language
+from services.corpus.cleaning.quality import quality
 
 ENGLISH = (
     "It stood there all day at the edge of the water, and nobody who walked past asked it why. "

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.corpus.documents import make_document
-from services.corpus.frontmatter import split
-from services.corpus.markdown_form import markdown_of_html, markdown_of_markdown, markdown_of_text
-from services.corpus.plain_text import markdown_text
-from services.corpus.reading import read
+from services.corpus.cleaning.documents import make_document
+from services.corpus.cleaning.frontmatter import split
+from services.corpus.cleaning.markdown_form import markdown_of_html, markdown_of_markdown, markdown_of_text
+from services.corpus.cleaning.plain_text import markdown_text
+from services.corpus.cleaning.reading import read
 from services.corpus.rules import Rules
 
 POSTS = sorted((Path(__file__).parent / "generators").glob("*/*.m*"))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.corpus.html_text import PageText, page_text
-from services.corpus.markdown_parser import MarkdownParser, plain_parser
-from services.corpus.page_tree import Tag
-from services.corpus.reading import read
+from services.corpus.cleaning.html_text import PageText, page_text
+from services.corpus.cleaning.markdown_parser import MarkdownParser, plain_parser
+from services.corpus.cleaning.page_tree import Tag
+from services.corpus.cleaning.reading import read
 from services.corpus.rules import Rules
 
 ROOT = Path(__file__).parents[3]

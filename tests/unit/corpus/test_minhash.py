@@ -7,7 +7,14 @@ import random
 import numpy as np
 import pytest
 
-from services.corpus.minhash import NUM_BANDS, SIGNATURE_BYTES, links, signature, similarity, similarity_estimate
+from services.corpus.cleaning.minhash import (
+    NUM_BANDS,
+    SIGNATURE_BYTES,
+    links,
+    signature,
+    similarity,
+    similarity_estimate,
+)
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n", "rd", "st", "lk")]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.corpus.opening import Found, OpeningLimits, opened
+from services.corpus.opening.opener import Found, OpeningLimits, opened
 from services.corpus.reasons import Code, Reason
 
 LIMITS = OpeningLimits(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.corpus.html_text import page_text
-from services.corpus.plain_text import markdown_text
+from services.corpus.cleaning.html_text import page_text
+from services.corpus.cleaning.plain_text import markdown_text
 from services.corpus.rules import Rules
 
 
@@ -169,3 +169,7 @@ def test_no_word_outside_code_info_is_lost_and_nothing_of_ours_shows(parts: list
 
 def test_code_inside_html_that_is_not_closed_is_still_code():
     assert text("<div><pre>\n```\na < b\n```") == "a < b"
+
+
+def test_emoji_are_drawn_in_html_too_but_not_in_its_code():
+    assert text("<p>a :bee: <code>:bee:</code> b</p>") == "a 🐝 :bee: b"

@@ -7,7 +7,7 @@ from ftfy.badness import is_bad
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.corpus.reading import _MAY_BE_GARBLED, read
+from services.corpus.cleaning.reading import _MAY_BE_GARBLED, read
 from services.corpus.reasons import Code, LeftOut
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.corpus.documents import make_document
+from services.corpus.cleaning.documents import make_document
 from services.corpus.reasons import LeftOut
 from services.corpus.rules import Rules
 

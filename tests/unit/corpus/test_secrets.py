@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.corpus.documents import make_document
+from services.corpus.cleaning.documents import make_document
+from services.corpus.cleaning.secrets import find_addresses, find_secrets, in_words, mask
 from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
-from services.corpus.secrets import find_addresses, find_secrets, in_words, mask
 
 # Put together here, so that no scanner takes this file for a leak.
 LETTERS = "Zk3vQ8mW1xR5tB7nL2pD9sF4gH6jC0yT3eU8iO5aKwXq"

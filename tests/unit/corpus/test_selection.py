@@ -15,8 +15,8 @@ from services.common.errors import InvalidRequest, NotFound
 from services.corpus import database as database_module
 from services.corpus import snapshots
 from services.corpus.catalogue import Catalogue
+from services.corpus.cleaning.documents import make_document
 from services.corpus.database import Database
-from services.corpus.documents import make_document
 from services.corpus.imports import Import
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.reports import Report

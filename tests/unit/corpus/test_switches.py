@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.corpus.documents import make_document
-from services.corpus.effects import RULES, difference, values
+from services.corpus.cleaning.documents import make_document
+from services.corpus.cleaning.effects import RULES, difference, values
 from services.corpus.rules import Rules
 
 MARKDOWN = """\

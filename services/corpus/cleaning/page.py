@@ -8,8 +8,8 @@ from html import escape
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString, PageElement, PreformattedString, Tag
 
-from services.corpus.maths import drop_maths, keep_maths
-from services.corpus.reading import valid
+from services.corpus.cleaning.maths import drop_maths, keep_maths
+from services.corpus.cleaning.reading import valid
 
 _MAX_DEPTH = 80  # elements inside each other; the walks take a few frames for each, and Python has a thousand
 _REFERENCE = re.compile(

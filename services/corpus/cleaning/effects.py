@@ -10,7 +10,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
-from services.corpus.documents import make_document
+from services.corpus.cleaning.documents import make_document
 from services.corpus.reasons import LeftOut
 from services.corpus.rules import CLEANING, Rules
 

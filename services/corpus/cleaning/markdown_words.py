@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from bs4.element import NavigableString, Tag
 
-from services.corpus.html_text import BETWEEN_IDEOGRAPHS, CODE, SILENT, link_target, set_apart
-from services.corpus.maths import keep_maths
-from services.corpus.page_tree import UNSEEN
+from services.corpus.cleaning.html_text import BETWEEN_IDEOGRAPHS, CODE, SILENT, link_target, set_apart
+from services.corpus.cleaning.maths import keep_maths
+from services.corpus.cleaning.page_tree import UNSEEN
+from services.corpus.cleaning.template_tags import restore_raw
 from services.corpus.rules import Rules
-from services.corpus.template_tags import restore_raw
 
 # Code points that are no characters stand for what is written already, and for the signs of emphasis, while the
 # words between them are escaped.

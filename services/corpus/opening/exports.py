@@ -63,11 +63,11 @@ def read_entries(file: IO[bytes], path: str, max_post_bytes: int) -> Iterator[En
         LeftOut: UNKNOWN_KIND: it is JSON or XML, but no export; BAD_ARCHIVE: it is broken.
     """
     if path.lower().endswith(".xml"):
-        from services.corpus import wordpress
+        from services.corpus.opening import wordpress
 
         yield from wordpress.read_wxr(file, max_post_bytes)
     else:
-        from services.corpus import json_exports
+        from services.corpus.opening import json_exports
 
         yield from json_exports.read_json(file)
 

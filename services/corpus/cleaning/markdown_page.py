@@ -15,8 +15,8 @@ from xml.etree.ElementTree import Element
 from markdown.extensions.footnotes import FN_BACKLINK_TEXT, NBSP_PLACEHOLDER
 from markdown.util import AMP_SUBSTITUTE, ETX, STX
 
-from services.corpus.page_tree import Tag
-from services.corpus.reading import valid
+from services.corpus.cleaning.page_tree import Tag
+from services.corpus.cleaning.reading import valid
 
 
 def _pairs(parents: str, children: str) -> dict[str, frozenset[str]]:

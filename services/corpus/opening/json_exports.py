@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import ijson
 
-from services.corpus import ghost_cards, shortcodes
-from services.corpus.exports import Entry, Unread
+from services.corpus.opening import ghost_cards, shortcodes
+from services.corpus.opening.exports import Entry, Unread
 from services.corpus.reasons import Code, LeftOut, Reason
 
 _EXPECTED = (

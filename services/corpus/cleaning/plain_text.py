@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import re
 
-from services.corpus.bounds import bounded
-from services.corpus.dialect import NOTHING, to_python_markdown
-from services.corpus.emoji_names import draw_emoji
-from services.corpus.html_text import PageText, page_text
-from services.corpus.markdown_parser import MarkdownParser
-from services.corpus.maths import drop_maths, keep_maths, restore_maths
-from services.corpus.mdx import drop_mdx
-from services.corpus.obsidian import drop_notes
-from services.corpus.references import inline_references
+from services.corpus.cleaning.bounds import bounded
+from services.corpus.cleaning.dialect import NOTHING, to_python_markdown
+from services.corpus.cleaning.emoji_names import draw_emoji
+from services.corpus.cleaning.html_text import PageText, page_text
+from services.corpus.cleaning.markdown_parser import MarkdownParser
+from services.corpus.cleaning.maths import drop_maths, keep_maths, restore_maths
+from services.corpus.cleaning.mdx import drop_mdx
+from services.corpus.cleaning.obsidian import drop_notes
+from services.corpus.cleaning.references import inline_references
+from services.corpus.cleaning.taken_out import Source
+from services.corpus.cleaning.template_tags import drop_tags, protect_raw, restore_raw
 from services.corpus.rules import Rules
-from services.corpus.taken_out import Source
-from services.corpus.template_tags import drop_tags, protect_raw, restore_raw
 
 # Attribute lists ({: .note}, {#anchor}) are for a site's style sheet. Python-Markdown's own extension for
 # them would also take the end of a heading such as "Using {braces}", so only the unmistakable are taken.
@@ -35,6 +35,7 @@ _HEADING = re.compile(r"^(?P<level>[ \t>]*#{1,6})[ \t](?P<words>[^\n]*#)[ \t]*$"
 _CLOSING = re.compile(r"(?:^|[ \t]+)#+$")
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
+_CODE_ELEMENT = re.compile(r"(<(?:pre|code)\b[^<]*(?:<(?!/(?:pre|code))[^<]*)*</(?:pre|code)\s*>)", re.IGNORECASE)
 _parser = MarkdownParser()
 
 
@@ -86,7 +87,7 @@ def _prepared(text: str, rules: Rules, *, mdx: bool) -> tuple[str, Source]:
 
 def _html(body: str, source: Source, rules: Rules) -> str:
     html = _parser.html(body).replace(NOTHING, "")
-    html = _HTML_PARAGRAPH.sub(lambda found: drop_tags(source.html[int(found[1])]), html)
+    html = _HTML_PARAGRAPH.sub(lambda found: _drawn(drop_tags(source.html[int(found[1])])), html)
     return html if rules.keep_maths else drop_maths(html)
 
 
@@ -96,3 +97,11 @@ def _heading(found: re.Match[str]) -> str:
     kept = words.rstrip("#")
     signs = words[len(kept) :]
     return f"{found['level']} {kept}" + (signs if kept.endswith("\\") else "\\#" * len(signs))
+
+
+def _drawn(html: str) -> str:
+    """HTML with emoji for their names, but in code."""
+    if ":" not in html:
+        return html
+    parts = _CODE_ELEMENT.split(html)
+    return "".join(part if number % 2 else draw_emoji(part) for number, part in enumerate(parts))

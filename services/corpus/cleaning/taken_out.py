@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from services.corpus.containers import code_tag, ends_block, is_query, language_of_tag
-from services.corpus.maths import KEPT
+from services.corpus.cleaning.containers import code_tag, ends_block, is_query, language_of_tag
+from services.corpus.cleaning.maths import KEPT
 
 # Code points that are no characters, so that no post holds them (reading.py takes them out).
 CODE = "\ufdd0{}\ufdd1"

@@ -18,7 +18,7 @@ from docutils.core import publish_doctree, publish_from_doctree
 from docutils.parsers.rst import directives, roles
 from docutils.parsers.rst.languages import en
 
-from services.corpus.rst_directives import directive_for, role_for_words
+from services.corpus.cleaning.rst_directives import directive_for, role_for_words
 
 _DIRECTIVE = re.compile(r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]+\|[ \t]+)?([\w.:+-]+?)[ \t]?::", re.MULTILINE)
 _ROLE = re.compile(r":([A-Za-z][\w.:+-]*):(?=`)|(?<=`):([A-Za-z][\w.:+-]*):")

@@ -1,7 +1,7 @@
 """The opening process: a child of the service that opens one archive or export, and may die of it.
 
-`python -m services.corpus.opening_process BUNDLE SPOOL SCRATCH REQUEST`, started by opening.py alone: three open
-files and a JSON object. What it finds goes into the spool, a record each: four bytes of length, a JSON object, and a
+`python -m services.corpus.opening.opening_process BUNDLE SPOOL SCRATCH REQUEST`, started by opener.py alone: three
+open files and a JSON object. What it finds goes into the spool, a record each: four bytes of length, a JSON object, and a
 post's content. One line of JSON on standard output says how it ended, so that nothing is taken from a bundle that
 turns out to be bad at its end.
 """
@@ -19,9 +19,9 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from services.corpus import archives, exports
-from services.corpus.documents import SUFFIXES, unknown_kind
+from services.corpus.cleaning.documents import SUFFIXES, unknown_kind
 from services.corpus.kinds import is_archive, is_bundle
+from services.corpus.opening import archives, exports
 from services.corpus.reasons import Code, LeftOut, Reason
 
 MAX_ADDRESS_SPACE_BYTES = 1 << 30

@@ -82,7 +82,7 @@ def _run(file: IO[bytes], spool: IO[bytes], scratch: IO[bytes], path: str, limit
     file.seek(0)
     numbers = [file.fileno(), spool.fileno(), scratch.fileno()]
     request = json.dumps({"path": path, **asdict(limits)})
-    command = [sys.executable, "-m", "services.corpus.opening_process", *map(str, numbers), request]
+    command = [sys.executable, "-m", "services.corpus.opening.opening_process", *map(str, numbers), request]
     child = subprocess.Popen(
         command, pass_fds=numbers, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     )

@@ -21,9 +21,9 @@ from markdown.preprocessors import HtmlBlockPreprocessor
 from markdown.treeprocessors import InlineProcessor, Treeprocessor
 from markdown.util import AtomicString, Registry
 
-from services.corpus.inlines import register_inlines
-from services.corpus.markdown_page import Unsure, markdown_page
-from services.corpus.page_tree import Tag
+from services.corpus.cleaning.inlines import register_inlines
+from services.corpus.cleaning.markdown_page import Unsure, markdown_page
+from services.corpus.cleaning.page_tree import Tag
 
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # CommonMark lets a backslash stand before any of these
 _EXTENSIONS = ("tables", "footnotes", "def_list", "abbr", "sane_lists")

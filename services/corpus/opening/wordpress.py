@@ -15,9 +15,9 @@ from email.utils import parsedate_to_datetime
 from typing import IO
 from xml.parsers import expat
 
-from services.corpus import shortcodes
-from services.corpus.exports import Entry, Unread, slug_of
-from services.corpus.json_exports import date_of, status_of
+from services.corpus.opening import shortcodes
+from services.corpus.opening.exports import Entry, Unread, slug_of
+from services.corpus.opening.json_exports import date_of, status_of
 from services.corpus.reasons import Code, LeftOut, Reason
 
 _PIECE = 256 << 10

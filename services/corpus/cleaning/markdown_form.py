@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString, Tag
 
-from services.corpus.frontmatter import split
-from services.corpus.html_text import BLOCKS, HEADINGS, SILENT, PageText, holds_block, start_of
-from services.corpus.markdown_words import Piece, Words, escape, escape_start
-from services.corpus.maths import restore_maths
-from services.corpus.page import flattened, parse, take_maths
-from services.corpus.page_tree import UNSEEN
-from services.corpus.plain_text import to_html
+from services.corpus.cleaning.frontmatter import split
+from services.corpus.cleaning.html_text import BLOCKS, HEADINGS, SILENT, PageText, holds_block, start_of
+from services.corpus.cleaning.markdown_words import Piece, Words, escape, escape_start
+from services.corpus.cleaning.maths import restore_maths
+from services.corpus.cleaning.page import flattened, parse, take_maths
+from services.corpus.cleaning.page_tree import UNSEEN
+from services.corpus.cleaning.plain_text import to_html
+from services.corpus.cleaning.template_tags import restore_raw
 from services.corpus.rules import Rules
-from services.corpus.template_tags import restore_raw
 
 RULE = "---"
 _LANGUAGE = re.compile(r"^\{?\s*\.?(?:lang(?:uage)?-)?(?P<name>[A-Za-z][\w+#.-]*)(?!\s*=)")
@@ -304,7 +304,12 @@ def _definitions(tag: Tag, writer: _Writer) -> list[str]:
     blocks: list[str] = []
     open_term = False
     for child in tag.find_all(("dt", "dd")):
-        for block in _blocks(child, writer):
+        holds_others = any(inner.name in BLOCKS and inner.name != "p" for inner in child.find_all(True))
+        parts = [part for part in child.children if isinstance(part, Tag) or str(part).strip()]
+        paragraphs = [part for part in parts if isinstance(part, Tag) and part.name == "p"]
+        paragraphs = paragraphs if len(paragraphs) == len(parts) else [child]
+        lines = [writer.words.one_line(_flat(paragraph, writer), at_start=True) for paragraph in paragraphs]
+        for block in _blocks(child, writer) if holds_others else filter(None, lines):
             is_paragraph = _OTHER.match(block) is None
             if child.name == "dt":
                 blocks.append(block.replace("  \n", " ") if is_paragraph else block)

@@ -15,19 +15,19 @@ from datetime import date as Date
 from pathlib import PurePosixPath
 from typing import Any
 
-from services.corpus.frontmatter import FrontMatter, split
-from services.corpus.html_text import PageText, page_text
+from services.corpus.cleaning.frontmatter import FrontMatter, split
+from services.corpus.cleaning.html_text import PageText, page_text
+from services.corpus.cleaning.language import language
+from services.corpus.cleaning.markdown_form import markdown_of_html, markdown_of_markdown, markdown_of_text
+from services.corpus.cleaning.marks import Marks, find_marks
+from services.corpus.cleaning.minhash import signature
+from services.corpus.cleaning.plain_text import markdown_text
+from services.corpus.cleaning.quality import quality
+from services.corpus.cleaning.reading import read, valid
+from services.corpus.cleaning.secrets import apart, find_addresses, find_secrets, in_words, mask
 from services.corpus.kinds import outside_bundles
-from services.corpus.language import language
-from services.corpus.markdown_form import markdown_of_html, markdown_of_markdown, markdown_of_text
-from services.corpus.marks import Marks, find_marks
-from services.corpus.minhash import signature
-from services.corpus.plain_text import markdown_text
-from services.corpus.quality import quality
-from services.corpus.reading import read, valid
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.rules import Rules
-from services.corpus.secrets import apart, find_addresses, find_secrets, in_words, mask
 
 MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 HTML = frozenset({".html", ".htm"})
@@ -136,7 +136,7 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     reading = read(content, mend=rules.mend_text)
     front = split(reading.text)
     if suffix in RST:
-        from services.corpus.rst import read_rst  # docutils is large; most blogs never need it
+        from services.corpus.cleaning.rst import read_rst  # docutils is large; most blogs never need it
 
         rst = read_rst(front.body)
         front = FrontMatter(rst.fields | front.fields, rst.html, front.problem)

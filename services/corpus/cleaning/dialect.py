@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from services.corpus.containers import (
+from services.corpus.cleaning.containers import (
     dedent,
     end_of_call,
     ends_block,
@@ -20,9 +20,9 @@ from services.corpus.containers import (
     title_of_box,
     title_of_callout,
 )
-from services.corpus.paragraphs import guarded, heading, is_rule, underlined, with_break
-from services.corpus.tables import table
-from services.corpus.taken_out import (
+from services.corpus.cleaning.paragraphs import guarded, heading, is_rule, underlined, with_break
+from services.corpus.cleaning.tables import table
+from services.corpus.cleaning.taken_out import (
     FENCE,
     FORMULA,
     HTML_BLOCK,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from bs4.element import Tag as SoupTag
 
-from services.corpus.page import flattened, parse, take_maths
-from services.corpus.page_tree import Tag, tree_of
+from services.corpus.cleaning.page import flattened, parse, take_maths
+from services.corpus.cleaning.page_tree import Tag, tree_of
 from services.corpus.rules import Rules
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from services.corpus.tag_words import Open, words_of_tag
+from services.corpus.cleaning.tag_words import Open, words_of_tag
 
 # Stand-ins for braces that must outlive the removal; code points that are no characters.
 _KEEP = str.maketrans({"{": "\ufde0", "}": "\ufde1"})
