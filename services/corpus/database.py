@@ -188,9 +188,15 @@ class Database:
             os.close(self._lock)
             raise Unavailable(f"another corpus service uses {folder}; stop it, or set another NONESUCH_DATA") from None
         self._writing = threading.Lock()
+        # While one connection is open, those that come and go neither write the log back each time nor have to
+        # make it anew, for which a full volume has no room.
+        self._held = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
+            with explained(self.path):
+                self._held.execute("PRAGMA journal_mode = WAL")
             self._prepare()
         except BaseException:
+            self._held.close()
             os.close(self._lock)
             raise
 
@@ -248,6 +254,7 @@ class Database:
 
     def close(self) -> None:
         """Let another process have the folder."""
+        self._held.close()
         os.close(self._lock)
 
 
