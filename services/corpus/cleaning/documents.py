@@ -224,10 +224,15 @@ def _words_of(value: Any, *, parted: bool) -> list[str]:
     """
     if isinstance(value, list):
         parts = [inner for part in value for inner in (part if isinstance(part, list) else [part])]
-        return [word for word in map(_label, parts) if word]
+        return [word for word in map(_bare, map(_label, parts)) if word]
     text = _one_line(value).strip("[]")
     parts = text.split(",") if "," in text else text.split() if parted else [text]
-    return [part.strip().strip("\"'") for part in parts if part.strip()]
+    return [_bare(part.strip().strip("\"'")) for part in parts if part.strip()]
+
+
+def _bare(tag: str) -> str:
+    """A tag without the sign that note-takers put before it."""
+    return tag[1:] if tag[:1] == "#" and tag[1:2].isalpha() else tag
 
 
 def _label(value: Any) -> str:

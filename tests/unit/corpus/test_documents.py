@@ -108,3 +108,9 @@ def test_any_bytes_give_a_document_of_valid_text_or_a_reason(content: bytes):
 
     assert post.text.strip() == post.text.strip("\n").strip() != ""
     assert (post.title + post.text).encode().decode() == post.title + post.text
+
+
+def test_a_tag_loses_the_sign_that_note_takers_put_before_it():
+    document = make_document("a.md", b"---\ntags: ['#bees', 'C#', '#1']\n---\nWords.", Rules())
+
+    assert document.tags == ("bees", "C#", "#1")
