@@ -173,3 +173,20 @@ def test_code_inside_html_that_is_not_closed_is_still_code():
 
 def test_emoji_are_drawn_in_html_too_but_not_in_its_code():
     assert text("<p>a :bee: <code>:bee:</code> b</p>") == "a 🐝 :bee: b"
+
+
+def test_a_markdown_link_typed_in_html_is_its_words():
+    post = """<table><tr><td>[<a href="http://a.b">Ann</a>](http://a.b), [Bo](/bo "B") and [x](y)</td></tr></table>
+
+<p>since [<b>Ann</b>'s comment](https://a.b/c?d=1&amp;e#f_(g)) ![a fox](/fox.png) [<code>a[0]</code>](/q)</p>
+
+<div>[one <p>two](http://a.b)</p></div>"""
+
+    assert text(post) == "Ann, Bo and [x](y)\n\nsince Ann's comment a fox a[0]\n\n[one\n\ntwo](http://a.b)"
+    assert "since Ann's comment (https://a.b/c?d=1&e#f_(g)) a fox a[0] (/q)" in text(post, keep_link_targets=True)
+
+
+def test_a_markdown_link_that_html_shows_or_hides_stays():
+    post = '<p title="[a](http://b.c)"><code>[a](http://b.c)</code> &#91;a](http://b.c) <a href="/x[y](/z)">q</a></p>'
+
+    assert text(post) == "[a](http://b.c) [a](http://b.c) q"
