@@ -20,7 +20,9 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
-_INLINE = frozenset("a abbr b del em i kbd mark s small span strong sub sup u".split())
+_INLINE = frozenset(
+    ("a", "abbr", "b", "del", "em", "i", "kbd", "mark", "s", "small", "span", "strong", "sub", "sup", "u")
+)
 
 
 def read_raw_html(html: str) -> str:
