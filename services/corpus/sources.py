@@ -113,10 +113,9 @@ class Sources:
         return content
 
     def digests(self) -> Iterator[str]:
-        """The SHA-256 of everything that is kept."""
-        for path in self._folder.glob("??/*"):
-            if len(path.name) == 64:
-                yield path.name
+        """The SHA-256 of everything that is kept, those with the same first two digits together."""
+        for folder in self._folder.glob("??"):
+            yield from [path.name for path in folder.iterdir() if len(path.name) == 64]
 
     def remove(self, digest: str) -> None:
         """Forget a source; one that is not there is no error."""
