@@ -1,8 +1,8 @@
 """The opening process: a child of the service that opens one archive or export, and may die of it.
 
 `python -m services.corpus.opening.opening_process BUNDLE SPOOL SCRATCH REQUEST`, started by opener.py alone: three
-open files and a JSON object. What it finds goes into the spool, a record each: four bytes of length, a JSON object, and a
-post's content. One line of JSON on standard output says how it ended, so that nothing is taken from a bundle that
+open files and a JSON object. What it finds goes into the spool, a record each: four bytes of length, a JSON object,
+and a post's content. One line of JSON on standard output says how it ended, so that nothing is taken from a bundle that
 turns out to be bad at its end.
 """
 

@@ -220,3 +220,20 @@ def test_words_in_tags_without_names_are_kept(tag: str, expected: str):
 def test_a_line_break_in_shown_code_ends_its_line():
     assert text("<pre>a = 1<br>b = 2<br/>c</pre>") == "a = 1\nb = 2\nc"
     assert page_text("<p>x</p><pre>a = 1<br>b = 2</pre>", Rules()).text == "x\n\na = 1\nb = 2"
+
+
+def test_a_markdown_link_typed_in_html_is_its_words():
+    post = """<table><tr><td>[<a href="http://a.b">Ann</a>](http://a.b), [Bo](/bo "B") and [x](y)</td></tr></table>
+
+<p>since [<b>Ann</b>'s comment](https://a.b/c?d=1&amp;e#f_(g)) ![a fox](/fox.png) [<code>a[0]</code>](/q)</p>
+
+<div>[one <p>two](http://a.b)</p></div>"""
+
+    assert text(post) == "Ann, Bo and [x](y)\n\nsince Ann's comment a fox a[0]\n\n[one\n\ntwo](http://a.b)"
+    assert "since Ann's comment (https://a.b/c?d=1&e#f_(g)) a fox a[0] (/q)" in text(post, keep_link_targets=True)
+
+
+def test_a_markdown_link_that_html_shows_or_hides_stays():
+    post = '<p title="[a](http://b.c)"><code>[a](http://b.c)</code> &#91;a](http://b.c) <a href="/x[y](/z)">q</a></p>'
+
+    assert text(post) == "[a](http://b.c) [a](http://b.c) q"
