@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import time
 from collections import deque
@@ -33,6 +34,7 @@ _POSTS_PER_TRANSACTION = 256
 _BYTES_PER_TRANSACTION = 4 << 20
 _POSTS_UNDER_WAY = 64  # per process, so that none waits while posts are stored
 _BYTES_UNDER_WAY = 32 << 20
+_NOT_IN_PATHS = re.compile(r"[\x00-\x1f\x7f\\]")
 _STAYS = f"state IN ('{UNCHANGED}', '{SENT}')"  # of the paths that came, those that are posts
 _COLUMNS = "corpus, path, source, size_bytes, modified_at, document, code, message, notes, marks"
 
@@ -50,7 +52,7 @@ def check_path(path: str) -> str:
             f"between its parts, without '..', of at most {MAX_PATH_LENGTH} characters",
             field="path",
         )
-    if "\\" in path or any(ord(character) < 32 or character == "\x7f" for character in path):
+    if _NOT_IN_PATHS.search(path):
         raise InvalidRequest(f"{path!r} is no post's path: it holds a backslash or a control character", field="path")
     return path
 

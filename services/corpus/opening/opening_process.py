@@ -2,8 +2,8 @@
 
 `python -m services.corpus.opening.opening_process BUNDLE SPOOL SCRATCH REQUEST`, started by opener.py alone: three
 open files and a JSON object. What it finds goes into the spool, a record each: four bytes of length, a JSON object,
-and a post's content. One line of JSON on standard output says how it ended, so that nothing is taken from a bundle
-that turns out to be bad at its end.
+and a post's content. One line of JSON on standard output says how it ended, so that nothing is taken from a bundle that
+turns out to be bad at its end.
 """
 
 from __future__ import annotations

@@ -129,3 +129,10 @@ def test_the_search_takes_bounded_time(piece):
     leftovers(suspects(nasty), nasty)
 
     assert time.process_time() - started < 5
+
+
+def test_a_literal_block_of_restructuredtext_is_code():
+    parts = part("Like this::\n\n  .. note:: shown\n\nMore.\n\n.. code:: rst\n\n   *shown*\n\n*left*")
+
+    assert "note" in parts.code and "*shown*" in parts.code
+    assert "More." in parts.rest and "*left*" in parts.rest and "shown" not in parts.rest
