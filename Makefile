@@ -18,7 +18,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check protos up down bench bench-tokenizer clean screenshots
+.PHONY: help run demo test faults check protos up down bench bench-corpus bench-tokenizer clean screenshots
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ down: ## Stop the containers. The volumes stay.
 
 bench: $(VENV)/dev-installed protos ## Run the benchmarks of tests/bench; one JSON object per line.
 	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+bench-corpus: $(VENV)/dev-installed protos ## Imports against the script of 2019, and memory (BENCH='--posts 1000 --small-posts 0': quicker).
+	@$(BIN)/python tests/bench/bench_corpus.py $(BENCH)
 
 bench-tokenizer: $(VENV)/dev-installed protos ## Datasets, memory and calls of the tokenizer, against tiktoken (PEERS=no: alone).
 	@$(BIN)/python tests/bench/bench_tokenizer.py --peers $(or $(PEERS),yes)

@@ -117,17 +117,18 @@ class Connection:
         self.close()
 
 
-def pages(method: Callable[..., Any], request: Any, field: str) -> Iterator[Any]:
+def pages(method: Callable[..., Any], request: Any, field: str, **options: Any) -> Iterator[Any]:
     """Yield every entry of a paginated list.
 
     Args:
         method: the list rpc, such as `connection.corpus.ListPosts`.
         request: its request; page size and token are set here.
         field: the response's field that holds the entries, such as `posts`.
+        options: of each call, such as `timeout_s`.
     """
     request.page_size = PAGE_SIZE
     while True:
-        response = method(request)
+        response = method(request, **options)
         yield from getattr(response, field)
         if not response.next_page_token:
             return

@@ -11,6 +11,7 @@ from services.common.errors import NonesuchError
 
 GPT2_VOCABULARY_SIZE = 50257
 COUNT_S = 300.0  # a large corpus is read and encoded whole
+LIST_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,13 @@ def measure(connection: Connection, report: corpus_pb2.CorpusReport, *, timeout_
 
     Args:
         report: of the corpus.
-        timeout_s: how long counting may take.
+        timeout_s: how long counting may take; finding a vocabulary before it takes LIST_S at most.
     """
     estimate = estimate_tokens(report.num_words, report.num_bytes)
     if not report.num_documents:
         return Size(0, "", 0)
     try:
-        vocabulary = _vocabulary(connection, report.corpus)
+        vocabulary = _vocabulary(connection, report.corpus, min(timeout_s, LIST_S))
         if vocabulary is None:
             return Size(estimate, "", estimate)
         request = tokenizer_pb2.CountCorpusTokensRequest(corpus=report.corpus, vocabulary=vocabulary.id)
@@ -52,12 +53,12 @@ def measure(connection: Connection, report: corpus_pb2.CorpusReport, *, timeout_
     return Size(num_tokens, vocabulary.id, num_tokens if is_gpt2 else estimate)
 
 
-def _vocabulary(connection: Connection, corpus: str) -> tokenizer_pb2.Vocabulary | None:
+def _vocabulary(connection: Connection, corpus: str, timeout_s: float) -> tokenizer_pb2.Vocabulary | None:
     """GPT-2's vocabulary if there is one, else the newest of the corpus; another's would count too many."""
     request = tokenizer_pb2.ListVocabulariesRequest()
     found = [
         entry
-        for entry in pages(connection.tokenizer.ListVocabularies, request, "vocabularies")
+        for entry in pages(connection.tokenizer.ListVocabularies, request, "vocabularies", timeout_s=timeout_s)
         if entry.size == GPT2_VOCABULARY_SIZE or entry.id.startswith(f"{corpus}-")
     ]
     return max(

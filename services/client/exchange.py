@@ -127,6 +127,7 @@ def _messages(
                 yield tokenizer_pb2.ImportDatasetRequest(chunk=chunk)
                 done += len(chunk)
                 on_progress("sending the files", done, total)
+    yield tokenizer_pb2.ImportDatasetRequest(end=tokenizer_pb2.ImportEnd())
     on_progress("making the dataset", 0, 0)
 
 

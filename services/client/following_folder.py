@@ -7,7 +7,8 @@ The operating system tells of changes through watchfiles. What the changes mean 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from watchfiles import Change, watch
@@ -22,7 +23,8 @@ LOOK_MS = 500  # how often it is told that nothing happened
 def changes(paths: Iterable[Path], stopping: threading.Event) -> Iterator[list[str]]:
     """Yield what changed, in order of path; an empty list where nothing did for a while.
 
-    The first answer comes when everything from then on is noticed. Hidden files are not told.
+    The first answer comes when everything from then on is noticed. Hidden files are not told. A folder that is taken
+    away may come back.
 
     Args:
         paths: folders, and single files.
@@ -48,25 +50,56 @@ def changes(paths: Iterable[Path], stopping: threading.Event) -> Iterator[list[s
         return any(_relative(Path(path), folder) for folder in folders) or Path(path) in files
 
     try:
-        for happened in watch(
-            *roots,
-            watch_filter=shown,
-            debounce=AT_MOST_MS,
-            step=REST_MS,
-            rust_timeout=LOOK_MS,
-            yield_on_timeout=True,
-            stop_event=stopping,
-            raise_interrupt=True,
-            recursive=bool(folders),
-        ):
-            changed = [Path(path) for _, path in happened]
-            names = {path.name for path in changed if path in files}
-            names |= {name for path in changed for folder in folders if (name := _relative(path, folder))}
-            yield sorted(names)
+        lost: list[str] = []  # what was replaced, so that its changes were not told
+        while not stopping.is_set():
+            seen = {root: _identity(root) for root in roots}
+            watched = [root for root, identity in seen.items() if identity]
+            with closing(_watch(watched, shown, stopping, recursive=bool(folders))) as happenings:
+                for happened in happenings:
+                    changed = [Path(path) for _, path in happened]
+                    names = {path.name for path in changed if path in files}
+                    names |= {name for path in changed for folder in folders if (name := _relative(path, folder))}
+                    yield sorted(names.union(lost))
+                    lost = [root.name for root, identity in seen.items() if _identity(root) != identity]
+                    if lost:
+                        break
     except (OSError, RuntimeError) as error:
         raise Unavailable(
             f"the folder cannot be watched ({error}); set WATCHFILES_FORCE_POLLING=true to look at it again and again"
         ) from None
+
+
+def _watch(
+    roots: Sequence[Path], shown: Callable[[Change, str], bool], stopping: threading.Event, *, recursive: bool
+) -> Generator[set[tuple[Change, str]]]:
+    """What happens below the roots, nothing where nothing did for a while; of no roots nothing, as often."""
+    if not roots:
+        while not stopping.wait(LOOK_MS / 1000):
+            yield set()
+        return
+    yield from watch(
+        *roots,
+        watch_filter=shown,
+        debounce=AT_MOST_MS,
+        step=REST_MS,
+        rust_timeout=LOOK_MS,
+        yield_on_timeout=True,
+        stop_event=stopping,
+        raise_interrupt=True,
+        recursive=recursive,
+    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file or folder from another at its place; None if nothing is there.
+
+    The operating system watches the thing, not the place: one that was put there later goes unnoticed.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _relative(path: Path, folder: Path) -> str:

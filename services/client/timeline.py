@@ -12,13 +12,20 @@ from protos import corpus_pb2
 
 MONTHS, QUARTERS, YEARS = 1, 3, 12
 _UNITS = (MONTHS, QUARTERS, YEARS, 5 * YEARS, 10 * YEARS, 50 * YEARS, 100 * YEARS, 1000 * YEARS, 10_000 * YEARS)
+_NAMES = {MONTHS: "month", QUARTERS: "quarter", YEARS: "year"}
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What is dated in a stretch of time. `label` is `2019-03`, `2019 Q1`, `2019` or `2010-2019`."""
+    """What is dated in a stretch of time.
+
+    Args:
+        label: `2019-03`, `2019 Q1`, `2019` or `2010-2019`.
+        unit: the stretch in words: `month`, `quarter`, `year`, `10 years`.
+    """
 
     label: str
+    unit: str
     num_documents: int
     num_words: int
 
@@ -39,7 +46,8 @@ def bars(months: Sequence[corpus_pb2.MonthCount], most: int, units: Iterable[int
     for number, month in numbered:
         counts[number // unit][0] += month.num_documents
         counts[number // unit][1] += month.num_words
-    return [Bar(_label(number, unit), *count) for number, count in counts.items()]
+    words = _NAMES.get(unit) or f"{unit // YEARS:,} years"
+    return [Bar(_label(number, unit), words, *count) for number, count in counts.items()]
 
 
 def _label(number: int, unit: int) -> str:

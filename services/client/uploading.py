@@ -17,7 +17,7 @@ from services.client.progress import Progress, silent
 from services.common.errors import InvalidRequest
 
 CHUNK_BYTES = 256 << 10  # a quarter of what the service takes, so that progress moves on slow lines
-CHECK_BATCH = 5000  # hashes per CheckPosts: below 1 MiB a message
+CHECK_BATCH = 5000  # paths a message, with hashes or without: mostly below 1 MiB
 IMPORT_S = 600.0  # for cleaning on the service's side, beside the time on the line
 SLOWEST_BYTES_PER_S = 64 << 10
 
@@ -48,13 +48,10 @@ def upload(
     needed, unreadable = _needed(connection, found, corpus, on_progress)
     total = sum(post.size_bytes for post in needed)
     lacking = {post.path for post in needed} | {entry.path for entry in unreadable}
-    header = corpus_pb2.UploadHeader(
-        corpus=corpus,
-        prune=prune,
-        unchanged_paths=[post.path for post in found.posts if post.path not in lacking],
-    )
+    unchanged = [post.path for post in found.posts if post.path not in lacking]
+    header = corpus_pb2.UploadHeader(corpus=corpus, prune=prune)
     response: corpus_pb2.UploadPostsResponse = connection.corpus.UploadPosts(
-        _messages(header, needed, [*found.left_out, *unreadable], total, on_progress),
+        _messages(header, unchanged, needed, [*found.left_out, *unreadable], total, on_progress),
         timeout_s=IMPORT_S + total / SLOWEST_BYTES_PER_S,
     )
     return response.report
@@ -64,7 +61,7 @@ def set_rules(connection: Connection, corpus: str, rules: corpus_pb2.CleaningRul
     """Give a corpus other rules and return what became of its posts. Posts are cleaned anew where that is needed."""
     header = corpus_pb2.UploadHeader(corpus=corpus, rules=rules)
     response: corpus_pb2.UploadPostsResponse = connection.corpus.UploadPosts(
-        _messages(header, [], [], 0, silent), timeout_s=IMPORT_S
+        _messages(header, [], [], [], 0, silent), timeout_s=IMPORT_S
     )
     return response.report
 
@@ -95,13 +92,17 @@ def _needed(
 
 def _messages(
     header: corpus_pb2.UploadHeader,
+    unchanged: list[str],
     posts: list[PostFile],
     left_out: list[LeftOut],
     total: int,
     on_progress: Progress,
 ) -> Iterator[corpus_pb2.UploadPostsRequest]:
-    """The stream of an upload: header, files and chunks, what was left out. Runs in grpc's thread."""
+    """An upload's stream: header, what need not be sent, files and chunks, what was left out. Runs in grpc's thread."""
     yield corpus_pb2.UploadPostsRequest(header=header)
+    for start in range(0, len(unchanged), CHECK_BATCH):
+        paths = unchanged[start : start + CHECK_BATCH]
+        yield corpus_pb2.UploadPostsRequest(unchanged=corpus_pb2.UnchangedPaths(paths=paths))
     done = 0
     for post in posts:
         on_progress("sending posts", done, total)

@@ -8,7 +8,7 @@ Members are opened in opening.py and come in through imports.py.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 from services.corpus.catalogue import Catalogue
 from services.corpus.reasons import Code, Reason
@@ -27,43 +27,37 @@ def digests(catalogue: Catalogue, corpus: str) -> dict[str, str]:
         return {row["path"]: row["sha256"] for row in rows}
 
 
-def members(catalogue: Catalogue, corpus: str, bundle: str) -> dict[str, str]:
-    """SHA-256 of the posts that a bundle brought, by path."""
+def members(catalogue: Catalogue, corpus: str, bundle: str) -> Iterator[tuple[str, str]]:
+    """Path and SHA-256 of each post that a bundle brought."""
     with catalogue.database.reading() as connection:
         rows = connection.execute(
             "SELECT path, source FROM bundle_members JOIN posts USING (corpus, path) WHERE corpus = ? AND bundle = ?",
             (corpus, bundle),
         )
-        return {row["path"]: row["source"] for row in rows}
+        for row in rows:
+            yield row["path"], row["source"]
 
 
-def left_out(catalogue: Catalogue, corpus: str, bundle: str) -> dict[str, Reason]:
+def left_out(catalogue: Catalogue, corpus: str, bundle: str) -> Iterator[tuple[str, Reason]]:
     """What a bundle holds that was left out when it was opened, by path."""
     with catalogue.database.reading() as connection:
         rows = connection.execute(
             "SELECT path, code, message FROM bundle_left_out WHERE corpus = ? AND bundle = ?", (corpus, bundle)
         )
-        return {row["path"]: Reason(Code(row["code"]), row["message"]) for row in rows}
+        for row in rows:
+            yield row["path"], Reason(Code(row["code"]), row["message"])
 
 
 def is_whole(catalogue: Catalogue, corpus: str, bundle: str) -> bool:
     """Whether none of the sources that a bundle brought got lost on the volume."""
-    return all(catalogue.sources.has(source) for source in members(catalogue, corpus, bundle).values())
+    return all(catalogue.sources.has(source) for _, source in members(catalogue, corpus, bundle))
 
 
-def write(
-    connection: sqlite3.Connection,
-    corpus: str,
-    opened: Mapping[str, str],
-    brought: Iterable[tuple[str, str]],
-    refused: Iterable[tuple[str, str, Reason]],
-) -> None:
-    """Record bundles that were opened, within the import's transaction and after its posts.
+def write(connection: sqlite3.Connection, corpus: str, opened: Mapping[str, str]) -> None:
+    """Record bundles that were opened, within the import's transaction, which sees its ledger, and after its posts.
 
     Args:
         opened: SHA-256 of each bundle by path.
-        brought: bundle and path of each post that came from one.
-        refused: bundle, path and reason of each member that was left out.
     """
     # What they brought before is forgotten with them: a post that vanished from its archive is nobody's.
     connection.executemany("DELETE FROM bundles WHERE corpus = ? AND path = ?", [(corpus, path) for path in opened])
@@ -71,13 +65,15 @@ def write(
         "INSERT INTO bundles VALUES (?, ?, ?, ?)",
         [(corpus, path, digest, OPENING_VERSION) for path, digest in opened.items()],
     )
-    connection.executemany(
-        "INSERT INTO bundle_members VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET bundle = excluded.bundle",
-        [(corpus, path, bundle) for bundle, path in brought],
+    connection.execute(
+        "INSERT INTO bundle_members SELECT ?, path, bundle FROM came.paths WHERE bundle IS NOT NULL AND NOT is_refused "
+        "ON CONFLICT DO UPDATE SET bundle = excluded.bundle",
+        (corpus,),
     )
-    connection.executemany(
-        "INSERT INTO bundle_left_out VALUES (?, ?, ?, ?, ?)",
-        [(corpus, bundle, path, reason.code, reason.message) for bundle, path, reason in refused],
+    connection.execute(
+        "INSERT INTO bundle_left_out SELECT ?, bundle, path, skipped_code, skipped_message FROM came.paths "
+        "WHERE bundle IS NOT NULL AND is_refused",
+        (corpus,),
     )
 
 

@@ -12,8 +12,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 
 from services.common.errors import Corrupt, NotFound
+from services.common.files import remove_partials
 from services.corpus.cleaning.documents import Document
 from services.corpus.cleaning.marks import Marks
 from services.corpus.database import Database
@@ -164,11 +166,15 @@ class Catalogue:
             raise NotFound(f"corpus {corpus!r} holds no post {path!r}", metadata={"corpus": corpus, "path": path})
         return _post(row)
 
-    def source_digests(self, corpus: str) -> dict[str, str]:
-        """SHA-256 of each post's bytes by path; empty for an unknown corpus."""
+    def source_digests(self, corpus: str, paths: Iterable[str]) -> dict[str, str]:
+        """SHA-256 by path of those of the posts that are there; empty for an unknown corpus."""
+        found = {}
         with self.database.reading() as connection:
-            rows = connection.execute("SELECT path, source FROM posts WHERE corpus = ?", (corpus,))
-            return {row["path"]: row["source"] for row in rows}
+            for path in paths:
+                row = connection.execute("SELECT source FROM posts WHERE corpus = ? AND path = ?", (corpus, path))
+                if (source := row.fetchone()) is not None:
+                    found[path] = source[0]
+        return found
 
     def failed_sources(self, corpus: str) -> dict[str, str]:
         """SHA-256 by path of the posts whose cleaning failed, but was not tried while this service runs.
@@ -244,12 +250,19 @@ class Catalogue:
             if self._importing:
                 return
             # Files first: on a full volume this makes the room that the rest needs.
-            with self.database.reading() as connection:
-                rows = connection.execute("SELECT source FROM posts UNION SELECT source FROM snapshot_posts")
-                used = {row["source"] for row in rows}
-            for digest in [digest for digest in self.sources.digests() if digest not in used]:
-                self.sources.remove(digest)
+            remove_partials(self.database.path.parent)  # what ended imports left
             self.sources.remove_partials()
+            for first, digests in groupby(self.sources.digests(), lambda digest: digest[:2]):
+                with self.database.reading() as connection:
+                    rows = connection.execute(
+                        "SELECT source FROM posts WHERE source GLOB :first "
+                        "UNION SELECT source FROM snapshot_posts WHERE source GLOB :first",
+                        {"first": f"{first}*"},
+                    )
+                    used = {row["source"] for row in rows}
+                for digest in digests:
+                    if digest not in used:
+                        self.sources.remove(digest)
             with self.database.writing() as connection:
                 connection.execute(
                     "DELETE FROM documents "

@@ -188,9 +188,15 @@ class Database:
             os.close(self._lock)
             raise Unavailable(f"another corpus service uses {folder}; stop it, or set another NONESUCH_DATA") from None
         self._writing = threading.Lock()
+        # While one connection is open, those that come and go neither write the log back each time nor have to
+        # make it anew, for which a full volume has no room.
+        self._held = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
+            with explained(self.path):
+                self._held.execute("PRAGMA journal_mode = WAL")
             self._prepare()
         except BaseException:
+            self._held.close()
             os.close(self._lock)
             raise
 
@@ -218,16 +224,24 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: committed when the block ends, undone if it raises."""
+    def writing(self, came: Path | None = None) -> Iterator[sqlite3.Connection]:
+        """One transaction: committed when the block ends, undone if it raises.
+
+        Args:
+            came: another file to be seen as `came`; what is written there is not safe from a crash.
+        """
         with self._writing, self._connected() as connection:
+            if came is not None:
+                connection.execute("ATTACH ? AS came", (str(came),))
+                connection.execute("PRAGMA came.journal_mode = OFF")
+                connection.execute("PRAGMA came.synchronous = OFF")
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
+        with explained(self.path):
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 connection.row_factory = sqlite3.Row
@@ -237,19 +251,27 @@ class Database:
                 yield connection
             finally:
                 connection.close()  # undoes what was not committed
-        except sqlite3.OperationalError as error:
-            refusal = volume.of_sqlite(error, self.path)
-            if refusal is None:
-                raise
-            raise refusal from error
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.IntegrityError):
-                raise
-            raise Corrupt(
-                f"{self.path} is damaged ({error}); restore it, or move it away and import the posts again",
-                metadata={"file": str(self.path)},
-            ) from error
 
     def close(self) -> None:
         """Let another process have the folder."""
+        self._held.close()
         os.close(self._lock)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Raise what SQLite says of the file `path` in the block as Busy, FailedPrecondition or Corrupt."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        refusal = volume.of_sqlite(error, path)
+        if refusal is None:
+            raise
+        raise refusal from error
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.IntegrityError):
+            raise
+        raise Corrupt(
+            f"{path} is damaged ({error}); restore it, or move it away and import the posts again",
+            metadata={"file": str(path)},
+        ) from error

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -23,30 +23,20 @@ from services.corpus.catalogue import Catalogue, count, reasons_of, stored_reaso
 from services.corpus.choosing import check_rules
 from services.corpus.cleaners import Cleaners, Outcome
 from services.corpus.cleaning.documents import SUFFIXES, Document, unknown_kind
+from services.corpus.ledger import SENT, SKIPPED, UNCHANGED, Ledger
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report, write
 from services.corpus.rules import Rules
 from services.corpus.selection import touch
 
 MAX_PATH_LENGTH = 1000
-_DOCUMENTS_PER_TRANSACTION = 64
+_POSTS_PER_TRANSACTION = 256
+_BYTES_PER_TRANSACTION = 4 << 20
 _POSTS_UNDER_WAY = 64  # per process, so that none waits while posts are stored
 _BYTES_UNDER_WAY = 32 << 20
+_NOT_IN_PATHS = re.compile(r"[\x00-\x1f\x7f\\]")
+_STAYS = f"state IN ('{UNCHANGED}', '{SENT}')"  # of the paths that came, those that are posts
 _COLUMNS = "corpus, path, source, size_bytes, modified_at, document, code, message, notes, marks"
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A post that was cleaned and waits for the end of the import."""
-
-    path: str
-    source: str
-    size_bytes: int
-    modified_at: float | None
-    document: str | None
-    left_out: Reason | None
-    notes: tuple[Reason, ...]
-    marks: str
 
 
 def check_path(path: str) -> str:
@@ -62,7 +52,7 @@ def check_path(path: str) -> str:
             f"between its parts, without '..', of at most {MAX_PATH_LENGTH} characters",
             field="path",
         )
-    if "\\" in path or any(ord(character) < 32 or character == "\x7f" for character in path):
+    if _NOT_IN_PATHS.search(path):
         raise InvalidRequest(f"{path!r} is no post's path: it holds a backslash or a control character", field="path")
     return path
 
@@ -107,37 +97,40 @@ class Import:
         self._corpus = corpus
         self._prune = prune
         self._day = day or today()
-        self._known = catalogue.source_digests(corpus)
-        self._skipped: dict[str, Reason] = {}
+        self._ledger = Ledger(catalogue.database, corpus)
         self._bundle_digests = bundles.digests(catalogue, corpus)
         self._kept_bundles: set[str] = set()  # what they brought stays, whether it is pruned or not
         self._opened: dict[str, str] = {}  # bundles that were opened, with their SHA-256
-        self._brought: list[tuple[str, str]] = []  # by which bundle, and which post
-        self._refused: list[tuple[str, str, Reason]] = []
-        self._unchanged: set[str] = set()
-        self._seen: set[str] = set()
-        for path in unchanged_paths:
-            if path in self._bundle_digests:
-                self.keep_bundle(path)
-            else:
-                self._unchanged.add(path)
-        for path in self._unchanged - self._known.keys():
-            raise FailedPrecondition(
-                f"post {path!r} is said to be unchanged, but corpus {corpus!r} does not hold it; "
-                "ask again which posts are needed, and send them",
-                metadata={"path": path},
-            )
+        self.say_unchanged(unchanged_paths)
         with catalogue.database.reading() as connection:
             present = self._rules_before = _present_rules(connection, corpus)
         self._rules = check_rules(rules or Rules.of_now(present or Rules()))
         self._must_clean_all = present is not None and not present.cleans_as(self._rules)
-        self._seen |= self._unchanged
-        self._cleaned_again: dict[str, str] = {}  # posts that did not come, with the source that was cleaned
         self._cleaning: deque[tuple[str, str, int, float | None, Future[Outcome]]] = deque()
-        self._num_bytes = 0  # of the posts that are being cleaned
+        self._bytes_under_way = self._bytes_cleaned = 0
         self._sources = catalogue.sources.arrivals()
         self._documents: list[Document] = []
-        self._arrivals: list[_Arrival] = []
+        self._cleaned: list[tuple[object, ...]] = []  # rows for the ledger
+
+    def say_unchanged(self, paths: Iterable[str]) -> None:
+        """Note posts, archives and exports that the caller has but does not send.
+
+        Raises:
+            FailedPrecondition: the corpus does not hold one of them.
+        """
+        posts = []
+        for path in paths:
+            if path in self._bundle_digests:
+                self.keep_bundle(path)
+            elif self._ledger.known(path) is not None:
+                posts.append(path)
+            else:
+                raise FailedPrecondition(
+                    f"post {path!r} is said to be unchanged, but corpus {self._corpus!r} does not hold it; "
+                    "ask again which posts are needed, and send them",
+                    metadata={"path": path},
+                )
+        self._ledger.say_unchanged(posts)
 
     def has_bundle(self, path: str, digest: str) -> bool:
         """Whether all posts of an archive or export with this SHA-256 are there."""
@@ -150,13 +143,11 @@ class Import:
             problem: why the file that came now cannot be opened; None if it is the same as before.
         """
         self._kept_bundles.add(path)
-        brought = bundles.members(self._catalogue, self._corpus, path).keys() & self._known.keys()
-        self._unchanged |= brought
-        self._seen |= brought
+        members = bundles.members(self._catalogue, self._corpus, path)
+        self._ledger.say_unchanged(member for member, _ in members if self._ledger.known(member) is not None)
         if problem is not None:
             self.skip(path, problem)
-        for member, reason in bundles.left_out(self._catalogue, self._corpus, path).items():
-            self._skipped.setdefault(member, reason)
+        self._ledger.skip_if_unsaid(bundles.left_out(self._catalogue, self._corpus, path))
 
     def begin_bundle(self, path: str, digest: str) -> None:
         """The posts of an archive or export come next, `bundle` being its path."""
@@ -172,24 +163,21 @@ class Import:
             InvalidRequest: the path cannot be a post's, or came before.
         """
         self._see(path)
-        if bundle:
-            self._brought.append((bundle, path))
         if PurePosixPath(path).suffix.lower() not in SUFFIXES:
-            self._leave_out(path, Reason(Code.UNKNOWN_KIND, unknown_kind(path)))
+            self._ledger.skip(path, Reason(Code.UNKNOWN_KIND, unknown_kind(path)), bundle=bundle)
             return
         digest = hashlib.sha256(content).hexdigest()
-        if self._known.get(path) == digest:
-            self._unchanged.add(path)
+        if self._ledger.known(path) == digest:
+            self._ledger.say(path, UNCHANGED, bundle=bundle)
             self._sources.add(content, digest)  # no more than a look, unless it got lost on the volume
         else:
+            self._ledger.say(path, SENT, bundle=bundle)
             self._clean(path, content, digest, modified_at)
 
     def skip(self, path: str, reason: Reason, *, bundle: str = "") -> None:
         """Note a file that is left out without having been sent, or that is left out of a bundle."""
         self._see(path)
-        if bundle:
-            self._refused.append((bundle, path, reason))
-        self._leave_out(path, reason)
+        self._ledger.skip(path, reason, bundle=bundle, is_refused=bool(bundle))
 
     def commit(self) -> Report:
         """Clean what is left to clean, then make the import happen, and return its report.
@@ -198,55 +186,56 @@ class Import:
             FailedPrecondition: another import changed meanwhile what this one took for granted.
         """
         # Under other rules every post is cleaned anew, whether it came or not; else those whose cleaning failed once.
-        again = self._known if self._must_clean_all else self._catalogue.failed_sources(self._corpus)
-        arrived = {arrival.path for arrival in self._arrivals} | {entry[0] for entry in self._cleaning}
-        for path, source in again.items():
-            if path not in arrived and not (self._prune and path not in self._seen):
-                self._cleaned_again[path] = source
-                self._clean(path, self._catalogue.sources.get(source), source, None)
+        if self._must_clean_all:
+            self._clean_again(self._ledger.all_known())
+        else:
+            self._clean_again(self._catalogue.failed_sources(self._corpus).items())
         self._drain(0)
         self._store_documents()
         self._sources.settle()
-        with self._catalogue.database.writing() as connection:
-            return self._write(connection)
+        self._ledger.finish()
+        with self._catalogue.database.writing(self._ledger.path) as connection:
+            report = self._write(connection)
+        self._ledger.close()
+        return report
+
+    def _clean_again(self, posts: Iterable[tuple[str, str]]) -> None:
+        """Clean those that did not come and are to stay, by path and SHA-256."""
+        for path, source in posts:
+            state = self._ledger.state(path)
+            if state != SENT and (state == UNCHANGED or not self._prune):
+                self._clean(path, self._catalogue.sources.get(source), source, None)
 
     def _see(self, path: str) -> None:
         check_path(path)
-        if (path in self._seen and path not in self._unchanged) or path in self._skipped:
+        if self._ledger.state(path) in (SENT, SKIPPED):
             raise InvalidRequest(f"post {path!r} was sent twice", field="file.path")
-        self._seen.add(path)
-        self._unchanged.discard(path)
-
-    def _leave_out(self, path: str, reason: Reason) -> None:
-        self._skipped[path] = reason
-        self._seen.discard(path)  # so that `prune` removes what was there under this path
 
     def _clean(self, path: str, content: bytes, source: str, modified_at: float | None) -> None:
         self._sources.add(content, source)
         future = self._cleaners.submit(path, content, self._rules)
         self._cleaning.append((path, source, len(content), modified_at, future))
-        self._num_bytes += len(content)
+        self._bytes_under_way += len(content)
         self._drain(_POSTS_UNDER_WAY * self._cleaners.num_processes)
 
     def _drain(self, limit: int) -> None:
         """Take the results of cleaning until at most `limit` posts are under way: memory stays bounded."""
-        while len(self._cleaning) > limit or (self._cleaning and self._num_bytes > _BYTES_UNDER_WAY):
+        what: tuple[object, ...]
+        while len(self._cleaning) > limit or (self._cleaning and self._bytes_under_way > _BYTES_UNDER_WAY):
             path, source, size_bytes, modified_at, future = self._cleaning.popleft()
             outcome = future.result()
-            self._num_bytes -= size_bytes
+            self._bytes_under_way -= size_bytes
             if isinstance(outcome, Reason):
                 if outcome.code is Code.CLEANING_FAILED:
                     self._catalogue.note_tried(source)
-                self._arrivals.append(_Arrival(path, source, size_bytes, modified_at, None, outcome, (), "{}"))
-                continue
-            self._documents.append(outcome)
-            self._arrivals.append(
-                _Arrival(
-                    *(path, source, size_bytes, modified_at, outcome.content_hash, None, outcome.notes),
-                    outcome.marks.to_json(),
-                )
-            )
-            if len(self._documents) >= _DOCUMENTS_PER_TRANSACTION:
+                what = (None, outcome.code, outcome.message, "[]", "{}")
+            else:
+                self._documents.append(outcome)
+                self._bytes_cleaned += outcome.num_bytes
+                notes = stored_reasons(outcome.notes) if outcome.notes else "[]"
+                what = (outcome.content_hash, None, None, notes, outcome.marks.to_json())
+            self._cleaned.append((path, source, size_bytes, modified_at, *what))
+            if len(self._cleaned) >= _POSTS_PER_TRANSACTION or self._bytes_cleaned >= _BYTES_PER_TRANSACTION:
                 self._store_documents()
 
     def _store_documents(self) -> None:
@@ -265,53 +254,77 @@ class Import:
             connection.executemany("INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?, ?)", documents)
             # Equal documents may have been looked at by an earlier version.
             connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", facts)
+        self._ledger.note_cleaned(self._cleaned)
         self._documents.clear()
+        self._cleaned.clear()
+        self._bytes_cleaned = 0
 
     def _write(self, connection: sqlite3.Connection) -> Report:
         now = time.time()
-        present = {
-            row["path"]: row["source"]
-            for row in connection.execute("SELECT path, source FROM posts WHERE corpus = ?", (self._corpus,))
-        }
-        self._check_nothing_came_between(connection, present)
+        self._check_nothing_came_between(connection)
         # A clock that jumped back makes no future posts of those that were in.
         connection.execute(
             "INSERT INTO corpora VALUES (?, ?, ?, ?, '') ON CONFLICT (name) DO UPDATE SET "
             "rules = excluded.rules, imported_on = max(imported_on, excluded.imported_on)",
             (self._corpus, self._rules.to_json(), now, self._day),
         )
-        connection.executemany(
-            f"INSERT INTO posts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+        corpus = {"corpus": self._corpus}
+        connection.execute(
+            "UPDATE came.paths SET source_before = (SELECT source FROM posts "
+            "WHERE corpus = :corpus AND posts.path = paths.path) WHERE size_bytes IS NOT NULL",
+            corpus,
+        )
+        connection.execute(
+            f"INSERT INTO posts ({_COLUMNS}) SELECT :corpus, path, source, size_bytes, modified_at, document, code, "
+            "message, notes, marks FROM came.paths WHERE size_bytes IS NOT NULL ON CONFLICT DO UPDATE SET "
             "source = excluded.source, size_bytes = excluded.size_bytes, document = excluded.document, "
             "modified_at = coalesce(excluded.modified_at, modified_at), code = excluded.code, "
             "message = excluded.message, notes = excluded.notes, marks = excluded.marks, remarks = '[]'",
-            [_row(self._corpus, arrival) for arrival in self._arrivals],
+            corpus,
         )
-        doomed = [path for path in present if path not in self._seen] if self._prune else []
-        connection.executemany("DELETE FROM posts WHERE corpus = ? AND path = ?", [(self._corpus, p) for p in doomed])
-        bundles.write(connection, self._corpus, self._opened, self._brought, self._refused)
+        num_removed = 0
+        if self._prune:
+            num_removed = connection.execute(
+                "DELETE FROM posts WHERE corpus = :corpus "
+                f"AND path NOT IN (SELECT path FROM came.paths WHERE {_STAYS})",
+                corpus,
+            ).rowcount
+        bundles.write(connection, self._corpus, self._opened)
         if self._prune:
             bundles.forget_all_but(connection, self._corpus, self._kept_bundles | self._opened.keys())
         touch(connection, self._corpus)
         num_documents, num_words = count(connection, self._corpus)
-        rows = connection.execute("SELECT path FROM posts WHERE corpus = ? AND code IS NOT NULL", (self._corpus,))
-        left_out = {row["path"] for row in rows}  # these are counted by their reasons
-        came = [arrival for arrival in self._arrivals if arrival.path not in left_out]
-        new = [arrival for arrival in came if arrival.path not in present]
-        changed = [a for a in came if a.path in present and a.source != present[a.path]]
-        num_unchanged = len(self._unchanged - left_out)
-        counts = (len(new), len(changed), num_unchanged, len(doomed), num_documents, num_words)
+        # Those that are left out are counted by their reasons.
+        row = connection.execute(
+            "SELECT total(size_bytes_came IS NOT NULL AND source_before IS NULL) AS added, "
+            "total(size_bytes_came IS NOT NULL AND source_before <> source) AS changed, "
+            f"total(state = '{UNCHANGED}') AS unchanged FROM (SELECT came.paths.size_bytes AS size_bytes_came, "
+            "source_before, came.paths.source AS source, state FROM came.paths JOIN posts USING (path) "
+            "WHERE corpus = :corpus AND posts.code IS NULL)",
+            corpus,
+        ).fetchone()
+        counts = (int(row["added"]), int(row["changed"]), int(row["unchanged"]), num_removed, num_documents, num_words)
         return write(connection, self._corpus, now, counts, self._reasons(connection))
 
-    def _check_nothing_came_between(self, connection: sqlite3.Connection, present: dict[str, str]) -> None:
+    def _check_nothing_came_between(self, connection: sqlite3.Connection) -> None:
         """What this import took for granted must still be so; other imports may have ended while it ran."""
-        relied_on = {path: self._known.get(path) for path in self._unchanged} | self._cleaned_again
-        changed = [path for path, source in relied_on.items() if present.get(path) != source]
-        if self._must_clean_all:  # what came in besides was cleaned by the rules of before
-            changed += present.keys() - self._known.keys() - self._seen
+        corpus = {"corpus": self._corpus}
+        changed = connection.execute(
+            "SELECT min(paths.path) FROM came.paths LEFT JOIN came.known USING (path) "
+            "LEFT JOIN posts ON posts.corpus = :corpus AND posts.path = paths.path "
+            f"WHERE (state = '{UNCHANGED}' OR (state <> '{SENT}' AND paths.size_bytes IS NOT NULL)) "
+            "AND posts.source IS NOT coalesce(paths.source, known.source)",
+            corpus,
+        ).fetchone()[0]
+        if changed is None and self._must_clean_all:  # what came in besides was cleaned by the rules of before
+            changed = connection.execute(
+                "SELECT min(path) FROM posts WHERE corpus = :corpus AND path NOT IN (SELECT path FROM came.known) "
+                f"AND path NOT IN (SELECT path FROM came.paths WHERE {_STAYS})",
+                corpus,
+            ).fetchone()[0]
         rules = _present_rules(connection, self._corpus)
-        if changed or rules not in (None, self._rules_before, self._rules):
-            what = f"post {min(changed)!r}" if changed else "the rules"
+        if changed is not None or rules not in (None, self._rules_before, self._rules):
+            what = "the rules" if changed is None else f"post {changed!r}"
             raise FailedPrecondition(
                 f"{what} of corpus {self._corpus!r} changed while this import ran; nothing was changed by it, "
                 "import again",
@@ -320,30 +333,24 @@ class Import:
 
     def _reasons(self, connection: sqlite3.Connection) -> list[tuple[str, bool, Reason]]:
         """What was skipped, and what became of each post that came or was said to be there."""
-        reasons = [(path, True, reason) for path, reason in self._skipped.items()]
         rows = connection.execute(
-            "SELECT path, code, message, remarks, notes FROM posts "
-            "WHERE corpus = ? AND (code IS NOT NULL OR notes <> '[]' OR remarks <> '[]')",
+            f"SELECT path, skipped_code, skipped_message FROM came.paths WHERE state = '{SKIPPED}' ORDER BY path"
+        )
+        reasons = [(row[0], True, Reason(Code(row[1]), row[2])) for row in rows]
+        rows = connection.execute(
+            "SELECT path, posts.code, posts.message, remarks, posts.notes FROM came.paths JOIN posts USING (path) "
+            f"WHERE corpus = ? AND {_STAYS} "
+            "AND (posts.code IS NOT NULL OR posts.notes <> '[]' OR remarks <> '[]') ORDER BY path",
             (self._corpus,),
         )
         for row in rows:
-            if row["path"] in self._seen:
-                if row["code"] is not None:
-                    reasons.append((row["path"], True, Reason(Code(row["code"]), row["message"])))
-                noted = (*reasons_of(row["remarks"]), *reasons_of(row["notes"]))
-                reasons += [(row["path"], False, reason) for reason in noted]
+            if row["code"] is not None:
+                reasons.append((row["path"], True, Reason(Code(row["code"]), row["message"])))
+            noted = (*reasons_of(row["remarks"]), *reasons_of(row["notes"]))
+            reasons += [(row["path"], False, reason) for reason in noted]
         return reasons
 
 
 def _present_rules(connection: sqlite3.Connection, corpus: str) -> Rules | None:
     row = connection.execute("SELECT rules FROM corpora WHERE name = ?", (corpus,)).fetchone()
     return None if row is None else Rules.from_json(row["rules"])
-
-
-def _row(corpus: str, arrival: _Arrival) -> tuple[object, ...]:
-    left_out = arrival.left_out
-    return (
-        *(corpus, arrival.path, arrival.source, arrival.size_bytes, arrival.modified_at, arrival.document),
-        *((left_out.code, left_out.message) if left_out else (None, None)),
-        *(stored_reasons(arrival.notes), arrival.marks),
-    )

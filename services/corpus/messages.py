@@ -20,7 +20,7 @@ from services.corpus.reports import Report
 from services.corpus.rules import Rules
 from services.corpus.selection import EXCLUDE, INCLUDE
 from services.corpus.snapshots import Snapshot
-from services.corpus.upload import End, FileBegins, FileSkipped, Header, Part
+from services.corpus.upload import End, FileBegins, FileSkipped, Header, Part, Unchanged
 
 # Fields of CleaningRules, by how they are written on the wire; the names are those of Rules.
 _OPTIONAL = (
@@ -74,6 +74,8 @@ def read_upload_part(message: pb.UploadPostsRequest) -> Part:
         return FileBegins(message.file.path, modified_at)
     if part == "skipped":
         return FileSkipped(message.skipped.path, read_reason(message.skipped.reason))
+    if part == "unchanged":
+        return Unchanged(tuple(message.unchanged.paths))
     if part == "end":
         return End()
     return message.chunk if part == "chunk" else None

@@ -56,7 +56,7 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
 
     def CheckPosts(self, request: pb.CheckPostsRequest, context: grpc.ServicerContext) -> pb.CheckPostsResponse:
         """Say which posts a client need send."""
-        known = self._catalogue.source_digests(_corpus(request))
+        known = self._catalogue.source_digests(_corpus(request), (post.path for post in request.posts))
         opened = bundles.digests(self._catalogue, _corpus(request))
         return pb.CheckPostsResponse(
             needed_paths=[

@@ -14,6 +14,8 @@ from typing import NamedTuple
 _FENCE = re.compile(r"[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(`{3,}|~{3,})")
 _LIST_ITEM = re.compile(r"[ \t>]*(?:[-*+]|\d+[.)])[ \t]")
 _INDENTED = re.compile(r"(?: {4}|\t| {1,3}\t)")
+# The line above a literal block of reStructuredText, which is indented by any amount.
+_LITERAL = re.compile(r"([ \t]*)(?:\.\. (?:code|code-block|sourcecode|parsed-literal)::.*|(?!\.\. ).*::)[ \t]*$")
 # Passages from an opening to the next closing of the same name.
 _PASSAGES = (
     (re.compile(r"<(pre|code|kbd|samp|tt)\b[^<>]{0,500}>", re.IGNORECASE), r"</{}\s?>"),
@@ -74,7 +76,15 @@ def _without_blocks(source: str, code: list[str]) -> str:
     rest: list[str] = []
     fence = ""
     after_blank, in_list, in_code = True, False, False
+    literal = -1  # how far the line above a literal block is indented
     for line in source.splitlines():
+        if literal >= 0 and line.strip():
+            if len(line) - len(line.lstrip()) > literal:
+                code.append(line)
+                continue
+            literal = -1
+        if literal < 0 and not fence and "::" in line and (above := _LITERAL.match(line)):
+            literal = len(above[1])
         found = _FENCE.match(line)
         if fence:
             closes = found is not None and found[1].startswith(fence) and not line[found.end() :].strip()

@@ -23,8 +23,9 @@ class Arrivals:
     def __init__(self, sources: Sources, folder: Path) -> None:
         self._sources = sources
         self._folder = folder
-        self._partials: list[tuple[Path, str]] = []
-        self._folders: set[Path] = set()  # in which names are not durable yet
+        self._mark = uuid.uuid4().hex  # other imports may bring the same
+        self._partials: dict[str, Path] = {}  # by SHA-256
+        self._folders: set[Path] = set()  # in which names may not be durable yet
 
     def add(self, content: bytes, digest: str) -> None:
         """Keep `content`, whose SHA-256 is given; one that is there already costs a look.
@@ -33,18 +34,20 @@ class Arrivals:
             Busy: the volume is full.
             FailedPrecondition: it cannot be written.
         """
-        if self._sources.has(digest):
+        if digest in self._partials or self._sources.has(digest):
             return
-        folder = self._sources.path(digest).parent
-        partial = folder / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}"
+        folder = self._folder / digest[:2]
         with volume.written(self._folder):
-            folder.mkdir(exist_ok=True)
+            if folder not in self._folders:
+                folder.mkdir(exist_ok=True)
+                self._folders.add(folder)
+            partial = folder / f"{PARTIAL_PREFIX}{self._mark}-{digest}"
             try:
                 partial.write_bytes(content)
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
-        self._partials.append((partial, digest))
+        self._partials[digest] = partial
         if len(self._partials) >= _FILES_AT_A_TIME:
             self._name()
 
@@ -59,10 +62,9 @@ class Arrivals:
     def _name(self) -> None:
         """Give the files their names; their content is durable first."""
         with volume.written(self._folder):
-            sync_contents([partial for partial, _ in self._partials])
-            for partial, digest in self._partials:
+            sync_contents(list(self._partials.values()))
+            for digest, partial in self._partials.items():
                 partial.rename(self._sources.path(digest))
-                self._folders.add(partial.parent)
         self._partials.clear()
 
 
@@ -113,10 +115,9 @@ class Sources:
         return content
 
     def digests(self) -> Iterator[str]:
-        """The SHA-256 of everything that is kept."""
-        for path in self._folder.glob("??/*"):
-            if len(path.name) == 64:
-                yield path.name
+        """The SHA-256 of everything that is kept, those with the same first two digits together."""
+        for folder in self._folder.glob("??"):
+            yield from [path.name for path in folder.iterdir() if len(path.name) == 64]
 
     def remove(self, digest: str) -> None:
         """Forget a source; one that is not there is no error."""

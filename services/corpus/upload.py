@@ -59,11 +59,18 @@ class FileSkipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Posts, archives and exports that the client has but does not send."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The upload is whole."""
 
 
-Part = Header | FileBegins | FileSkipped | End | bytes | None
+Part = Header | FileBegins | FileSkipped | Unchanged | End | bytes | None
 
 
 class _Budget:
@@ -230,13 +237,16 @@ def _receive_posts(arriving: Iterator[Part], running: Import, settings: CorpusSe
                         field="chunk",
                     )
                 file.append(part)
-            elif isinstance(part, FileBegins | FileSkipped | End):
+            elif isinstance(part, FileBegins | FileSkipped | Unchanged | End):
                 if file is not None:
                     file.into(running)
                     file.close()
                     file = None
                 if isinstance(part, End):
                     return
+                if isinstance(part, Unchanged):
+                    running.say_unchanged(part.paths)
+                    continue
                 budget.use(posts=1)
                 if isinstance(part, FileSkipped):
                     running.skip(part.path, part.reason)

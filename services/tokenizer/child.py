@@ -52,10 +52,6 @@ class Child:
         except OSError:
             raise ChildEnded(self._status()) from None
 
-    def has_answer(self, timeout_s: float) -> bool:
-        """Wait until the child has sent something, or has ended; false when the time is over."""
-        return self._connection.poll(timeout_s)
-
     def receive(self) -> bytes:
         """The child's next message; waits for it. ChildEnded if it is gone."""
         try:

@@ -28,7 +28,7 @@ from services.tokens.dataset_writer import EncodedDocument
 
 log = logging.getLogger(__name__)
 
-BATCH_BYTES = 256 << 10  # text in a batch; a longer document is a batch of its own
+BATCH_BYTES = 256 << 10  # text in a batch, the last document of which may go beyond it
 BATCH_DOCUMENTS = 1000
 _BATCHES_AHEAD = 2  # per process, so that none waits for the reader
 _WAIT_S = 0.1  # how often the caller is asked whether to go on
@@ -163,6 +163,8 @@ class _Pool:
         try:
             return self._ask(message)
         except ChildEnded as ended:
+            if self._has_ended:  # it was killed because the work is over
+                raise
             log.warning("a process that encodes ended (%s) and is started again", ended)
         try:
             return self._ask(message)

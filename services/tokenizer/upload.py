@@ -71,7 +71,7 @@ def spooled(
     """Write the files that follow the header below `folder`, and take them away when the block ends.
 
     Raises:
-        InvalidRequest: a message out of order, a chunk or a name that is too long, no file.
+        InvalidRequest: a message out of order, a chunk or a name that is too long, no file, no end.
         Busy: more than `most_bytes` in all.
     """
     spool = folder / f"{PARTIAL_PREFIX}import-{uuid.uuid4().hex}"
@@ -102,6 +102,9 @@ def _write_files(requests: Iterator[pb.ImportDatasetRequest], spool: Path, most_
                 finish()
                 current, digest = _checked(request.file, len(found)), hashlib.sha256()
                 opened = (spool / str(len(found))).open("wb")
+            elif kind == "end":
+                finish()
+                break
             elif kind != "chunk" or opened is None:
                 raise InvalidRequest("after the header comes a file, then its chunks", field=kind or "message")
             else:
@@ -115,7 +118,10 @@ def _write_files(requests: Iterator[pb.ImportDatasetRequest], spool: Path, most_
                     )
                 opened.write(request.chunk)
                 digest.update(request.chunk)
-        finish()
+        else:  # gRPC may show a client that vanished as the end of its stream
+            raise InvalidRequest(
+                "the import broke off: its last message must be its end; nothing was imported", field="end"
+            )
     finally:
         if opened is not None:
             opened.close()

@@ -77,6 +77,7 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
         report = corpus_pb2.ImportReport(corpus=header.corpus)
         sent: dict[str, bytes] = {}
         path = part = ""
+        unchanged = list(header.unchanged_paths)
         for request in requests:
             part = request.WhichOneof("part")
             if part == "file":
@@ -85,6 +86,8 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
             elif part == "chunk":
                 assert len(request.chunk) <= 1 << 20
                 sent[path] += request.chunk
+            elif part == "unchanged":
+                unchanged += request.unchanged.paths
             elif part == "skipped":
                 report.skipped.add(path=request.skipped.path, reason=request.skipped.reason)
         assert part == "end"
@@ -95,9 +98,9 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
             else:
                 report.num_added += 1
             held[path] = content
-        report.num_unchanged = len(header.unchanged_paths)
+        report.num_unchanged = len(unchanged)
         if header.prune:
-            for path in set(held) - set(sent) - set(header.unchanged_paths):
+            for path in set(held) - set(sent) - set(unchanged):
                 del held[path]
                 report.num_removed += 1
         report.num_documents = len(held)

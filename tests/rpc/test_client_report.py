@@ -63,8 +63,10 @@ def test_a_report_says_how_much_there_is_and_what_was_left_out(report):
 
 
 def test_a_report_draws_posts_over_time(report):
-    lines = [line for line in report().output.splitlines() if line.startswith("20") and "█" in line]
+    said = report().output
+    lines = [line for line in said.splitlines() if line.startswith("20") and "█" in line]
 
+    assert "\nOver time, posts per month\n" in said
     assert lines[0].startswith("2017-04")
     assert max(line.count("█") for line in lines) == 40
 

@@ -414,6 +414,22 @@ def test_uploads_above_the_limits_are_refused(stub):
     assert failure(stub.UploadPosts, much)[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_unchanged_paths_may_come_in_messages_of_their_own(stub):
+    upload(stub, "many", {"a.md": b"one", "b.md": b"two", "c.md": b"three", "d.md": b"four"})
+    parts = [
+        pb.UploadPostsRequest(header=pb.UploadHeader(corpus="many", prune=True, unchanged_paths=["a.md"])),
+        pb.UploadPostsRequest(unchanged=pb.UnchangedPaths(paths=["b.md"])),
+        pb.UploadPostsRequest(file=pb.UploadFile(path="d.md")),
+        pb.UploadPostsRequest(chunk=b"other"),
+        pb.UploadPostsRequest(unchanged=pb.UnchangedPaths(paths=["a.md", "c.md"])),
+        pb.UploadPostsRequest(end=pb.UploadEnd()),
+    ]
+
+    report = stub.UploadPosts(iter(parts)).report
+
+    assert (report.num_added, report.num_changed, report.num_unchanged, report.num_removed) == (0, 1, 3, 0)
+
+
 def test_an_unchanged_path_that_is_not_there_is_a_failed_precondition(stub):
     code, message, _ = failure(
         stub.UploadPosts, messages({}, pb.UploadHeader(corpus="bad", unchanged_paths=["gone.md"]))

@@ -367,6 +367,7 @@ def imported(house: House, header: pb.ImportHeader, files: dict[str, bytes], spl
             yield pb.ImportDatasetRequest(file=pb.ImportFile(name=name, split=splits.get(name, 0)))
             for start in range(0, len(content), 500):
                 yield pb.ImportDatasetRequest(chunk=content[start : start + 500])
+        yield pb.ImportDatasetRequest(end=pb.ImportEnd())
 
     return house.call("ImportDataset", requests())
 
@@ -410,7 +411,9 @@ def test_a_wrong_export_or_import_is_refused_and_leaves_nothing(house: House) ->
 
     assert_refused("INVALID_ARGUMENT", "first message", send(), "header")
     assert_refused("INVALID_ARGUMENT", "first message", send(named), "header")
-    assert_refused("INVALID_ARGUMENT", "no file came", send(first()), "file")
+    end = pb.ImportDatasetRequest(end=pb.ImportEnd())
+    assert_refused("INVALID_ARGUMENT", "no file came", send(first(), end), "file")
+    assert_refused("INVALID_ARGUMENT", "broke off", send(first(), named, chunk), "end")
     assert_refused("INVALID_ARGUMENT", "after the header", send(first(), chunk), "chunk")
     assert_refused("INVALID_ARGUMENT", "after the header", send(first(), first()), "header")
     assert_refused("INVALID_ARGUMENT", "which format", send(first(format=0)), "header.format")
@@ -425,7 +428,7 @@ def test_a_wrong_export_or_import_is_refused_and_leaves_nothing(house: House) ->
     bad_name = pb.ImportDatasetRequest(file=pb.ImportFile(name="a\nb"))
     assert_refused("INVALID_ARGUMENT", "not a file's name", send(first(), bad_name), "file.name")
     bad_ids = pb.ImportDatasetRequest(chunk=b"\xff\xff")
-    assert_refused("INVALID_ARGUMENT", "a.bin holds id 65535", send(first(), named, bad_ids), "chunk")
+    assert_refused("INVALID_ARGUMENT", "a.bin holds id 65535", send(first(), named, bad_ids, end), "chunk")
     assert_refused(
         "NOT_FOUND", "'nope'", lambda: house.call("ExportDataset", pb.ExportDatasetRequest(dataset="nope", format=2))
     )

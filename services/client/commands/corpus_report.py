@@ -23,7 +23,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _DUPLICATES = (corpus_pb2.REASON_CODE_DUPLICATE, corpus_pb2.REASON_CODE_NEAR_DUPLICATE)
 
 
-@click.command()
+@click.command(short_help="Say how much there is, and what to expect of it.")
 @corpus_option
 @terminal.json_option
 @click.pass_obj
@@ -131,7 +131,7 @@ def _print_timeline(found: corpus_pb2.CorpusReport) -> None:
     drawn = bars(found.months, MOST_BARS, units=(MONTHS, YEARS, 10 * YEARS, 100 * YEARS))
     if not drawn:
         return
-    terminal.heading("Over time")
+    terminal.heading(f"Over time, posts per {drawn[0].unit}")
     most = max(bar.num_documents for bar in drawn)
     width = max(len(bar.label) for bar in drawn)
     figure = len(f"{most:,}")

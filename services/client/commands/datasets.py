@@ -46,7 +46,7 @@ format_option = click.option(
 
 @click.group()
 def dataset() -> None:
-    """Build datasets, look at them, bring and take them, delete them."""
+    """Build datasets, export and import them, look at them, delete them."""
 
 
 @dataset.command()
@@ -160,7 +160,7 @@ def export_files(nonesuch: Nonesuch, dataset_id: str, form: str | None, folder: 
         terminal.say(f"{target}: {done.num_documents:,} documents, {done.num_tokens:,} tokens")
 
 
-@dataset.command("import")
+@dataset.command("import", short_help="Make a dataset from the files of other tools.")
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @format_option
 @click.option(

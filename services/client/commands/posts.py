@@ -29,7 +29,7 @@ def posts() -> None:
     """Bring posts in, look at them, take them out."""
 
 
-@posts.command()
+@posts.command(short_help="Bring in folders, posts, archives and exports.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @corpus_option
 @click.option("--prune", is_flag=True, help="Remove the corpus's posts that are not among PATHS.")
@@ -172,7 +172,7 @@ def remove(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: boo
         terminal.say(f"{terminal.count(response.num_removed, 'post')} removed from corpus {corpus}")
 
 
-@posts.command()
+@posts.command(short_help="Take posts in, whatever the rules say.")
 @click.argument("paths", nargs=-1, required=True)
 @corpus_option
 @terminal.json_option
@@ -182,7 +182,7 @@ def take(nonesuch: Nonesuch, paths: tuple[str, ...], corpus: str, as_json: bool)
     _override(nonesuch, paths, corpus, corpus_pb2.OVERRIDE_INCLUDE, as_json)
 
 
-@posts.command("leave-out")
+@posts.command("leave-out", short_help="Leave posts out, whatever the rules say.")
 @click.argument("paths", nargs=-1, required=True)
 @corpus_option
 @terminal.json_option

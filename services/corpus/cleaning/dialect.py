@@ -38,6 +38,7 @@ from services.corpus.cleaning.taken_out import (
     take_indented_code,
 )
 
+_MAX_LINES_OF_WORDS = 50  # of an item's first block
 MAX_DEPTH = 8  # of lists and quotations; deeper ones are flattened. Python-Markdown overflows at about 300
 
 NOTHING = "\ufde9"  # stands where Python-Markdown needs a word and there is none
@@ -198,7 +199,7 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
     item = _ITEM.match(lines[index])
     assert item is not None
     spaces = len(item["space"])
-    column = len(item["indent"]) + len(item["marker"]) + (spaces if 1 <= spaces <= 4 else 1)
+    column = _column(item, lines, index)
     inner = [item["rest"] if spaces <= 4 else " " * (spaces - 1) + item["rest"]]
     open_tags = 0
     index += 1
@@ -245,6 +246,23 @@ def _list(lines: list[str], index: int, source: Source, depth: int, out: list[st
             num_blank = 1  # without it, Python-Markdown takes the next item for one of this item's
     out += [""] * min(num_blank, 1)
     return index
+
+
+def _column(item: re.Match[str], lines: list[str], index: int) -> int:
+    """How far in the item's own blocks stand: as its words, or 4 where its second block stands before those.
+
+    Markdown as it was first described, and MkDocs with it, asks for 4 however far in the words are.
+    """
+    spaces = len(item["space"])
+    column = len(item["indent"]) + len(item["marker"]) + (spaces if 1 <= spaces <= 4 else 1)
+    if column <= 4:
+        return column
+    after_blank = False
+    for line in lines[index + 1 : index + 1 + _MAX_LINES_OF_WORDS]:
+        if after_blank and line.strip():
+            return 4 if 4 <= indent(line) < column else column
+        after_blank = after_blank or not line.strip()
+    return column
 
 
 def _other_list(marker: str, lines: list[str], index: int) -> bool:

@@ -21,6 +21,7 @@ from services.corpus.cleaning.language import language
 from services.corpus.cleaning.markdown_form import markdown_of_html, markdown_of_markdown, markdown_of_text
 from services.corpus.cleaning.marks import Marks, find_marks
 from services.corpus.cleaning.minhash import signature
+from services.corpus.cleaning.page import date_of_page
 from services.corpus.cleaning.plain_text import markdown_text
 from services.corpus.cleaning.quality import quality
 from services.corpus.cleaning.reading import read, valid
@@ -140,6 +141,8 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
 
         rst = read_rst(front.body, keep_maths=rules.keep_maths)
         front = FrontMatter(rst.fields | front.fields, rst.html, front.problem)
+    elif suffix in HTML and (date := date_of_page(front.body)):
+        front = FrontMatter({"date": date} | front.fields, front.body, front.problem)
     page = _text(front.body, suffix, rules)
     if not page.text.strip():
         raise LeftOut(Code.EMPTY, "nothing is left but front matter, white space or markup")
@@ -224,10 +227,15 @@ def _words_of(value: Any, *, parted: bool) -> list[str]:
     """
     if isinstance(value, list):
         parts = [inner for part in value for inner in (part if isinstance(part, list) else [part])]
-        return [word for word in map(_label, parts) if word]
+        return [word for word in map(_bare, map(_label, parts)) if word]
     text = _one_line(value).strip("[]")
     parts = text.split(",") if "," in text else text.split() if parted else [text]
-    return [part.strip().strip("\"'") for part in parts if part.strip()]
+    return [_bare(part.strip().strip("\"'")) for part in parts if part.strip()]
+
+
+def _bare(tag: str) -> str:
+    """A tag without the sign that note-takers put before it."""
+    return tag[1:] if tag[:1] == "#" and tag[1:2].isalpha() else tag
 
 
 def _label(value: Any) -> str:

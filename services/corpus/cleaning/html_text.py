@@ -43,7 +43,10 @@ _BREAK = re.compile(f" ?{_LINE_BREAK} ?")
 _SPACES = re.compile("[ \t\n\r\f\xa0]{2,}|[\t\n\r\f\xa0]")  # all that are more than one plain space
 # Chinese and Japanese are written without blanks, Korean with them.
 _IDEOGRAPH = "[\u2e80-\u30ff\u31c0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff]"
-BETWEEN_IDEOGRAPHS = re.compile(f"(?<={_IDEOGRAPH})[ \t]*\n[ \t]*(?={_IDEOGRAPH})")
+# Quotation marks, dashes and dots belong to either script; one neighbour tells.
+BETWEEN_IDEOGRAPHS = re.compile(
+    f"(?<={_IDEOGRAPH})[ \t]*\n[ \t]*(?=[“‘—…]|{_IDEOGRAPH})|(?<=[”’—…])[ \t]*\n[ \t]*(?={_IDEOGRAPH})"
+)
 CODE = re.compile("\ufdd0(\\d+)\ufdd1")
 
 

@@ -41,8 +41,13 @@ class Marks:
 
     def to_json(self) -> str:
         """What is said, as one line."""
+        if self == _NOTHING:
+            return "{}"
         said = {key: value for key, value in dataclasses.asdict(self).items() if value}
-        return json.dumps(said, ensure_ascii=False) if said else "{}"
+        return json.dumps(said, ensure_ascii=False)
+
+
+_NOTHING = Marks()
 
 
 def find_marks(fields: dict[str, Any], path: PurePosixPath) -> Marks:

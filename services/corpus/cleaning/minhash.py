@@ -48,8 +48,9 @@ def signature(text: str) -> bytes:
     at = np.searchsorted(sequences, _FIRSTS)
     minima = sequences[np.minimum(at, len(sequences) - 1)]
     is_own = (at < len(sequences)) & ((minima >> np.uint64(57)) == np.arange(NUM_MINIMA, dtype=np.uint64))
-    lender = _LENDERS[is_own[_LENDERS].argmax(axis=0), np.arange(NUM_MINIMA)]
-    minima = np.where(is_own, minima, minima[lender])
+    if not is_own.all():
+        lender = _LENDERS[is_own[_LENDERS].argmax(axis=0), np.arange(NUM_MINIMA)]
+        minima = np.where(is_own, minima, minima[lender])
     return (minima & np.uint64(0xFFFF)).astype("<u2").tobytes()
 
 
@@ -107,15 +108,28 @@ def _sequences(text: str) -> npt.NDArray[np.uint64]:
     if not len(starts):
         return np.empty(0, dtype=np.uint64)
     # The hash of a word is the sum of its bytes times powers of a factor, taken as a difference of running sums.
-    powers = np.cumprod(np.full(len(letters), _BYTE_FACTOR), dtype=np.uint64)
+    powers, back = _powers(len(letters))
     sums = np.cumsum(letters * powers, dtype=np.uint64)
-    back = np.cumprod(np.full(len(letters), _BYTE_INVERSE), dtype=np.uint64)
     words = _mixed((sums[ends - 1] - sums[starts - 1]) * back[starts])
     num_sequences = max(1, len(words) - WORDS + 1)
     sequences = np.zeros(num_sequences, dtype=np.uint64)
     for index in range(min(WORDS, len(words))):
         sequences += words[index : index + num_sequences] * _WORD_FACTORS[index]
     return _mixed(sequences)
+
+
+def _powers(number: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """So many powers of the factor and of its inverse, from the first."""
+    if number > len(_POWERS):
+        return _powers_of(_BYTE_FACTOR, number), _powers_of(_BYTE_INVERSE, number)
+    return _POWERS[:number], _INVERSE_POWERS[:number]
+
+
+def _powers_of(factor: np.uint64, number: int) -> npt.NDArray[np.uint64]:
+    return np.cumprod(np.full(number, factor), dtype=np.uint64)
+
+
+_POWERS, _INVERSE_POWERS = (_powers_of(factor, 1 << 15) for factor in (_BYTE_FACTOR, _BYTE_INVERSE))  # for most texts
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import escape
+from itertools import islice
 
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString, PageElement, PreformattedString, Tag
@@ -15,6 +16,14 @@ _MAX_DEPTH = 80  # elements inside each other; the walks take a few frames for e
 _REFERENCE = re.compile(
     r"&#(?:x0*(?P<hexadecimal>[0-9a-f]{1,6})(?![0-9a-f])|0*(?P<decimal>\d{1,7})(?!\d));?", re.IGNORECASE
 )
+_ABOUT = re.compile(r"<(?:meta|time)\b[^<>]{0,500}>", re.IGNORECASE)
+_PUBLISHED = re.compile(
+    r"\b(?:class|itemprop|property|name)\s*=\s*[\"'](?:[^\"']*\s)?"
+    r"(?:dt-published|published|datePublished|article:published_time|date|dcterms\.date)[\"'\s]",
+    re.IGNORECASE,
+)
+_WHEN = re.compile(r"\b(?:datetime|content)\s*=\s*[\"']([^\"'<>]{6,40})[\"']", re.IGNORECASE)
+_MAX_ABOUT = 200  # tags that may tell the date
 
 
 def parse(html: str) -> BeautifulSoup:
@@ -24,7 +33,20 @@ def parse(html: str) -> BeautifulSoup:
     """
     if "&#" in html:
         html = _REFERENCE.sub(_visible, html)
-    return BeautifulSoup(html, "lxml")
+    soup = BeautifulSoup(html, "lxml")
+    if "h-entry" in html:  # the footer of an exported post says by whom and when, and what exported it
+        for footer in soup.select(".h-entry footer"):
+            if footer.select_one(".p-author, .dt-published, .p-canonical"):
+                footer.decompose()
+    return soup
+
+
+def date_of_page(html: str) -> str:
+    """When a page says that it was published, as it says it: in its `meta` or in a `time`; "" if it does not."""
+    for found in islice(_ABOUT.finditer(html), _MAX_ABOUT):
+        if _PUBLISHED.search(found[0]) and (date := _WHEN.search(found[0])):
+            return date[1]
+    return ""
 
 
 def take_maths(soup: BeautifulSoup, kept: list[str] | None) -> None:

@@ -65,7 +65,9 @@ class Tag:
         return parent
 
     def get_text(self) -> str:
-        """All strings inside as they are, without those of scripts, styles, templates and readings."""
+        """All strings inside as they are and line breaks, but nothing of scripts, styles, templates and readings."""
+        if self.name == "br":
+            return "\n"
         return "".join(
             child if isinstance(child, str) else "" if child.name in _APART else child.get_text()
             for child in self.children

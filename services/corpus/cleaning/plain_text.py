@@ -18,6 +18,7 @@ from services.corpus.cleaning.markdown_parser import MarkdownParser
 from services.corpus.cleaning.maths import drop_maths, keep_maths, restore_maths
 from services.corpus.cleaning.mdx import drop_mdx
 from services.corpus.cleaning.obsidian import drop_notes
+from services.corpus.cleaning.raw_html import read_raw_html
 from services.corpus.cleaning.references import inline_references
 from services.corpus.cleaning.taken_out import Source
 from services.corpus.cleaning.template_tags import drop_tags, protect_raw, restore_raw
@@ -35,7 +36,6 @@ _HEADING = re.compile(r"^(?P<level>[ \t>]*#{1,6})[ \t](?P<words>[^\n]*#)[ \t]*$"
 _CLOSING = re.compile(r"(?:^|[ \t]+)#+$")
 _ATTRIBUTE_INLINE = re.compile(r"(?<=[)*_`\]])\{(?::[^}\n]*|[ ]?(?:[.#][\w-]|[\w:-]+=)[^{}\n]*)\}")
 _HTML_PARAGRAPH = re.compile("(?:<p>)?\ufdd3(\\d+)\ufdd4(?:</p>)?")
-_CODE_ELEMENT = re.compile(r"(<(?:pre|code)\b[^<]*(?:<(?!/(?:pre|code))[^<]*)*</(?:pre|code)\s*>)", re.IGNORECASE)
 _parser = MarkdownParser()
 
 
@@ -87,7 +87,7 @@ def _prepared(text: str, rules: Rules, *, mdx: bool) -> tuple[str, Source]:
 
 def _html(body: str, source: Source, rules: Rules) -> str:
     html = _parser.html(body).replace(NOTHING, "")
-    html = _HTML_PARAGRAPH.sub(lambda found: _drawn(drop_tags(source.html[int(found[1])])), html)
+    html = _HTML_PARAGRAPH.sub(lambda found: read_raw_html(drop_tags(source.html[int(found[1])])), html)
     return html if rules.keep_maths else drop_maths(html)
 
 
@@ -97,11 +97,3 @@ def _heading(found: re.Match[str]) -> str:
     kept = words.rstrip("#")
     signs = words[len(kept) :]
     return f"{found['level']} {kept}" + (signs if kept.endswith("\\") else "\\#" * len(signs))
-
-
-def _drawn(html: str) -> str:
-    """HTML with emoji for their names, but in code."""
-    if ":" not in html:
-        return html
-    parts = _CODE_ELEMENT.split(html)
-    return "".join(part if number % 2 else draw_emoji(part) for number, part in enumerate(parts))

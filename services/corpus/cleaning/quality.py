@@ -31,7 +31,8 @@ def quality(text: str) -> dict[str, float]:
     lines = [line for line in text.split("\n") if line and not line.isspace()]
     num_letters = len(text) - text.count(" ") - text.count("\n")
     mean = num_letters / len(words)
-    num_words = sum(1 for word in words if word[0].isalpha() or any(map(str.isalpha, word)))
+    others = [word for word in words if not word[0].isalpha()]
+    num_words = len(words) - sum(1 for word in others if not any(map(str.isalpha, word)))
     num_code = sum(1 for line in lines if line.startswith(("    ", "\t")) or line[-1] in ";{}\\" or _CODE.match(line))
     long = [line for line in lines if len(line) > 40]
     num_ended = sum(1 for line in long if line[-1] in _ENDINGS)

@@ -16,6 +16,8 @@ _TARGET = re.compile(
 )
 # What matters between brackets: escapes and code spans, which hide brackets, and brackets.
 _PIECE = re.compile(r"\\.|(?<!`)(`+)(?!`)(?:.*?[^`])\1(?!`)|[\[\]]", re.DOTALL)
+# Markdown as it was first described, and MkDocs with it, lets a label stand on the line below its words.
+_NEXT_LINE = re.compile(r"\n *\[")
 
 
 def inline_references(text: str, *, keep_addresses: bool = False) -> str:
@@ -48,19 +50,21 @@ def _inline(paragraph: str, labels: dict[str, str]) -> str:
             opened.append(piece.start())
         elif piece[0] == "]" and opened:
             start, end = opened.pop(), piece.end()
-            follows = paragraph[end : end + 1]
+            broken = _NEXT_LINE.match(paragraph, end)
+            follows = "[" if broken else paragraph[end : end + 1]
             if follows == "(" or (follows == ":" and paragraph[start + 1 : start + 2] == "^"):
                 continue
             own = _normal(paragraph[start + 1 : end - 1]) in labels
-            label_end = _label_end(paragraph, end) if follows == "[" else end
-            label = paragraph[end + 1 : label_end - 1]
-            if label_end > end and (
-                _normal(label) in labels or not label.strip() or _is_broken(paragraph, start, label)
+            label_start = broken.end() - 1 if broken else end
+            label_end = _label_end(paragraph, label_start) if follows == "[" else label_start
+            label = paragraph[label_start + 1 : label_end - 1]
+            if label_end > label_start and (
+                _normal(label) in labels or (not broken and (not label.strip() or _is_broken(paragraph, start, label)))
             ):
                 named = _normal(label if label.strip() else paragraph[start + 1 : end - 1])
                 result.append(paragraph[copied:end] + labels.get(named, "(#)"))
                 copied = label_end
-            elif own and follows != "[":
+            elif own and (broken or follows != "["):
                 result.append(paragraph[copied:end] + labels[_normal(paragraph[start + 1 : end - 1])])
                 copied = end
     result.append(paragraph[copied:])

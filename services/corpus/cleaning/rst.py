@@ -78,7 +78,7 @@ def read_rst(text: str, *, keep_maths: bool = True) -> Rst:
     body = "\n".join(line[:_LINE_LENGTH] for line in body.split("\n"))
     with _vocabulary(body):
         document = publish_doctree(body, settings_overrides=_SETTINGS)
-    fields |= _take_fields(document)
+    fields |= _take_fields(document, is_titled="title" in {name.lower() for name in fields})
     if not keep_maths:
         for formula in [*document.findall(nodes.math_block), *document.findall(nodes.math)]:
             formula.parent.remove(formula)
@@ -116,6 +116,9 @@ def _comment_fields(text: str) -> tuple[dict[str, Any], str]:
     lines = text.lstrip("\n").split("\n")
     for index, line in enumerate(lines):
         found = _COMMENT_FIELD.match(line)
+        has_options = index + 1 < len(lines) and lines[index + 1][:1] in (" ", "\t") and lines[index + 1].strip()
+        if found and (found[1].lower() == "post" or ("::" in line[: found.start(2)] and has_options)):
+            return fields, "\n".join(lines[index:])  # a directive that tells more than one field
         if found:
             fields[found[1]] = found[2].strip()
         elif line.strip():
@@ -123,8 +126,15 @@ def _comment_fields(text: str) -> tuple[dict[str, Any], str]:
     return fields, ""
 
 
-def _take_fields(document: nodes.document) -> dict[str, Any]:
-    """The title and the list of fields below it, which are taken out."""
+def _take_fields(document: nodes.document, *, is_titled: bool) -> dict[str, Any]:
+    """The title and the list of fields below it, which are taken out.
+
+    A heading above everything else is the title, as in Sphinx, though others of its rank follow; docutils itself
+    takes one that stands alone.
+
+    Args:
+        is_titled: fields above the text hold a title.
+    """
     fields: dict[str, Any] = {}
     title = document.next_node(nodes.title)
     if title is not None and title.parent is document:
@@ -138,6 +148,11 @@ def _take_fields(document: nodes.document) -> dict[str, Any]:
             else:
                 fields[node.tagname] = " ".join(node.astext().split())
         info.parent.remove(info)
+    shown = (node for node in document.children if not isinstance(node, (nodes.Invisible, nodes.system_message)))
+    first = next(shown, None)
+    if not is_titled and "title" not in fields and isinstance(first, nodes.section):
+        fields["title"] = first[0].astext()
+        document.replace(first, first.children[1:])
     return fields
 
 

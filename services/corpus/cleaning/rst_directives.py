@@ -14,8 +14,20 @@ from docutils.parsers.rst import Directive
 # What a reader does not read, or what the post's file does not hold.
 _SILENT = frozenset(
     (
-        *("include", "literalinclude", "toctree", "contents", "sectnum", "meta", "index", "youtube", "vimeo", "gist"),
-        *("soundcloud", "slides", "slideshow", "chart", "listing", "post", "tags", "categories", "author", "video"),
+        *(
+            "include",
+            "literalinclude",
+            "toctree",
+            "contents",
+            "sectnum",
+            "section-numbering",
+            "meta",
+            "index",
+            "youtube",
+            "vimeo",
+            "gist",
+        ),
+        *("soundcloud", "slides", "slideshow", "chart", "listing", "tags", "categories", "author", "video"),
         *("audio", "postlist", "post-list", "highlight", "currentmodule", "module", "teaser_end", "more", "graphviz"),
         *("header", "footer", "target-notes", "title", "plot", "automodule", "autoclass", "autofunction", "disqus"),
         *("bibliography", "youku", "testsetup", "testcleanup", "restructuredtext-test-directive", "comments"),
@@ -28,9 +40,10 @@ _CODE = frozenset(
 _BOXES = frozenset(
     (
         *("attention", "caution", "danger", "error", "hint", "important", "note", "tip", "warning", "seealso", "todo"),
-        *("epigraph", "highlights", "pull-quote", "compound", "only", "aside", "margin", "centered"),
+        *("epigraph", "highlights", "pull-quote", "compound", "aside", "margin", "centered"),
     )
 )
+_OTHER_WRITERS = frozenset(("latex", "man", "texinfo", "text", "epub", "pdf", "not html"))
 _NEVER_WORDS = re.compile(r"^\S*[/\\=:.]\S*$|^[\w.-]+$|^[<{]")
 
 
@@ -94,6 +107,26 @@ class _Box(_Lenient):
         return self.parsed()
 
 
+class _Only(_Lenient):
+    """Sphinx's words for some writers: a page shows what is meant for it, and what depends on the author's own tags."""
+
+    def run(self) -> list[nodes.Node]:
+        return [] if self.argument().lower() in _OTHER_WRITERS else self.parsed()
+
+
+class _Post(_Lenient):
+    """ABlog's head of a post, wherever it stands: the date, or that there is none yet, and options such as `:tags:`."""
+
+    def run(self) -> list[nodes.Node]:
+        date = self.argument()
+        fields = {"date": date} if date else {"status": "draft"}
+        fields |= {name: str(self.options[name] or "") for name in ("tags", "category") if name in self.options}
+        info = nodes.docinfo()
+        for name, value in fields.items():
+            info += nodes.field("", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value)))
+        return [info, *self.parsed()]
+
+
 class _Unknown(_Lenient):
     """What it encloses; and its argument where that is words, not the name of a file or a number."""
 
@@ -132,6 +165,10 @@ def directive_for(name: str, *, is_standard: bool) -> type[Directive] | None:
         return _Code
     if name in _BOXES:
         return _Box
+    if name == "only":
+        return _Only
+    if name == "post":
+        return _Post
     if name in ("figure", "thumbnail"):
         return _Figure
     if name == "image":

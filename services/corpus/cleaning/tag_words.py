@@ -18,6 +18,8 @@ _ANY_KEYED = re.compile(r"""[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s,"')]+
 _QUOTED = re.compile(r""""((?:[^"\\\n]|\\.)*)"|'([^'\n]*)'""")
 # A path, an address, a size or a condition on the screen: no words.
 _NO_WORDS = re.compile(r"^\(|^\S*[/.]\S*$|^[^A-Za-z\u0080-\U0010ffff]*$|^\d+(?:px|vw|em|rem)$")
+# What stands behind a picture's file and size without quotation marks.
+_BARE_WORDS = re.compile(r"(?:^|\s)[^\s\"']+\.\w{2,5}(?:\s+\d+(?:%|px)?)*\s+(?P<words>[^\d\s\"'][^\"']*)$")
 
 _QUOTES = ("blockquote", "quote")
 _PICTURES = ("asset_img", "img", "image", "figure", "picture")
@@ -80,7 +82,7 @@ def words_of_tag(tag: str, opened: Open) -> str:
 
 def _of_hexo(name: str, arguments: str) -> str | None:
     """What tags of Hexo and Eleventy show, whose arguments have no names; None if it is no such tag."""
-    if name == "link":
+    if name == "link" or (name == "url" and "://" in arguments):
         if "://" in arguments and not arguments.startswith(('"', "'")):
             return arguments[: arguments.index("://")].rpartition(" ")[0]
         return next((words for words in _quoted(arguments) if "/" not in words), "")
@@ -93,7 +95,8 @@ def _of_hexo(name: str, arguments: str) -> str | None:
     if name in _PICTURES and "=" not in arguments:
         words = [words for words in _quoted(arguments) if not _NO_WORDS.match(words)]
         if not words:
-            return ""
+            bare = _BARE_WORDS.search(arguments)
+            return _image(bare["words"].strip()) if bare else ""
         shown = _image(words[0] if "," in _QUOTED.sub("", arguments) else words[-1])
         return f"\n\n{shown}\n\n" if name == "figure" else shown
     if name in _FOLDS and not set("=\"'") & set(arguments):

@@ -1,8 +1,9 @@
 """Template tags: what a site generator would replace before it reads the Markdown.
 
 Liquid, Jinja, Nunjucks and Tera (`{% … %}`, `{{ … }}`, `{# … #}`) and Hugo's shortcodes (`{{< … >}}`, `{{% … %}}`)
-are no words of the author's, so they go; what stands between a pair of them stays, and so do captions. Inside
-code they stay, as they do between `{% raw %}` and `{% endraw %}` or in Hugo's escape `{{</* … */>}}`.
+are no words of the author's, so they go; what stands between a pair of them stays, and so do captions and an
+address that a filter completes. Inside code they stay, as they do between `{% raw %}` and `{% endraw %}` or in
+Hugo's escape `{{</* … */>}}`.
 `{% highlight %}` and its like are blocks of code, handled with the fences (dialect.py).
 
 No expression here scans past the next opening of its kind, so each takes linear time.
@@ -43,6 +44,11 @@ _IN_PROSE = re.compile(f"(?P<code>{_CODE_SPAN}|{_CODE_ELEMENT})|{_TAG}")
 _BRACES = r"(?:\{[{%\#]|[%}]\})"
 _WRITTEN = re.compile(
     rf"""\{{\{{-?\s*(?:"(?P<a>[^"\n]*?{_BRACES}[^"\n]*?)"|'(?P<b>[^'\n]*?{_BRACES}[^'\n]*?)')\s*-?\}}\}}"""
+)
+# An address of the site's own, which a filter puts the site's before.
+_OWN_ADDRESS = re.compile(
+    r"\{\{-?\s*(?:\"(?P<a>[^\"\s<>()]+)\"|'(?P<b>[^'\s<>()]+)')"
+    r"\s*\|\s*(?:relative_url|absolute_url|url|prepend:\s*site\.(?:base)?url)\s*-?\}\}"
 )
 _MARKER = re.compile(r"( *)(?:[-*+]|\d+\.) +$")
 _CALL = re.compile(r"\{\{-?\s*[a-z_]\w*\([^|]*\)\s*-?\}\}")
@@ -108,6 +114,8 @@ def drop_tags(text: str) -> str:
     def replace(found: re.Match[str]) -> str:
         if found["code"] is not None:
             return found[0]
+        if own := _OWN_ADDRESS.fullmatch(found[0]):
+            return own["a"] or own["b"]
         # A target that is empty would make the whole link plain text.
         before = text[max(0, found.start() - 3) : found.start()].rstrip()
         if before.endswith(("](", "]:", "](<")):

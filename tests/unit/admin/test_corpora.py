@@ -61,6 +61,7 @@ def test_the_report_draws_posts_over_time_without_a_script(client, services):
 
     page = client.get("/corpus/report").text
 
+    assert "Posts per month, one bar each." in page
     assert page.count("<rect") == 6  # a bar and what one can point at, for each month
     assert "<title>2019-01: 3 posts, 10 words</title>" in page
     assert "<script" not in page[page.index("<svg class") :]
@@ -252,6 +253,7 @@ def a_post(services, **fields):
         found.document.CopyFrom(corpus_pb2.Document(path="a.md", title="A", text="without it"))
     found.effects.add(rule="keep_code", value="true", other_value="false", diff=DIFF)
     found.effects.add(rule="keep_maths", value="true", other_value="false")
+    found.effects.add(rule="keep_tables", value="true", other_value="false", problem="its cleaning takes too <b>long")
     services.corpus.answer("GetPost", found)
 
 
@@ -267,6 +269,7 @@ def test_a_post_stands_beside_its_document_with_what_each_rule_did(client, servi
     assert re.search(r'class="removed">.*with it</div><div class="added">.*without it</div>', page)
     assert "same &lt;b&gt;" in page
     assert "No difference to this post: Keep formulas." in page
+    assert "Not compared: Keep tables. Its cleaning takes too &lt;b&gt;long." in page
 
 
 def test_a_post_tells_its_language_and_its_scores(client, services):
@@ -376,7 +379,7 @@ def test_a_difference_is_read_line_by_line():
 
 @pytest.mark.parametrize("counts", [[1], [0, 3, 0], [7] * 120, [100_000, 1], list(range(60))])
 def test_a_chart_keeps_every_bar_inside_the_picture_in_proportion(counts):
-    chart = bar_chart([Bar(f"{2000 + place}", count, 10) for place, count in enumerate(counts)])
+    chart = bar_chart([Bar(f"{2000 + place}", "year", count, 10) for place, count in enumerate(counts)])
 
     assert len(chart.boxes) == len(counts)
     for box in chart.boxes:
@@ -390,4 +393,4 @@ def test_a_chart_keeps_every_bar_inside_the_picture_in_proportion(counts):
 
 def test_nothing_to_draw_is_no_chart():
     assert bar_chart([]) is None
-    assert bar_chart([Bar("2019", 0, 0)]) is None
+    assert bar_chart([Bar("2019", "year", 0, 0)]) is None

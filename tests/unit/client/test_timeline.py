@@ -25,6 +25,7 @@ def test_a_longer_span_has_a_bar_a_quarter_or_a_year():
     years = bars(months("2018-02", "2021-01", m2018_02=1, m2018_12=2, m2021_01=4), 8, units=(MONTHS, YEARS))
 
     assert [bar.label for bar in quarters][:2] == ["2018 Q1", "2018 Q2"]
+    assert {bar.unit for bar in quarters} == {"quarter"} and {bar.unit for bar in years} == {"year"}
     assert [bar.num_documents for bar in quarters][:2] == [3, 4]
     assert [(bar.label, bar.num_documents) for bar in years] == [("2018", 3), ("2019", 0), ("2020", 0), ("2021", 4)]
 

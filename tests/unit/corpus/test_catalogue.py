@@ -100,6 +100,26 @@ def test_each_post_that_comes_is_counted_once(catalogue, cleaners):
     assert counts(bring(catalogue, cleaners, posts | {"c.md": "three"})) == (0, 1, 1)
 
 
+def test_equal_posts_share_one_source_whether_they_come_together_or_not(catalogue, cleaners):
+    bring(catalogue, cleaners, {"a.md": "one", "b.md": "one"})
+    bring(catalogue, cleaners, {"c.md": "one", "d.md": "one"})
+
+    assert len(list(catalogue.sources.digests())) == 1
+    assert catalogue.sources.get(catalogue.post("default", "d.md").source) == b"one"
+
+
+def test_what_an_import_noted_is_gone_when_it_ends(catalogue, cleaners):
+    folder = catalogue.database.path.parent
+    bring(catalogue, cleaners, {"a.md": "one"})
+    assert not list(folder.glob(".partial-*"))
+
+    with catalogue.importing():
+        Import(catalogue, cleaners, "default").add("b.md", b"two")
+    assert list(folder.glob(".partial-*"))
+    catalogue.sweep()
+    assert not list(folder.rglob(".partial-*"))
+
+
 def test_unchanged_posts_are_not_cleaned_again(catalogue, cleaners):
     bring(catalogue, cleaners, {"a.md": "one", "b.md": "two"})
     cleaners.cleaned.clear()

@@ -108,3 +108,36 @@ def test_any_bytes_give_a_document_of_valid_text_or_a_reason(content: bytes):
 
     assert post.text.strip() == post.text.strip("\n").strip() != ""
     assert (post.title + post.text).encode().decode() == post.title + post.text
+
+
+def test_a_tag_loses_the_sign_that_note_takers_put_before_it():
+    document = make_document("a.md", b"---\ntags: ['#bees', 'C#', '#1']\n---\nWords.", Rules())
+
+    assert document.tags == ("bees", "C#", "#1")
+
+
+@pytest.mark.parametrize(
+    ("said", "date"),
+    [
+        ('<meta name="date" content="2012-07-09 22:28">', "2012-07-09"),
+        ('<meta property="article:published_time" content="2019-03-04T05:06:07Z">', "2019-03-04"),
+        ('<time class="entry-date published" datetime="2019-03-04">4 March</time>', "2019-03-04"),
+        ('<meta name="updated" content="2012-07-09"><time datetime="2011-01-01">then</time>', ""),
+    ],
+)
+def test_a_page_tells_its_date(said: str, date: str):
+    assert make_document("a.html", f"<p>Words.</p>{said}".encode(), Rules()).date == date
+    assert make_document("2001-02-03-a.html", b"<p>Words.</p>", Rules()).date == "2001-02-03"
+
+
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_the_footer_of_an_exported_post_is_no_text(form: str):
+    page = (
+        '<article class="h-entry"><h1>Bees</h1><div class="e-content"><p>Words.</p><footer>A last word.</footer></div>'
+        '<footer><p>By <a class="p-author">Ann</a> on <time class="dt-published" datetime="2019-03-04T05:06:07Z">'
+        "then</time>.</p><p>Exported.</p></footer></article>"
+    )
+    document = make_document("a.html", page.encode(), Rules(form=form))
+
+    assert (document.title, document.date) == ("Bees", "2019-03-04")
+    assert document.text == "Words.\n\nA last word."

@@ -184,7 +184,12 @@ def test_no_word_of_real_blogs_is_lost():
         except LeftOut:
             continue
         body = draw_emoji(unicodedata.normalize("NFC", split(path.read_text()).body))
-        body = re.sub(r"\{%(?:.|\n)*?%\}|\{\{(?:.|\n)*?\}\}|(?<=\])\[[^\]\n]*\]|^ {0,3}\[\^[^\]\n]+\]:|\[\^[^\]\n]+\]", "", body, flags=re.MULTILINE)
+        body = re.sub(
+            r"\{%(?:.|\n)*?%\}|\{\{(?:.|\n)*?\}\}|(?<=\])\[[^\]\n]*\]|^ {0,3}\[\^[^\]\n]+\]:|\[\^[^\]\n]+\]",
+            "",
+            body,
+            flags=re.MULTILINE,
+        )
         missing = words(shown(body)) - words(f"{document.title}\n{document.text}")
         missing -= words(" ".join(re.findall(r"<https?://[^>\n]*>|^\[.*?\]:.*$", body, re.MULTILINE)))
         if missing:

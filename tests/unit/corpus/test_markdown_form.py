@@ -171,3 +171,17 @@ def test_whatever_was_typed_reads_as_its_text_and_is_written_the_same_again(sour
     assert written(once) == once
     assert words(once) == words(source)
     assert not re.search("[\ufdd0-\ufdef\x02\x03]", once)
+
+
+def test_a_markdown_link_typed_in_html_is_one_link():
+    post = '<p>[<a href="http://a.b">Ann</a>](http://a.b) and [Bo](http://c.d)</p>'
+
+    assert written(post) == "[Ann](http://a.b) and [Bo](http://c.d)"
+
+
+def test_an_address_that_a_filter_completes_is_kept():
+    post = """[a]({{ "/b#c" | relative_url }}), ![d]({{ '/e.png' | prepend: site.baseurl }}), [f]({{ page.next | url }})
+
+<a href="{{ '/g' | url }}">h</a>"""
+
+    assert written(post) == "[a](/b#c), ![d](/e.png), f\n\n[h](/g)"

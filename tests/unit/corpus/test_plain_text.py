@@ -173,3 +173,67 @@ def test_code_inside_html_that_is_not_closed_is_still_code():
 
 def test_emoji_are_drawn_in_html_too_but_not_in_its_code():
     assert text("<p>a :bee: <code>:bee:</code> b</p>") == "a 🐝 :bee: b"
+
+
+@pytest.mark.parametrize(
+    ("markdown", "expected"),
+    [
+        ("  2.  One\n\n    - two\n    - __three__", "2. One\n   - two\n   - three"),
+        ("*    One\n\n    two\n\n*    three", "- One\n\n  two\n\n- three"),
+        ("10. One\n\n        code\n", "10. One\n\n    code"),
+    ],
+)
+def test_an_item_holds_what_stands_four_in_however_far_in_its_words_are(markdown: str, expected: str):
+    assert text(markdown) == expected
+
+
+def test_a_label_may_stand_on_the_line_below_its_words():
+    assert text("See [`a`]\n[b] and [c]\n[d].\n\n[b]: https://x.org") == "See a and [c] [d]."
+
+
+@pytest.mark.parametrize(
+    ("markdown", "expected"),
+    [
+        ("他说。\n“好”\n然后", "他说。“好”然后"),
+        ("他说：\n——好", "他说：——好"),
+        ("He said\n“yes”\nagain", "He said “yes” again"),
+    ],
+)
+def test_quotation_marks_between_ideographs_bring_no_blank(markdown: str, expected: str):
+    assert text(markdown) == expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ('{% url "this page" https://x.org/a %}', "this page"),
+        ("{% url 'name-of-a-route' %}", ""),
+        ("{% asset_img a.png A bee at work %}", "A bee at work"),
+        ("{% img left /b/a@2x.png 256 256 bee%}", "bee"),
+        ("{% asset_img 2022-07-06-21.png %}", ""),
+    ],
+)
+def test_words_in_tags_without_names_are_kept(tag: str, expected: str):
+    assert text(f"See {tag}") == f"See {expected}".strip()
+
+
+def test_a_line_break_in_shown_code_ends_its_line():
+    assert text("<pre>a = 1<br>b = 2<br/>c</pre>") == "a = 1\nb = 2\nc"
+    assert page_text("<p>x</p><pre>a = 1<br>b = 2</pre>", Rules()).text == "x\n\na = 1\nb = 2"
+
+
+def test_a_markdown_link_typed_in_html_is_its_words():
+    post = """<table><tr><td>[<a href="http://a.b">Ann</a>](http://a.b), [Bo](/bo "B") and [x](y)</td></tr></table>
+
+<p>since [<b>Ann</b>'s comment](https://a.b/c?d=1&amp;e#f_(g)) ![a fox](/fox.png) [<code>a[0]</code>](/q)</p>
+
+<div>[one <p>two](http://a.b)</p></div>"""
+
+    assert text(post) == "Ann, Bo and [x](y)\n\nsince Ann's comment a fox a[0]\n\n[one\n\ntwo](http://a.b)"
+    assert "since Ann's comment (https://a.b/c?d=1&e#f_(g)) a fox a[0] (/q)" in text(post, keep_link_targets=True)
+
+
+def test_a_markdown_link_that_html_shows_or_hides_stays():
+    post = '<p title="[a](http://b.c)"><code>[a](http://b.c)</code> &#91;a](http://b.c) <a href="/x[y](/z)">q</a></p>'
+
+    assert text(post) == "[a](http://b.c) [a](http://b.c) q"

@@ -82,3 +82,33 @@ def test_formulas_go_where_the_rules_say_so():
     post = b"Title\n=====\n\nIt is :math:`x^2` here.\n\n.. math::\n\n   y = x^2\n\nEnd.\n"
     assert "y = x^2" in make_document("a.rst", post, Rules()).text
     assert make_document("a.rst", post, Rules(keep_maths=False)).text == "It is here.\n\nEnd."
+
+
+def test_the_heading_above_all_is_the_title_though_others_of_its_rank_follow():
+    document = made("Hives\n=====\n\nFirst words.\n\nWax\n===\n\nMore words.\n")
+
+    assert (document.title, document.text) == ("Hives", "First words.\n\nWax\n\nMore words.")
+
+
+@pytest.mark.parametrize("above", ["", "Hives\n=====\n\n"])
+def test_ablogs_directive_tells_date_and_tags_wherever_it_stands(above: str):
+    heading = "" if above else "Hives\n=====\n\n"
+    document = made(f"{above}.. post:: 17 Feb, 2013\n   :tags: bees, wax\n   :author: Ann\n\n{heading}Words.\n")
+
+    assert (document.title, document.date, document.tags) == ("Hives", "2013-02-17", ("bees", "wax"))
+    assert document.text == "Words."
+
+
+def test_ablogs_directive_without_a_date_marks_a_draft():
+    assert made("Hives\n=====\n\n.. post::\n   :tags: wax\n\nWords.\n").marks.draft
+    assert not made("Hives\n=====\n\n.. post:: 2013-02-17\n\nWords.\n").marks.draft
+
+
+def test_words_for_other_writers_are_no_words_of_the_page():
+    text = made("Words.\n\n.. only:: html\n\n   Shown.\n\n.. only:: latex\n\n   Printed.\n").text
+
+    assert text == "Words.\n\nShown."
+
+
+def test_sections_get_no_numbers_that_the_author_did_not_write():
+    assert made("Words.\n\n.. section-numbering::\n\nWax\n===\n\nMore.\n").text == "Words.\n\nWax\n\nMore."

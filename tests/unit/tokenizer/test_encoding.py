@@ -105,7 +105,9 @@ def test_a_batch_that_ends_two_processes_ends_the_work(codec: Codec, monkeypatch
         list(encode(codec, documents(400)))
 
 
-def test_cancelling_is_prompt_though_every_process_hangs(codec: Codec, started: list[Child]) -> None:
+def test_cancelling_is_prompt_though_every_process_hangs(
+    codec: Codec, started: list[Child], caplog: pytest.LogCaptureFixture
+) -> None:
     begun: list[float] = []
 
     def progress(done: int) -> None:
@@ -121,6 +123,7 @@ def test_cancelling_is_prompt_though_every_process_hangs(codec: Codec, started: 
 
     assert time.monotonic() - begun[0] < 5
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("encode")]
+    assert "started again" not in caplog.text
 
 
 def test_a_reader_that_leaves_ends_the_processes(codec: Codec, started: list[Child]) -> None:

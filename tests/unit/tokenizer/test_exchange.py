@@ -32,7 +32,7 @@ from services.tokens.dataset import Dataset
 from services.tokens.dataset_writer import DatasetSource, EncodedDocument, write_dataset
 from services.tokens.header import compose_header
 from services.tokens.split import TRAIN, VALIDATION
-from services.tokens.vocabulary import Vocabulary
+from services.tokens.vocabulary import Vocabulary, digest_of
 from tests.gpt2_files import gpt2_folder
 
 MARK = "<|endoftext|>"
@@ -107,6 +107,23 @@ class Shelf:
         path = self.data / name
         path.write_bytes(content)
         return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def parsed_once() -> Iterator[None]:
+    """Each vocabulary is parsed once: GPT-2's takes longer than all that these tests do with it."""
+    known: dict[str, Vocabulary] = {}
+    parse = Vocabulary.parse
+
+    def parse_once(encoder: bytes, merges: bytes, *, where: Path) -> Vocabulary:
+        digest = digest_of(encoder, merges)
+        if digest not in known:
+            known[digest] = parse(encoder, merges, where=where)
+        return known[digest]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Vocabulary, "parse", parse_once)
+        yield
 
 
 @pytest.fixture
