@@ -25,6 +25,7 @@ MAX_LENGTH = 1000  # of each entry
 LEAST_SIMILARITY = 0.5  # below it, posts that merely share a footer would be alike
 
 _LANGUAGE = re.compile(r"[a-z]{2}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,8 @@ def _name_pattern(part: str) -> re.Pattern[str]:
 
 def _check_date(name: str, value: str) -> None:
     try:
-        if not value or (len(value) == 10 and Date.fromisoformat(value)):
+        # Python reads `2019-W01-1` too, which does not sort among days.
+        if not value or (_DAY.fullmatch(value) and Date.fromisoformat(value)):
             return
     except ValueError:
         pass
@@ -223,7 +225,7 @@ def _check_list(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_pattern(name: str, pattern: str) -> None:
-    parts = pattern.rstrip("/").split("/")
+    parts = pattern.removesuffix("/").split("/")
     if pattern.startswith("/") or "\\" in pattern or any(part in ("", ".", "..") for part in parts):
         raise InvalidRequest(
             f"{pattern!r} matches no path; write it relative to the imported folder, such as 'notes/**' or '**/*.txt'",

@@ -9,12 +9,14 @@ See cleaning_process.py for the other side.
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -33,8 +35,10 @@ Outcome = Document | Reason
 # A process may wait for a processor far longer than it uses one; only a stopped one takes this long.
 _WALL_PER_PROCESSOR_SECOND = 20
 _POSTS_AT_A_TIME = 16
+_RETRY_SECONDS = 1.0
 _BYTES_AT_A_TIME = 256 << 10
 _ROOT = Path(services.__file__).parent.parent
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,13 @@ class _Process:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "services.corpus.cleaning_process", str(theirs.fileno())]
-        self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
-        theirs.close()
+        try:
+            self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         self._connection = Connection(ours.detach())
 
     def ask(self, jobs: list[_Job], processor_seconds: float) -> list[dict[str, Any]] | None:
@@ -127,7 +136,7 @@ class Cleaners:
 
     def _work(self) -> None:
         """What the thread of one process does until it is told to end."""
-        process = _Process()
+        process = _started()
         while (job := self._jobs.get()) is not None:
             jobs = [job]
             # Only a share of what waits: the other processes are to have work, too.
@@ -156,7 +165,7 @@ class Cleaners:
                 job.answer.set_result(answer)
             return process
         status = process.end()
-        process = _Process()
+        process = _started()
         if len(jobs) > 1:
             for job in jobs:
                 process = self._answer([job], process)
@@ -167,6 +176,16 @@ class Cleaners:
             message = f"its cleaning broke the process that did it (status {status})"
             jobs[0].answer.set_result(Reason(Code.CLEANING_FAILED, message))
         return process
+
+
+def _started() -> _Process:
+    """A process; where the machine has no room for one, as soon as it has: posts that wait are not forgotten."""
+    while True:
+        try:
+            return _Process()
+        except OSError as error:
+            _log.warning("no process could be started that cleans posts (%s); trying again", error)
+            time.sleep(_RETRY_SECONDS)
 
 
 def _hand_on(answer: Future[dict[str, Any] | Reason], outcome: Future[Outcome]) -> None:

@@ -8,18 +8,16 @@ interpreter. The service then starts another.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import json
-import resource
 import signal
 import sys
 from functools import lru_cache
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
+from services.corpus.child import confine
 from services.corpus.cleaning.documents import make_document
 from services.corpus.cleaning.effects import difference
 from services.corpus.reasons import Code, LeftOut
@@ -60,14 +58,7 @@ def answer(path: str, content: bytes, rules: Rules, rule: str = "") -> dict[str,
 def main() -> None:
     """Answer until the service hangs up."""
     connection = Connection(int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which lets this process finish
-    with contextlib.suppress(OSError, ValueError):  # macOS has no such limit
-        # Beside what is there now: NumPy's BLAS keeps address space for each core of a machine.
-        present = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        limit = present + MAX_ADDRESS_SPACE_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    with contextlib.suppress(OSError):  # when memory runs out, this process goes first
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    confine(MAX_ADDRESS_SPACE_BYTES)
     # What was imported stays; there is no need to look through it for garbage again and again.
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)

@@ -59,7 +59,7 @@ def _sign(kind: str, need: str, pattern: str, in_markdown: bool = True) -> _Sign
 # Every pattern begins with a letter of its own, which `re` leaps to, and every repetition is bounded: what an author
 # typed must not be able to make the search slow. A line begins with the newline before it.
 _NAME = r"[A-Za-z][\w-]{0,30}"
-_VALUE = r"(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s\]]{1,200})"
+_VALUE = r"(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s\]\"'][^\s\]]{0,199})"  # one way to read each, lest it take time
 _ADDRESS = r"(?=[^()\s]{0,200}[/.#:@])[^()\n]{1,500}"
 _SIGNS = (
     _sign("HTML comment", "<!--", r"<!--[^\n]{0,80}"),

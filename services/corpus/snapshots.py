@@ -16,6 +16,7 @@ from services.corpus.rules import Rules
 from services.corpus.selection import touch
 
 _COLUMNS = "path, source, size_bytes, modified_at, document, code, message, notes, marks, override, remarks"
+_RESTORED = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:])
 _DOCUMENTS_PER_READ = 100
 
 
@@ -123,11 +124,18 @@ def roll_back(catalogue: Catalogue, corpus: str, digest: str) -> None:
     """
     with catalogue.database.writing() as connection:
         snapshot = _need(connection, corpus, digest)
-        connection.execute("DELETE FROM posts WHERE corpus = ?", (corpus,))
+        # Posts that were there and are again stay those of their archives, which become unknown, so that the next
+        # import opens them: what cannot be opened then leaves its posts as they are.
         connection.execute(
-            f"INSERT INTO posts (corpus, {_COLUMNS}) SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ?",
+            "DELETE FROM posts WHERE corpus = ? AND path NOT IN (SELECT path FROM snapshot_posts WHERE snapshot = ?)",
             (corpus, snapshot["id"]),
         )
+        connection.execute(
+            f"INSERT INTO posts (corpus, {_COLUMNS}) SELECT ?, {_COLUMNS} FROM snapshot_posts WHERE snapshot = ? "
+            f"ON CONFLICT DO UPDATE SET {_RESTORED}",
+            (corpus, snapshot["id"]),
+        )
+        connection.execute("UPDATE bundles SET sha256 = '' WHERE corpus = ?", (corpus,))
         # With the day of its import, so that the same posts are future ones.
         connection.execute(
             "UPDATE corpora SET rules = ?, imported_on = ? WHERE name = ?",

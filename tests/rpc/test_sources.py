@@ -385,3 +385,41 @@ def test_watching_survives_a_service_that_is_away(folder: Path, tmp_path: Path):
     finally:
         status = watching.interrupt()
     assert status == 0
+
+
+def wxr_in_the_trash(post_id: str) -> bytes:
+    return (
+        f'<rss xmlns:wp="w"><channel><item><title>a</title><wp:post_id>{post_id}</wp:post_id>'
+        "<wp:status>trash</wp:status><wp:post_type>post</wp:post_type></item></channel></rss>"
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("x.zip", zipped({"b" * 1500 + ".png": b"x"})),
+        ("d" * 250 + "/x.zip", zipped({"../" + "b" * 900 + ".md": b"x"})),
+        ("d" * 895 + ".zip", zipped({"abc/" + "b" * 200 + ".md": b"x", "z/q.txt": b"y"})),
+        ("x.zip", zipped({"a.json": b'[{"title": "t", "content": "one", "slug": "s"}]', "a.json/s.md": b"two"})),
+        ("x.xml", wxr_in_the_trash("../../x")),
+        ("x.xml", wxr_in_the_trash("a\nb")),
+    ],
+)
+def test_no_name_inside_a_bundle_ends_the_upload(stub, path: str, content: bytes):
+    corpus = f"names-{hashlib.sha256(content).hexdigest()[:8]}"
+
+    report = upload(stub, corpus, {path: content, "z.md": b"beside"})
+
+    assert "z.md" in paths(stub, corpus)
+    assert len(report.skipped) == 1
+
+
+def test_a_broken_archive_keeps_its_posts_after_a_rollback_too(stub):
+    upload(stub, "rolled", {"blog.zip": zipped(BLOG)})
+    snapshot = stub.CreateSnapshot(pb.CreateSnapshotRequest(corpus="rolled")).snapshot.digest
+    stub.RollbackCorpus(pb.RollbackCorpusRequest(corpus="rolled", snapshot=snapshot))
+
+    upload(stub, "rolled", {"blog.zip": b"PK\x03\x04 cut off"}, prune=True)
+
+    assert paths(stub, "rolled") == ["blog.zip/a.md", "blog.zip/b.md"]
+    assert needed(stub, "rolled", {"blog.zip": zipped(BLOG)}) == ["blog.zip"]

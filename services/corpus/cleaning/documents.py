@@ -139,7 +139,7 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     if suffix in RST:
         from services.corpus.cleaning.rst import read_rst  # docutils is large; most blogs never need it
 
-        rst = read_rst(front.body)
+        rst = read_rst(front.body, keep_maths=rules.keep_maths)
         front = FrontMatter(rst.fields | front.fields, rst.html, front.problem)
     elif suffix in HTML and (date := date_of_page(front.body)):
         front = FrontMatter({"date": date} | front.fields, front.body, front.problem)

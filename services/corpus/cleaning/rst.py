@@ -65,8 +65,11 @@ class Rst:
     html: str
 
 
-def read_rst(text: str) -> Rst:
+def read_rst(text: str, *, keep_maths: bool = True) -> Rst:
     """Read a post; what docutils finds wrong in it stays as it was typed.
+
+    Args:
+        keep_maths: formulas that are marked as such stay; those between dollars are for whoever reads the HTML.
 
     Raises:
         RecursionError: it is nested too deeply.
@@ -76,6 +79,9 @@ def read_rst(text: str) -> Rst:
     with _vocabulary(body):
         document = publish_doctree(body, settings_overrides=_SETTINGS)
     fields |= _take_fields(document, is_titled="title" in {name.lower() for name in fields})
+    if not keep_maths:
+        for formula in [*document.findall(nodes.math_block), *document.findall(nodes.math)]:
+            formula.parent.remove(formula)
     _tidy(document)
     _move_footnotes(document)
     document.parse_messages = document.transform_messages = []

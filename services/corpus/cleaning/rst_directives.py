@@ -79,6 +79,13 @@ class _Silent(_Lenient):
         return []
 
 
+class _Today(_Lenient):
+    """The day on which a site is built is not the author's, and would make another document every day."""
+
+    def run(self) -> list[nodes.Node]:
+        return [nodes.Text("")]  # nothing at all would be no substitution to docutils
+
+
 class _Code(_Lenient):
     def run(self) -> list[nodes.Node]:
         code = "\n".join(self.content)
@@ -152,6 +159,8 @@ def directive_for(name: str, *, is_standard: bool) -> type[Directive] | None:
     """The directive of a name in lower case; None where docutils' own is to be taken."""
     if name in _SILENT:
         return _Silent
+    if name == "date":
+        return _Today
     if name in _CODE:
         return _Code
     if name in _BOXES:

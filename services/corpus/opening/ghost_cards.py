@@ -10,6 +10,8 @@ import html
 import json
 from typing import Any
 
+from services.corpus.cleaning.bounds import bounded
+
 MAX_DEPTH = 50  # of nodes; a list in a list in a quotation is 6
 
 _BOLD, _ITALIC, _STRUCK, _UNDERLINED, _CODE = 1, 2, 4, 8, 16  # bits of a Lexical text's format
@@ -26,10 +28,11 @@ def markdown_alone(mobiledoc: str) -> str | None:
     """The author's Markdown if the document is nothing but one Markdown card, as Ghost 1 wrote all posts."""
     document = _load(mobiledoc)
     cards = document.get("cards")
-    if isinstance(cards, list) and len(cards) == 1 and len(document.get("sections") or []) <= 2:
+    sections = _list(document.get("sections"))
+    if isinstance(cards, list) and len(cards) == 1 and len(sections) <= 2:
         name, payload = _pair(cards[0])
         source = payload.get("markdown")
-        texts = [section for section in document.get("sections") or [] if _mobile_section(section, document)]
+        texts = [section for section in sections if _mobile_section(section, document)]
         is_alone = all(isinstance(section, list) and section[:1] == [10] for section in texts)
         if name in ("markdown", "card-markdown") and isinstance(source, str) and is_alone:
             return source
@@ -122,7 +125,7 @@ def _markers(markers: Any, document: dict[str, Any]) -> str:
 def _lexical(node: Any, depth: int) -> str:
     if not isinstance(node, dict) or depth > MAX_DEPTH:
         return ""
-    kind = node.get("type")
+    kind = _raw(node.get("type"))
     if kind in ("text", "extended-text", "code-highlight"):
         return _formatted(node)
     if kind == "linebreak":
@@ -138,7 +141,7 @@ def _lexical(node: Any, depth: int) -> str:
         return f'<a href="{_text(node.get("url"))}">{inner}</a>'
     if kind in _BLOCKS:
         return f"<{_BLOCKS[kind]}>{inner}</{_BLOCKS[kind]}>"
-    return inner or card_html(str(kind), node)
+    return inner or card_html(kind, node)
 
 
 def _formatted(node: dict[str, Any]) -> str:
@@ -181,6 +184,6 @@ def _markdown(source: str) -> str:
     import markdown
 
     try:
-        return markdown.markdown(source[:200_000], extensions=["extra"])
+        return markdown.markdown(bounded(source[:200_000]), extensions=["extra"])
     except RecursionError:
         return f"<p>{html.escape(source)}</p>"

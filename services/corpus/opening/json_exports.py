@@ -52,7 +52,7 @@ def read_json(file: IO[bytes]) -> Iterator[Entry | Unread]:
                 continue
             found = True
             yield _entry(post, index, names.get(str(post.get("id")), []))
-    except (ijson.JSONError, UnicodeDecodeError) as error:
+    except (ijson.JSONError, ValueError, ArithmeticError) as error:  # the last two of numbers beyond all bounds
         words = " ".join(str(error).split())[:200]
         if not found:
             raise LeftOut(Code.UNKNOWN_KIND, f"{_EXPECTED}; it is not JSON: {words}") from None
@@ -74,8 +74,9 @@ def _tag_names(file: IO[bytes], start: int, root: str) -> dict[str, list[str]]:
     file.seek(start)
     names: dict[str, str] = {}
     for tag in ijson.items(file, f"{root}tags.item"):
-        if isinstance(tag, dict) and not str(tag.get("name", "#")).startswith("#"):  # those are Ghost's internal ones
-            names[str(tag.get("id"))] = str(tag["name"])
+        name = tag.get("name") if isinstance(tag, dict) else None
+        if isinstance(name, str) and not name.startswith("#"):  # those are Ghost's internal ones
+            names[str(tag.get("id"))] = name
     file.seek(start)
     of_posts: dict[str, list[tuple[Any, str]]] = {}
     for link in ijson.items(file, f"{root}posts_tags.item"):

@@ -108,7 +108,7 @@ def _run(file: IO[bytes], spool: IO[bytes], scratch: IO[bytes], path: str, limit
 def _read(spool: IO[bytes], bundle: str, top: str) -> Iterator[Found]:
     """The records of the spool, without the folder that all share, and no two with one path."""
     prefix = f"{bundle}/{top}/"
-    taken: set[str] = set()  # by what was left out; no two posts have one path
+    taken: set[str] = set()  # by what was left out: a refused path may be like one below the folder that all share
     while length := spool.read(4):
         header = json.loads(spool.read(int.from_bytes(length, "big")))
         path = header["path"]

@@ -8,17 +8,15 @@ turns out to be bad at its end.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import errno
 import json
 import os
-import resource
 import signal
 import sys
 from pathlib import Path
 from typing import IO, Any
 
+from services.corpus.child import confine
 from services.corpus.cleaning.documents import SUFFIXES, unknown_kind
 from services.corpus.kinds import is_archive, is_bundle
 from services.corpus.opening import archives, exports
@@ -26,44 +24,60 @@ from services.corpus.reasons import Code, LeftOut, Reason
 
 MAX_ADDRESS_SPACE_BYTES = 1 << 30
 MAX_PATH_LENGTH = 1000  # of a post
-_PR_SET_PDEATHSIG = 1
+MAX_SHOWN_LENGTH = 900  # of what is left out, with room for a number
 _PIECE = 256 << 10
 
 
 class Spool:
-    """Where posts and reasons go, in order."""
+    """Where posts and reasons go, in order. Each has a path that can be a post's, and no two have the same."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.num_records = 0
+        self._paths: dict[str, None] = {}  # one a record, in order
+
+    @property
+    def num_records(self) -> int:
+        """How many posts and reasons are kept."""
+        return len(self._paths)
 
     def post(self, path: str, content: bytes, modified_at: float | None) -> None:
         """Keep a post."""
         if len(path) > MAX_PATH_LENGTH:
             message = f"its path has more than {MAX_PATH_LENGTH} characters"
-            self.skip(path[:900], Reason(Code.BAD_MEMBER, message))
-            return
-        self._write({"path": path, "modified_at": modified_at, "size": len(content)})
-        self._file.write(content)
+            self.skip(path, Reason(Code.BAD_MEMBER, message))
+        elif path in self._paths:  # an archive may hold the file `a.json` and the folder `a.json/`
+            self.skip(path, Reason(Code.BAD_MEMBER, "another post before it has the same path"))
+        else:
+            self._write({"path": path, "modified_at": modified_at, "size": len(content)})
+            self._file.write(content)
 
     def skip(self, path: str, reason: Reason) -> None:
-        """Keep the reason why something is no post."""
+        """Keep the reason why something is no post, under its path or one like it that is not taken."""
+        path = path if len(path) <= MAX_SHOWN_LENGTH else f"{path[:MAX_SHOWN_LENGTH]}…"
+        plain, number = path, 2
+        while path in self._paths:
+            path, number = f"{plain} ({number})", number + 1
         self._write({"path": path, "code": reason.code, "message": reason.message})
 
     def place(self) -> tuple[int, int]:
         """Where the next record goes, for `go_back`."""
-        return self._file.tell(), self.num_records
+        return self._file.tell(), len(self._paths)
 
     def go_back(self, place: tuple[int, int]) -> None:
         """Forget what came after `place`."""
         self._file.seek(place[0])
         self._file.truncate()
-        self.num_records = place[1]
+        while len(self._paths) > place[1]:
+            self._paths.popitem()
+
+    def finish(self) -> None:
+        """Hand everything to the operating system, which may have no room for the last of it."""
+        self._file.flush()
 
     def _write(self, header: dict[str, Any]) -> None:
         line = json.dumps(header).encode()
         self._file.write(len(line).to_bytes(4, "big") + line)
-        self.num_records += 1
+        self._paths[header["path"]] = None
 
 
 def open_archive(file: IO[bytes], spool: Spool, scratch: IO[bytes], request: dict[str, Any]) -> str:
@@ -146,6 +160,7 @@ def answer(file: IO[bytes], spool: Spool, scratch: IO[bytes], request: dict[str,
             top = open_archive(file, spool, scratch, request)
         else:
             open_export(file, request["path"], spool, request)
+        spool.finish()
     except LeftOut as error:
         return {"code": error.reason.code, "message": error.reason.message}
     except MemoryError:
@@ -163,21 +178,16 @@ def answer(file: IO[bytes], spool: Spool, scratch: IO[bytes], request: dict[str,
 
 def main() -> None:
     """Open one bundle within limits of memory and processor time."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service
     request = json.loads(sys.argv[4])
-    with contextlib.suppress(OSError, ValueError):  # macOS has no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError, AttributeError):  # Linux alone: it does not outlive the service
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    with contextlib.suppress(OSError):  # when memory runs out, this process goes first
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    confine(MAX_ADDRESS_SPACE_BYTES)
     # The default action of SIGPROF ends the process, whatever C code holds the interpreter.
     signal.setitimer(signal.ITIMER_PROF, request["processor_seconds"])
-    with os.fdopen(int(sys.argv[1]), "rb") as bundle, os.fdopen(int(sys.argv[2]), "w+b") as file:
-        with os.fdopen(int(sys.argv[3]), "w+b") as scratch:
-            result = answer(bundle, Spool(file), scratch, request)
-        file.flush()
+    with (
+        os.fdopen(int(sys.argv[1]), "rb") as bundle,
+        os.fdopen(int(sys.argv[2]), "w+b") as file,
+        os.fdopen(int(sys.argv[3]), "w+b") as scratch,
+    ):
+        result = answer(bundle, Spool(file), scratch, request)
     print(json.dumps(result))
 
 

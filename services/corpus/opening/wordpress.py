@@ -64,7 +64,7 @@ def read_wxr(file: IO[bytes], max_post_bytes: int) -> Iterator[Entry | Unread]:
 def _entry(item: _Item, number: int, kind: str) -> Entry | Unread:
     fields = item.fields
     title = html.unescape(re.sub(r"<[^<>]*>", "", fields.get("title", "")))
-    key = fields.get("wp:post_id", "").strip() or str(number)
+    key = slug_of(fields.get("wp:post_id", "")) or str(number)
     status = fields.get("wp:status", "publish").strip().lower()
     if status in ("trash", "inherit", "auto-draft"):
         name = slug_of(fields.get("wp:post_name", "") or title) or key
@@ -98,11 +98,15 @@ def _texts(file: IO[bytes]) -> Iterator[str]:
         encoding = "utf-16"
     else:
         found = _DECLARED.search(head)
-        encoding = found[1].decode("ascii", "replace") if found else "utf-8-sig"
+        # A declaration that reads as ASCII is not in UTF-16, whatever it says.
+        encoding = found[1].decode("ascii", "replace").lower().replace("utf-16", "utf-8") if found else "utf-8-sig"
     try:
         decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding.lower() == "utf-8" else encoding)("replace")
         "".encode(encoding)  # refuses what is no encoding of text, such as base64
-    except LookupError:
+        if encoding != "utf-16":  # whose mark was seen
+            decoder.decode(b"\xff\xff", True)  # refuses what raises whatever is asked for, such as punycode
+            decoder.reset()
+    except (LookupError, UnicodeError):
         decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     while piece := file.read(_PIECE):
         text = decoder.decode(piece)

@@ -177,3 +177,11 @@ def test_rules_that_cannot_be_kept_are_refused_by_name(field: str, rules: Rules)
         check_rules(rules)
 
     assert caught.value.field == f"rules.{field}"
+
+
+@pytest.mark.parametrize(
+    "rules", [{"first_date": "2019-W01-1"}, {"last_date": "2019-1-01"}, {"include_paths": ("a//",)}]
+)
+def test_a_rule_that_could_have_no_sense_is_refused(rules: dict):
+    with pytest.raises(InvalidRequest):
+        check_rules(Rules(**rules))

@@ -12,7 +12,7 @@ import pytest
 
 from services.corpus.cleaning.documents import make_document
 from services.corpus.imports import check_path
-from services.corpus.opening import exports, shortcodes
+from services.corpus.opening import exports, ghost_cards, shortcodes
 from services.corpus.reasons import Code, LeftOut
 from services.corpus.rules import Rules
 
@@ -225,3 +225,37 @@ def test_openings_without_end_are_read_in_bounded_time(piece: str):
     started = time.process_time()
     shortcodes.to_html(piece * (200_000 // len(piece)))
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("encoding", ["idna", "undefined", "punycode", "rot13", "nonsense"])
+def test_an_encoding_that_none_has_is_read_as_utf8(encoding: str):
+    content = f'<?xml version="1.0" encoding="{encoding}"?>' + wxr("<title>Café</title>").partition("?>")[2]
+    found = entries(content, "x.xml")
+    assert isinstance(found[0], exports.Entry)
+    assert found[0].title == "Café"
+
+
+@pytest.mark.parametrize(
+    "post",
+    [
+        {"lexical": json.dumps({"root": {"children": [{"type": ["x"]}]}})},
+        {"mobiledoc": json.dumps({"cards": [["markdown", {"markdown": "x"}]], "sections": 5})},
+    ],
+)
+def test_an_editors_format_that_nobody_wrote_ends_no_export(post: dict):
+    found = entries(json.dumps({"posts": [{"title": "t", **post}]}), "x.json")
+    assert [entry.body for entry in found if isinstance(entry, exports.Entry)] in ([""], ["x"])
+
+
+def test_numbers_beyond_all_bounds_and_tags_without_names_are_told_or_passed_by():
+    assert refusal('[{"title": "t", "content": "c", "id": 1e5000000000000000000}]', "x.json") is Code.UNKNOWN_KIND
+    links = '"tags": [{"id": 2, "name": null}], "posts_tags": [{"tag_id": 2, "post_id": 1}]'
+    found = entries(f'{{"posts": [{{"id": 1, "html": "b"}}], {links}}}', "x.json")
+    assert isinstance(found[0], exports.Entry)
+    assert found[0].tags == ()
+
+
+def test_a_card_of_open_brackets_is_rendered_in_bounded_time():
+    start = time.process_time()
+    ghost_cards.card_html("markdown", {"markdown": "[" * 20_000})
+    assert time.process_time() - start < 20

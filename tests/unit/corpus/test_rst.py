@@ -73,6 +73,17 @@ def test_deep_nesting_ends(piece: str):
         return
 
 
+def test_the_day_of_the_import_is_no_part_of_a_document():
+    post = b"Title\n=====\n\nSeen |today| here.\n\n.. |today| date::\n"
+    assert make_document("a.rst", post, Rules()).text == "Seen here."
+
+
+def test_formulas_go_where_the_rules_say_so():
+    post = b"Title\n=====\n\nIt is :math:`x^2` here.\n\n.. math::\n\n   y = x^2\n\nEnd.\n"
+    assert "y = x^2" in make_document("a.rst", post, Rules()).text
+    assert make_document("a.rst", post, Rules(keep_maths=False)).text == "It is here.\n\nEnd."
+
+
 def test_the_heading_above_all_is_the_title_though_others_of_its_rank_follow():
     document = made("Hives\n=====\n\nFirst words.\n\nWax\n===\n\nMore words.\n")
 
