@@ -76,7 +76,7 @@ RULES: dict[str, RuleWords] = {
         "How near is nearly", "Share of five-word sequences in common, from 0.5 to 1."
     ),
     "include_paths": RuleWords("Only these paths", "One pattern a line: * within a folder, ** across folders."),
-    "exclude_paths": RuleWords("Not these paths", "One pattern a line, such as drafts/** or *.txt."),
+    "exclude_paths": RuleWords("Not these paths", "One pattern a line, such as drafts/** or **/*.txt."),
     "include_tags": RuleWords("Only these tags", "One a line, whatever their case."),
     "exclude_tags": RuleWords("Not these tags", "One a line, whatever their case."),
     "first_date": RuleWords("From", "Earlier posts, and those without a date, stay out."),
