@@ -19,6 +19,7 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class _Process:
         """The answers, or None if the child died or had to be killed."""
         request = {
             "processor_seconds": processor_seconds,
-            "posts": [[job.path, len(job.content), job.rules.to_json(), job.rule] for job in jobs],
+            "posts": [[job.path, len(job.content), _rules_json(job.rules), job.rule] for job in jobs],
         }
         try:
             self._connection.send_bytes(json.dumps(request).encode())
@@ -193,6 +194,11 @@ def _hand_on(answer: Future[dict[str, Any] | Reason], outcome: Future[Outcome]) 
         outcome.set_result(_outcome(answer.result()))
     except Exception as error:  # noqa: BLE001 (whoever waits is to know)
         outcome.set_exception(error)
+
+
+@lru_cache(maxsize=8)
+def _rules_json(rules: Rules) -> str:
+    return rules.to_json()
 
 
 def _effect(rules: Rules, rule: str, answer: dict[str, Any] | Reason) -> Effect:

@@ -8,6 +8,7 @@ the byte, and a test holds the two side by side.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -70,6 +71,7 @@ _TEXT_MAY: dict[str, _May] = {
     "strike": lambda text: "~~" in text,
     "em_strong": lambda text: "*" in text or "_" in text,
 }
+_SIGN = re.compile(r"[`\\\[<&*_~\x02]|  \n")  # what some pattern needs, or a placeholder begins with
 # Patterns that find nothing where nothing is defined.
 _OF_REFERENCES = frozenset({"reference", "image_reference", "short_reference", "short_image_ref"})
 
@@ -211,6 +213,51 @@ class _Inline(InlineProcessor):
             while matched:
                 data, matched, start = self._InlineProcessor__applyPattern(pattern, data, index, start)  # type: ignore[attr-defined]
         return data
+
+    def run(self, tree: Element, ancestors: list[str] | None = None) -> Element:
+        """As the library's; a text that no pattern can match is not taken out and put in again."""
+        self.stashed_nodes: dict[str, Element | str] = {}
+        ahead: deque[tuple[Element, list[str]]] = deque([(tree, [tree.tag.lower()])])
+        while ahead:
+            element, self.ancestors = ahead.popleft()
+            if element is not tree:
+                self.ancestors.append(element.tag.lower())
+            found: list[tuple[Element, list[tuple[Element, list[str]]]]] = []
+            for child in element:
+                if (text := child.text) and self._may_match(text):
+                    self.ancestors.append(child.tag.lower())
+                    child.text = None
+                    nodes = self._nodes(text, child, True)
+                    ahead += nodes
+                    found.append((child, nodes))
+                    self.ancestors.pop()
+                if (tail := child.tail) and self._may_match(tail):
+                    child.tail = None
+                    holder = Element("d")
+                    nodes = self._nodes(tail, holder, False)
+                    child.tail = holder.tail or None
+                    place = list(element).index(child) + 1
+                    for node, _ in reversed(nodes):
+                        element.insert(place, node)
+                if len(child):
+                    ahead.append((child, self.ancestors[:]))
+            for child, nodes in found:
+                for place, (node, _) in enumerate(nodes):
+                    child.insert(place, node)
+        return tree
+
+    def _may_match(self, text: str) -> bool:
+        return not isinstance(text, AtomicString) and (self._has_others or _SIGN.search(text) is not None)
+
+    def _nodes(self, text: str, parent: Element, is_text: bool) -> list[tuple[Element, list[str]]]:
+        data = self._InlineProcessor__handleInline(text)
+        nodes: list[tuple[Element, list[str]]] = self._InlineProcessor__processPlaceholders(data, parent, is_text)  # type: ignore[attr-defined]
+        return nodes
+
+    @cached_property
+    def _has_others(self) -> bool:
+        """Whether there are patterns of which nothing is known here."""
+        return not _TEXT_MAY.keys() >= set(_names(self.md.inlinePatterns))
 
     @cached_property
     def _kinds(self) -> list[tuple[int, _May, bool, Any]]:

@@ -15,7 +15,8 @@ _TARGET = re.compile(
     re.MULTILINE,
 )
 # What matters between brackets: escapes and code spans, which hide brackets, and brackets.
-_PIECE = re.compile(r"\\.|(?<!`)(`+)(?!`)(?:.*?[^`])\1(?!`)|[\[\]]", re.DOTALL)
+# Each begins with a sign of its own, so that the search need not look at letters.
+_PIECE = re.compile(r"\\.|`(?<!``)(`*)(?!`)(?:.*?[^`])`\1(?!`)|\[|\]", re.DOTALL)
 # Markdown as it was first described, and MkDocs with it, lets a label stand on the line below its words.
 _NEXT_LINE = re.compile(r"\n *\[")
 

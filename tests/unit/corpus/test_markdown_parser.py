@@ -94,6 +94,7 @@ def assert_nothing_changed(text: str) -> None:
 @example("&#xfdd0; &#150; &#0; &nosuch; &amp;lt;")
 @example("2. a\n\n1. b\n\n- c")
 @example("a[^1]\n\n[^1]: note\n\n    - more\n\nb[^1]")
+@example("*****@**&lt;****T")  # a placeholder within what another one stands for
 @example("> " * 40 + "deep")
 def test_quick_markdown_is_the_librarys_markdown(text: str):
     assert_nothing_changed(text)
