@@ -13,6 +13,7 @@ from services.corpus.cleaning.maths import drop_maths, keep_maths
 from services.corpus.cleaning.reading import valid
 
 _MAX_DEPTH = 80  # elements inside each other; the walks take a few frames for each, and Python has a thousand
+_END_OF_PAGE = re.compile(r"</(?:body|html)\s*>", re.IGNORECASE)
 _REFERENCE = re.compile(
     r"&#(?:x0*(?P<hexadecimal>[0-9a-f]{1,6})(?![0-9a-f])|0*(?P<decimal>\d{1,7})(?!\d));?", re.IGNORECASE
 )
@@ -33,7 +34,8 @@ def parse(html: str) -> BeautifulSoup:
     """
     if "&#" in html:
         html = _REFERENCE.sub(_visible, html)
-    soup = BeautifulSoup(html, "lxml")
+    # What follows the end of a page belongs to it, as in a browser; lxml would begin a second page.
+    soup = BeautifulSoup(_END_OF_PAGE.sub("", html), "lxml")
     if "h-entry" in html:  # the footer of an exported post says by whom and when, and what exported it
         for footer in soup.select(".h-entry footer"):
             if footer.select_one(".p-author, .dt-published, .p-canonical"):

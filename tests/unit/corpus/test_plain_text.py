@@ -237,3 +237,8 @@ def test_a_markdown_link_that_html_shows_or_hides_stays():
     post = '<p title="[a](http://b.c)"><code>[a](http://b.c)</code> &#91;a](http://b.c) <a href="/x[y](/z)">q</a></p>'
 
     assert text(post) == "[a](http://b.c) [a](http://b.c) q"
+
+
+def test_what_follows_the_end_of_a_page_is_kept():
+    assert page_text("<html><body><p>one</p></body></html>\n<p>two</p>", Rules()).text == "one\n\ntwo"
+    assert text("one\n\n<div>two</div></body></html>\n\nthree") == "one\n\ntwo\n\nthree"
