@@ -60,7 +60,7 @@ bench: $(VENV)/dev-installed protos ## Run the benchmarks of tests/bench; one JS
 	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 bench-corpus: $(VENV)/dev-installed protos ## Imports against the script of 2019, and memory (BENCH='--posts 1000 --small-posts 0': quicker).
-	@$(BIN)/python tests/bench/bench_corpus.py $(BENCH)
+	@$(BIN)/python tests/bench/bench_corpus.py --peers $(or $(PEERS),yes) $(BENCH)
 
 bench-tokenizer: $(VENV)/dev-installed protos ## Datasets, memory and calls of the tokenizer, against tiktoken (PEERS=no: alone).
 	@$(BIN)/python tests/bench/bench_tokenizer.py --peers $(or $(PEERS),yes)
