@@ -206,9 +206,13 @@ def _are_fields(fields: dict[Any, Any]) -> bool:
 
 
 def _looks_like_fields(block: str) -> bool:
-    """Whether some line of a block that does not parse sets a field that front matter has."""
-    matches = (_KEY_LINE.match(line) for line in block[:MAX_CHARACTERS].splitlines())
-    return any(found is not None and _KNOWN.fullmatch(found.group(1)) for found in matches)
+    """Whether a block that does not parse was meant as fields: it begins with one, most lines are, one is known."""
+    lines = [line for line in block[:MAX_CHARACTERS].splitlines() if line.strip()]
+    matches = [_KEY_LINE.match(line) for line in lines]
+    if not any(found is not None and _KNOWN.fullmatch(found[1]) for found in matches):
+        return False
+    prose = [found is None and line[0] not in " \t-#[]{}\"'" for line, found in zip(lines, matches, strict=True)]
+    return not prose[0] and 2 * sum(prose) <= len(prose)
 
 
 def _salvage(block: str) -> dict[str, Any]:

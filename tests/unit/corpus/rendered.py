@@ -13,7 +13,9 @@ from html.parser import HTMLParser
 from markdown_it import MarkdownIt
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_UNSEEN = frozenset({"script", "style", "svg", "button", "iframe", "video", "template", "select", "nav", "textarea"})
+_UNSEEN = frozenset(
+    {"script", "style", "svg", "button", "iframe", "video", "template", "select", "nav", "textarea", "title"}
+)
 _READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
@@ -46,8 +48,13 @@ class _Shown(HTMLParser):
 
 def shown(markdown: str) -> str:
     """The text of the page that markdown-it makes."""
+    return shown_html(_READER.render(markdown))
+
+
+def shown_html(page: str) -> str:
+    """The text of a page of HTML, as the standard library's parser reads it."""
     reader = _Shown()
-    reader.feed(_READER.render(markdown))
+    reader.feed(page)
     reader.close()
     return "".join(reader.parts)
 
