@@ -5,9 +5,8 @@ In: the wire's names and codes. Out: words for a person. Nothing here knows Flas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from protos import corpus_pb2
+from services.client.rules import RULES, Rule
 
 _REASONS: dict[int, str] = {
     corpus_pb2.REASON_CODE_EMPTY: "empty",
@@ -42,50 +41,6 @@ _LANGUAGES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class RuleWords:
-    """A rule's label and what it does, in a sentence."""
-
-    label: str
-    meaning: str
-
-
-RULES: dict[str, RuleWords] = {
-    "form": RuleWords("What the model learns to write", "Plain prose as a reader sees it, or Markdown with its marks."),
-    "keep_headings": RuleWords("Keep headings", "The lines above sections stay."),
-    "keep_code": RuleWords("Keep code", "Blocks of code stay; code within a sentence always does."),
-    "keep_tables": RuleWords("Keep tables", "Each row becomes a line."),
-    "keep_quotations": RuleWords("Keep quotations", "What you quote of others stays, and the model learns it too."),
-    "keep_footnotes": RuleWords("Keep footnotes", "Each stands in parentheses where it is referred to."),
-    "keep_maths": RuleWords("Keep formulas", "They stay as you typed them."),
-    "keep_image_alt": RuleWords("Keep descriptions of pictures", "The alternative text stands where the picture was."),
-    "keep_link_targets": RuleWords(
-        "Keep the addresses of links", "The model then writes addresses too, and invents them."
-    ),
-    "mend_text": RuleWords("Mend garbled letters", "Letters that a wrong encoding broke are put right."),
-    "secrets": RuleWords(
-        "Keys, tokens and passwords", "Masked, a placeholder such as [private key] stands in their place."
-    ),
-    "mask_addresses": RuleWords("Mask e-mail and IP addresses", "A placeholder takes the place of each."),
-    "include_drafts": RuleWords("Take drafts", "Posts that say they are not finished."),
-    "include_unlisted": RuleWords("Take unlisted posts", "Posts that are published but on no list."),
-    "include_future": RuleWords("Take posts from the future", "Posts dated after the cutoff."),
-    "cutoff_date": RuleWords("Cutoff", "Last day of the posts that are not future ones."),
-    "near_duplicates": RuleWords("Posts that are nearly the same", "An announcement sent twice teaches twice as much."),
-    "near_duplicate_similarity": RuleWords(
-        "How near is nearly", "Share of five-word sequences in common, from 0.5 to 1."
-    ),
-    "include_paths": RuleWords("Only these paths", "One pattern a line: * within a folder, ** across folders."),
-    "exclude_paths": RuleWords("Not these paths", "One pattern a line, such as drafts/** or **/*.txt."),
-    "include_tags": RuleWords("Only these tags", "One a line, whatever their case."),
-    "exclude_tags": RuleWords("Not these tags", "One a line, whatever their case."),
-    "first_date": RuleWords("From", "Earlier posts, and those without a date, stay out."),
-    "last_date": RuleWords("Until", "Later posts, and those without a date, stay out."),
-    "include_languages": RuleWords("Only these languages", "Two-letter codes, one a line, such as en or de."),
-    "exclude_languages": RuleWords("Not these languages", "Two-letter codes, one a line."),
-}
-
-
 def reason(code: int) -> str:
     """One or a few words for why a post was left out or what was mended."""
     return _REASONS.get(code, "other")
@@ -96,9 +51,9 @@ def language(code: str) -> str:
     return _LANGUAGES.get(code, code) if code else "too short to tell"
 
 
-def rule(name: str) -> RuleWords:
+def rule(name: str) -> Rule:
     """A rule in words; one that is unknown here keeps its name."""
-    return RULES.get(name) or RuleWords(name.replace("_", " "), "")
+    return RULES.get(name) or Rule(name.replace("_", " "), "", "")
 
 
 def rule_value(value: str) -> str:

@@ -1,7 +1,7 @@
 """The form of a corpus's rules: every switch with what it means and what it is unless someone changes it.
 
-In: the wire's CleaningRules. Out: the same. The words are in corpus_words.py; what a value must be in detail is the
-corpus service's business.
+In: the wire's CleaningRules. Out: the same. The words are in services/client/rules.py; what a value must be in detail
+is the corpus service's business.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import NumberRange, Optional
 
 from protos import corpus_pb2
-from services.admin.corpus_words import RULES
 from services.admin.fields import PlainForm
+from services.client.rules import RULES
 
 CHOICES: dict[str, tuple[Any, str, tuple[tuple[str, str], ...]]] = {
     "form": (
@@ -69,7 +69,9 @@ def _choice(name: str) -> SelectField:
 
 def _lines(name: str) -> TextAreaField:
     words = RULES[name]
-    return TextAreaField(words.label, description=words.meaning, render_kw={"rows": 2, "spellcheck": "false"})
+    return TextAreaField(
+        words.label, description=f"One a line. {words.meaning}", render_kw={"rows": 2, "spellcheck": "false"}
+    )
 
 
 def _day(name: str, placeholder: str) -> DateField:

@@ -6,6 +6,7 @@ corpus service's business.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -13,34 +14,56 @@ from google.protobuf.descriptor import FieldDescriptor
 from protos import corpus_pb2
 from services.common.errors import InvalidRequest
 
-# Name: default and meaning, in the order of the wire.
-RULES: dict[str, tuple[str, str]] = {
-    "form": ("text", "what the model learns to write: text or markdown"),
-    "keep_code": ("true", "blocks of code stay"),
-    "keep_image_alt": ("true", "a picture's alternative text stands where it was"),
-    "keep_headings": ("true", "the lines above sections stay"),
-    "keep_tables": ("true", "each row becomes a line"),
-    "keep_quotations": ("true", "what is quoted of others stays"),
-    "keep_footnotes": ("true", "in parentheses, where they are referred to"),
-    "keep_maths": ("true", "formulas stay as they were typed"),
-    "keep_link_targets": ("in markdown", "addresses of links stay"),
-    "mend_text": ("true", "letters that a wrong encoding broke are put right"),
-    "secrets": ("mask", "keys, tokens and passwords: mask, leave_out (the post) or keep"),
-    "mask_addresses": ("false", "e-mail and IP addresses are masked"),
-    "include_drafts": ("false", "take posts that say they are drafts"),
-    "include_unlisted": ("false", "take posts that are published but on no list"),
-    "include_future": ("false", "take posts dated after the cutoff"),
-    "cutoff_date": ("newest post", "last day of the posts that are not future ones"),
-    "near_duplicates": ("report", "posts nearly the same as another: report, drop or ignore"),
-    "near_duplicate_similarity": ("0.8", "what is nearly: share of five-word sequences in common, 0.5 to 1"),
-    "include_paths": ("all", "only these paths: * within a folder, ** across folders"),
-    "exclude_paths": ("none", "not these paths"),
-    "include_tags": ("all", "only posts with one of these tags"),
-    "exclude_tags": ("none", "no post with one of these tags"),
-    "first_date": ("none", "no earlier post, and none without a date"),
-    "last_date": ("none", "no later post, and none without a date"),
-    "include_languages": ("all", "only these languages, as two-letter codes"),
-    "exclude_languages": ("none", "not these languages"),
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule in words: what it is called, what it does in a sentence, and what it is unless someone changes it."""
+
+    label: str
+    meaning: str
+    default: str
+
+
+# In the order of the wire.
+RULES: dict[str, Rule] = {
+    "form": Rule(
+        "What the model learns to write", "Plain prose as a reader sees it, or Markdown with its marks.", "text"
+    ),
+    "keep_code": Rule("Keep code", "Blocks of code stay; code within a sentence always does.", "true"),
+    "keep_image_alt": Rule(
+        "Keep descriptions of pictures", "The alternative text stands where the picture was.", "true"
+    ),
+    "keep_headings": Rule("Keep headings", "The lines above sections stay.", "true"),
+    "keep_tables": Rule("Keep tables", "Each row becomes a line.", "true"),
+    "keep_quotations": Rule("Keep quotations", "What you quote of others stays, and the model learns it too.", "true"),
+    "keep_footnotes": Rule("Keep footnotes", "Each stands in parentheses where it is referred to.", "true"),
+    "keep_maths": Rule("Keep formulas", "They stay as you typed them.", "true"),
+    "keep_link_targets": Rule(
+        "Keep the addresses of links", "The model then writes addresses too, and invents them.", "in markdown"
+    ),
+    "mend_text": Rule("Mend garbled letters", "Letters that a wrong encoding broke are put right.", "true"),
+    "secrets": Rule(
+        "Keys, tokens and passwords", "Masked, a placeholder such as [private key] stands in their place.", "mask"
+    ),
+    "mask_addresses": Rule("Mask e-mail and IP addresses", "A placeholder takes the place of each.", "false"),
+    "include_drafts": Rule("Take drafts", "Posts that say they are not finished.", "false"),
+    "include_unlisted": Rule("Take unlisted posts", "Posts that are published but on no list.", "false"),
+    "include_future": Rule("Take posts from the future", "Posts dated after the cutoff.", "false"),
+    "cutoff_date": Rule("Cutoff", "Last day of the posts that are not future ones.", "newest post"),
+    "near_duplicates": Rule(
+        "Posts that are nearly the same", "An announcement sent twice teaches twice as much.", "report"
+    ),
+    "near_duplicate_similarity": Rule(
+        "How near is nearly", "Share of five-word sequences in common, from 0.5 to 1.", "0.8"
+    ),
+    "include_paths": Rule("Only these paths", "Patterns: * within a folder, ** across folders.", "all"),
+    "exclude_paths": Rule("Not these paths", "Patterns such as drafts/** or **/*.txt.", "none"),
+    "include_tags": Rule("Only these tags", "Whatever their case.", "all"),
+    "exclude_tags": Rule("Not these tags", "Whatever their case.", "none"),
+    "first_date": Rule("From", "Earlier posts, and those without a date, stay out.", "none"),
+    "last_date": Rule("Until", "Later posts, and those without a date, stay out.", "none"),
+    "include_languages": Rule("Only these languages", "Two-letter codes such as en or de.", "all"),
+    "exclude_languages": Rule("Not these languages", "Two-letter codes.", "none"),
 }
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -65,12 +88,18 @@ def change_rule(rules: corpus_pb2.CleaningRules, words: str) -> None:
         setattr(rules, name, _value(field, value))
 
 
+def rule_choices(name: str) -> list[str]:
+    """The values that a rule can have, where they are few."""
+    field = corpus_pb2.CleaningRules.DESCRIPTOR.fields_by_name[name]
+    return _names(field) if field.enum_type is not None else []
+
+
 def rule_words(rules: corpus_pb2.CleaningRules, name: str) -> str:
     """A rule's value in words."""
     field = corpus_pb2.CleaningRules.DESCRIPTOR.fields_by_name[name]
     value = getattr(rules, name)
     if (field.has_presence and not rules.HasField(name)) or value in ("", []) or (field.enum_type and not value):
-        return RULES[name][0]
+        return RULES[name].default
     if field.is_repeated:
         return ", ".join(value)
     if field.enum_type is not None:
@@ -80,7 +109,7 @@ def rule_words(rules: corpus_pb2.CleaningRules, name: str) -> str:
 
 def _value(field: Any, value: str) -> Any:
     if field.enum_type is not None:
-        names = [entry.name.removeprefix(_prefix(field)).lower() for entry in field.enum_type.values[1:]]
+        names = _names(field)
         word = value.lower().replace("-", "_")
         if word not in names:
             raise InvalidRequest(f"{value!r} is no value of {field.name}; write {', '.join(names)}")
@@ -95,6 +124,11 @@ def _value(field: Any, value: str) -> Any:
         except ValueError:
             raise InvalidRequest(f"{value!r} is no value of {field.name}; write a number") from None
     return value
+
+
+def _names(field: Any) -> list[str]:
+    """The values of an enum in words, without the unset one."""
+    return [str(entry.name).removeprefix(_prefix(field)).lower() for entry in field.enum_type.values[1:]]
 
 
 def _prefix(field: Any) -> str:

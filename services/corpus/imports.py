@@ -22,7 +22,8 @@ from services.corpus import bundles
 from services.corpus.catalogue import Catalogue, count, reasons_of, stored_reasons
 from services.corpus.choosing import check_rules
 from services.corpus.cleaners import Cleaners, Outcome
-from services.corpus.cleaning.documents import SUFFIXES, Document, unknown_kind
+from services.corpus.cleaning.documents import Document
+from services.corpus.kinds import POSTS, unknown_kind
 from services.corpus.ledger import SENT, SKIPPED, UNCHANGED, Ledger
 from services.corpus.reasons import Code, Reason
 from services.corpus.reports import Report, write
@@ -163,7 +164,7 @@ class Import:
             InvalidRequest: the path cannot be a post's, or came before.
         """
         self._see(path)
-        if PurePosixPath(path).suffix.lower() not in SUFFIXES:
+        if PurePosixPath(path).suffix.lower() not in POSTS:
             self._ledger.skip(path, Reason(Code.UNKNOWN_KIND, unknown_kind(path)), bundle=bundle)
             return
         digest = hashlib.sha256(content).hexdigest()

@@ -10,7 +10,7 @@ from services.client.commands.corpus_report import report
 from services.client.commands.posts import corpus_option
 from services.client.connection import pages
 from services.client.nonesuch import Nonesuch
-from services.client.rules import RULES, change_rule, rule_words
+from services.client.rules import RULES, change_rule, rule_choices, rule_words
 from services.client.uploading import set_rules
 
 
@@ -100,7 +100,11 @@ def rules(nonesuch: Nonesuch, corpus: str, changes: tuple[str, ...], reset: bool
     if as_json:
         terminal.print_json(found.rules)
         return
-    rows = [[name, rule_words(found.rules, name), default, meaning] for name, (default, meaning) in RULES.items()]
+    rows = []
+    for name, rule in RULES.items():
+        choices = rule_choices(name)
+        meaning = f"{rule.meaning} One of {', '.join(choices)}." if choices else rule.meaning
+        rows.append([name, rule_words(found.rules, name), rule.default, meaning])
     terminal.table(["RULE", "VALUE", "DEFAULT", "MEANING"], rows)
     if found.cutoff_date:
         terminal.say(f"\nposts dated after {found.cutoff_date} are future ones")

@@ -26,15 +26,9 @@ from services.corpus.cleaning.plain_text import markdown_text
 from services.corpus.cleaning.quality import quality
 from services.corpus.cleaning.reading import read, valid
 from services.corpus.cleaning.secrets import apart, find_addresses, find_secrets, in_words, mask
-from services.corpus.kinds import outside_bundles
+from services.corpus.kinds import HTML, MARKDOWN, POSTS, RST, outside_bundles, unknown_kind
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.rules import Rules
-
-MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
-HTML = frozenset({".html", ".htm"})
-TEXT = frozenset({".txt", ".text"})
-RST = frozenset({".rst", ".rest"})
-SUFFIXES = MARKDOWN | HTML | TEXT | RST
 
 _MAX_TITLE = 300
 _MAX_TAGS = 50
@@ -132,7 +126,7 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
     """
     pure = PurePosixPath(path)
     suffix = pure.suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in POSTS:
         raise LeftOut(Code.UNKNOWN_KIND, unknown_kind(path))
     reading = read(content, mend=rules.mend_text)
     front = split(reading.text)
@@ -164,13 +158,6 @@ def make_document(path: str, content: bytes, rules: Rules) -> Document:
         quality=quality(text),
         signature=signature(text),
     )
-
-
-def unknown_kind(path: str) -> str:
-    """Say that a file's suffix is none that posts have."""
-    suffix = PurePosixPath(path).suffix
-    known = ", ".join(sorted(SUFFIXES))
-    return f"its suffix {suffix} is none of {known}" if suffix else f"it has no suffix; posts have one of {known}"
 
 
 def _text(body: str, suffix: str, rules: Rules) -> PageText:

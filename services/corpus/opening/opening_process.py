@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from services.corpus.child import confine
-from services.corpus.cleaning.documents import SUFFIXES, unknown_kind
-from services.corpus.kinds import is_archive, is_bundle
+from services.corpus.kinds import POSTS, is_archive, is_bundle, unknown_kind
 from services.corpus.opening import archives, exports
 from services.corpus.reasons import Code, LeftOut, Reason
 
@@ -108,12 +107,12 @@ def _open_member(
     if is_archive(path):
         message = "an archive inside an archive is not opened; unpack it and add it by itself"
         spool.skip(path, Reason(Code.BAD_MEMBER, message))
-    elif suffix not in SUFFIXES and not is_bundle(path):
+    elif suffix not in POSTS and not is_bundle(path):
         spool.skip(path, Reason(Code.UNKNOWN_KIND, unknown_kind(member.path)))
     elif member.size_bytes > most:
         message = f"it has {member.size_bytes} bytes, more than the {most} that a post may have"
         spool.skip(path, Reason(Code.TOO_LARGE, message))
-    elif suffix in SUFFIXES:
+    elif suffix in POSTS:
         pieces = []
         while piece := content.read(_PIECE):
             pieces.append(piece)

@@ -8,8 +8,8 @@ import pytest
 from protos import corpus_pb2, tokenizer_pb2
 from services.admin import diffs
 from services.admin.charts import HEIGHT, LEFT, WIDTH, bar_chart
-from services.admin.corpus_words import RULES
 from services.admin.rules_form import CHOICES, OFF, ON, SECTIONS, RulesForm
+from services.client.rules import RULES
 from services.client.timeline import Bar
 from services.common.errors import InvalidRequest, NotFound, Unavailable
 

@@ -234,7 +234,6 @@ def test_an_archive_may_be_larger_than_a_post(tmp_path):
 def test_the_service_knows_the_same_kinds():
     from services.client import folder
     from services.corpus import kinds
-    from services.corpus.cleaning import documents
 
-    assert set(folder.POST_SUFFIXES) == documents.SUFFIXES
+    assert set(folder.POST_SUFFIXES) == kinds.POSTS
     assert (folder.ARCHIVE_SUFFIXES, folder.EXPORT_SUFFIXES) == (kinds.ARCHIVES, kinds.EXPORTS)

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.corpus.cleaners import Cleaners
-from services.corpus.cleaning.documents import SUFFIXES, Document, make_document
+from services.corpus.cleaning.documents import Document, make_document
 from services.corpus.cleaning.page import flattened, parse
 from services.corpus.cleaning.plain_text import markdown_text
+from services.corpus.kinds import POSTS
 from services.corpus.reasons import Code, LeftOut, Reason
 from services.corpus.rules import Rules
 
@@ -152,7 +153,7 @@ def check(path: str, content: bytes, rules: Rules) -> None:
 _rules = st.builds(
     Rules, form=st.sampled_from(FORMS), keep_code=st.booleans(), mend_text=st.booleans(), keep_maths=st.booleans()
 )
-_paths = st.sampled_from(sorted(SUFFIXES)).map(lambda suffix: f"post{suffix}")
+_paths = st.sampled_from(sorted(POSTS)).map(lambda suffix: f"post{suffix}")
 _pieces = st.one_of(
     st.sampled_from([*RUNS, "---\n", "+++\n", "title: x\n", "<p>", "&#xfdd0;", "&#xd800;", "```\n", "\n\n", "\r", "\x00", "\u2028", "\ufdd5", "{% raw %}"]),
     st.text(max_size=5),
