@@ -34,6 +34,12 @@ def inference() -> Iterator[None]:
         _inference.reset(before)
 
 
+def as_it_is(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep AutoGraph from looking through the decorator, and calling the function that is decorated."""
+    del call.__wrapped__  # type: ignore[attr-defined]
+    return tf.autograph.experimental.do_not_convert(call)  # type: ignore[no-any-return]
+
+
 def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """As tf.custom_gradient; within `inference` the values alone."""
     with_gradient: Callable[..., Any] = tf.custom_gradient(function)
@@ -42,7 +48,7 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         return function(*arguments)[0] if _inference.get() else with_gradient(*arguments)
 
-    return call
+    return as_it_is(call)
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +75,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
         )
         return (compiled if pays else function)(*arguments)
 
-    return call
+    return as_it_is(call)
 
 
 def recomputed(function: Callable[..., tf.Tensor], x: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
