@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from services.gpt2 import layers
+from services.gpt2 import gradients, layers
+from services.gpt2.attention import attention
+from services.gpt2.cross_entropy import cross_entropy
 
 RNG = np.random.default_rng(8)
 
@@ -18,9 +20,9 @@ def normal(*shape: int) -> tf.Tensor:
     return tf.constant(RNG.normal(0, 2, shape), tf.float32)
 
 
-def drop(x: tf.Tensor) -> tf.Tensor:
-    """Dropout with a fixed seed."""
-    return tf.nn.experimental.stateless_dropout(x, 0.3, [1, 2])
+def drop(x: tf.Tensor, tile: int = 0) -> tf.Tensor:
+    """Dropout with a fixed seed, another one for each tile."""
+    return tf.nn.experimental.stateless_dropout(x, 0.3, [1, tile])
 
 
 def plain_norm(x: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -29,67 +31,144 @@ def plain_norm(x: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return (x - mean) / tf.sqrt(variance + 1e-5) * gain + bias
 
 
-def plain_attention(qkv: tf.Tensor, drop: layers.Drop) -> tf.Tensor:
+def plain_attention(qkv: tf.Tensor, segments: list[list[int]] | None = None) -> tf.Tensor:
     """Causal attention as its definition reads, with explicit sums."""
     q, k, v = tf.unstack(qkv, axis=2)  # 3 x [B, T, H, D]
     scores = tf.einsum("bthd,bshd->bhts", q, k) / np.sqrt(qkv.shape[4])
-    past = np.tril(np.ones([qkv.shape[1]] * 2, bool))
-    weights = drop(tf.nn.softmax(tf.where(past, scores, -np.inf)))
-    return tf.einsum("bhts,bshd->bthd", weights, v)
+    seen = np.tril(np.ones([qkv.shape[1]] * 2, bool))
+    if segments is not None:
+        numbers = np.array(segments)
+        seen = seen & (numbers[:, :, None] == numbers[:, None, :])[:, None]
+    return tf.einsum("bhts,bshd->bthd", tf.nn.softmax(tf.where(seen, scores, -np.inf)), v)
 
 
-CASES: dict[str, tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor], list[tf.Tensor]]] = {
+def plain_dropped_attention(qkv: tf.Tensor, tile: int) -> tf.Tensor:
+    """Causal attention with dropout of its weights, drawn tile by tile."""
+    q, k, v = tf.unstack(qkv, axis=2)  # 3 x [B, T, H, D]
+    rows = []
+    for number, start in enumerate(range(0, qkv.shape[1], tile)):
+        end = min(start + tile, qkv.shape[1])
+        scores = tf.einsum("bthd,bshd->bhts", q[:, start:end], k[:, :end]) / np.sqrt(qkv.shape[4])
+        seen = np.arange(end) <= np.arange(start, end)[:, None]
+        rows.append(
+            tf.einsum("bhts,bshd->bthd", drop(tf.nn.softmax(tf.where(seen, scores, -np.inf)), number), v[:, :end])
+        )
+    return tf.concat(rows, 1)
+
+
+def plain_cross_entropy(h: tf.Tensor, wte: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """-sum(target distribution * log softmax), the target's part spread over the vocabulary."""
+    wanted = tf.one_hot(TARGETS, 9) * (1 - smoothing) + smoothing / 9
+    return -tf.reduce_sum(wanted * tf.nn.log_softmax(tf.matmul(h, wte, transpose_b=True)), -1)
+
+
+TARGETS = tf.constant([3, 0, 8, 3])
+SEGMENTS = [[0, 0, 1, 1, 1, 2], [5, 5, 5, 5, 4, 5]]
+QKV = normal(2, 6, 3, 2, 5)
+Case = tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor], list[tf.Tensor]]
+CASES: dict[str, Case] = {
     "norm": (layers.norm, plain_norm, [normal(7, 12), normal(12), normal(12)]),
     "gelu": (layers.gelu, lambda x: tf.nn.gelu(x, approximate=True), [normal(9, 5)]),
+    "affine": (layers.affine, lambda x, w, b: tf.matmul(x, w) + b, [normal(7, 3), normal(3, 5), normal(5)]),
+    "add": (layers.add, lambda x, h: x + h, [normal(7, 3), normal(7, 3)]),
     "embed": (
         lambda wte: layers.embed(wte, tf.constant([[1, 3, 1], [0, 3, 3]])),
         lambda wte: tf.gather(wte, [[1, 3, 1], [0, 3, 3]]),
         [normal(6, 4)],
     ),
-    "attention": (
-        layers.attention,
-        lambda qkv: plain_attention(qkv, layers.keep),
-        [normal(2, 6, 3, 2, 5)],
-    ),
+    "attention": (attention, plain_attention, [QKV]),
+    "attention in tiles": (lambda qkv: attention(qkv, tile=2), plain_attention, [QKV]),
+    "attention in tiles of unlike size": (lambda qkv: attention(qkv, tile=4), plain_attention, [QKV]),
     "attention with dropout": (
-        lambda qkv: layers.attention(qkv, drop),
-        lambda qkv: plain_attention(qkv, drop),
-        [normal(2, 6, 3, 2, 5)],
+        lambda qkv: attention(qkv, drop),
+        lambda qkv: plain_dropped_attention(qkv, 6),
+        [QKV],
+    ),
+    "attention with dropout in tiles": (
+        lambda qkv: attention(qkv, drop, tile=4),
+        lambda qkv: plain_dropped_attention(qkv, 4),
+        [QKV],
+    ),
+    "attention within documents": (
+        lambda qkv: attention(qkv, segments=tf.constant(SEGMENTS)),
+        lambda qkv: plain_attention(qkv, SEGMENTS),
+        [QKV],
+    ),
+    "attention within documents in tiles": (
+        lambda qkv: attention(qkv, segments=tf.constant(SEGMENTS), tile=4),
+        lambda qkv: plain_attention(qkv, SEGMENTS),
+        [QKV],
     ),
     "cross entropy": (
-        lambda logits: layers.cross_entropy(logits, tf.constant([3, 0, 8, 3])),
-        lambda logits: tf.nn.sparse_softmax_cross_entropy_with_logits([3, 0, 8, 3], logits),
-        [normal(4, 9)],
+        lambda h, wte: cross_entropy(h, wte, TARGETS),
+        lambda h, wte: plain_cross_entropy(h, wte, 0.0),
+        [normal(4, 3), normal(9, 3)],
+    ),
+    "cross entropy in chunks, smoothed": (
+        lambda h, wte: cross_entropy(h, wte, TARGETS, 0.2, chunk=4),
+        lambda h, wte: plain_cross_entropy(h, wte, 0.2),
+        [normal(4, 3), normal(9, 3)],
     ),
 }
 
 
+@pytest.mark.parametrize("how", ["eager", "compiled"])
 @pytest.mark.parametrize("case", CASES)
-def test_values_and_gradients_equal_those_of_the_plain_formula(case: str) -> None:
+def test_values_and_gradients_equal_those_of_the_plain_formula(
+    case: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled with loops fused, whatever their size."""
+    monkeypatch.setattr(gradients, "FUSED_FROM", 0)
     ours, plain, inputs = CASES[case]
     results = []
 
     for function in (ours, plain):
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            value = function(*inputs)
-            total = tf.reduce_sum(value * tf.random.stateless_normal(value.shape, [5, 6]))
-        results.append([value, *map(tf.convert_to_tensor, tape.gradient(total, inputs))])
+
+        def compute(inputs: list[tf.Tensor], function: Callable[..., tf.Tensor] = function) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                value = function(*inputs)
+                total = tf.reduce_sum(value * tf.random.stateless_normal(value.shape, [5, 6]))
+            return [value, *map(tf.convert_to_tensor, tape.gradient(total, inputs))]
+
+        results.append((tf.function(compute) if how == "compiled" else compute)(inputs))
 
     for mine, expected in zip(*results, strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_cross_entropy_stays_finite_and_exact_for_extreme_logits() -> None:
-    logits = tf.constant([[1e4, 0.0, -1e4], [0.0, 0.0, 1e4]])
+    wte = tf.constant([[1e4], [0.0], [-1e4]])
 
-    np.testing.assert_allclose(layers.cross_entropy(logits, tf.constant([2, 2])), [2e4, 0.0])
+    for chunk in (1, 3):
+        np.testing.assert_allclose(
+            cross_entropy(tf.constant([[1.0], [-1.0]]), wte, tf.constant([2, 2]), chunk=chunk), [2e4, 0]
+        )
+
+
+def test_a_future_of_any_size_changes_nothing() -> None:
+    changed = tf.tensor_scatter_nd_update(QKV, [[0, 5], [1, 5]], tf.fill([2, 3, 2, 5], 1e6))
+
+    for tile in (2, 4, 6):
+        np.testing.assert_array_equal(attention(QKV, tile=tile)[:, :5], attention(changed, tile=tile)[:, :5])
 
 
 def test_bfloat16_in_gives_bfloat16_out_near_float32() -> None:
-    qkv, x = normal(2, 6, 3, 2, 5), normal(4, 8)
-
-    for function, value in ((layers.attention, qkv), (layers.gelu, x)):
+    for function, value in ((attention, QKV), (layers.gelu, normal(4, 8))):
         low = function(tf.cast(value, tf.bfloat16))
         assert low.dtype == tf.bfloat16
         np.testing.assert_allclose(tf.cast(low, tf.float32), function(value), rtol=0.05, atol=0.05)
+
+
+def test_bfloat16_gradients_of_the_loss_keep_what_is_left_of_a_sure_target() -> None:
+    """The target's share less one is rounded after the subtraction, never before."""
+    wte = tf.constant([[8.0], [0.0]])
+    h = tf.constant([[1.0]], tf.bfloat16)
+
+    with tf.GradientTape() as tape:
+        tape.watch(h)
+        nats = cross_entropy(h, wte, tf.constant([0]))
+    share = 1 / (1 + np.exp(-8.0))
+
+    np.testing.assert_allclose(nats, [-np.log(share)], rtol=0.01)
+    np.testing.assert_allclose(tf.cast(tape.gradient(nats, h), tf.float32), [[(share - 1) * 8]], rtol=0.01)

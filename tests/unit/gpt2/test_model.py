@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -106,3 +108,58 @@ def test_the_compiled_forward_equals_the_eager_one_for_any_shape_in_one_trace(
     for ids in (IDS, IDS[:1, :1], IDS[:2, :7]):
         np.testing.assert_allclose(compiled(ids), forward(tiny_params, ids, tiny), atol=1e-5)
     assert len(traces) == 1
+
+
+def compute(
+    params: dict[str, np.ndarray], config: GPT2Config, **options: Any
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The loss of IDS and its gradient, compiled as training compiles them."""
+    weights = {name: tf.Variable(value) for name, value in params.items()}
+
+    @tf.function
+    def call() -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            nats = loss(weights, IDS[:, :-1], IDS[:, 1:], config, **options)
+        return nats, tape.gradient(nats, weights)
+
+    return call()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("compute_dtype", [tf.float32, tf.bfloat16])
+def test_gradient_checkpointing_changes_neither_loss_nor_gradient(
+    tiny: GPT2Config, tiny_params: dict[str, np.ndarray], dropout: float, compute_dtype: tf.DType
+) -> None:
+    options = {"dropout": dropout, "dropout_seed": tf.constant([3, 4]), "compute_dtype": compute_dtype}
+
+    kept, kept_gradients = compute(tiny_params, tiny, **options)
+    again, gradients = compute(tiny_params, tiny, gradient_checkpointing=True, **options)
+
+    assert float(kept) == pytest.approx(float(again), abs=1e-6)
+    for name in tiny_params:
+        np.testing.assert_allclose(kept_gradients[name], gradients[name], rtol=0, atol=1e-6)
+
+
+def test_attention_within_documents_sees_nothing_of_the_others(
+    tiny: GPT2Config, tiny_params: dict[str, np.ndarray]
+) -> None:
+    segments = np.zeros_like(IDS)
+    segments[:, 10:] = 1
+    changed = IDS.copy()
+    changed[:, :10] = (changed[:, :10] + 1) % 11
+
+    before, after = (forward(tiny_params, ids, tiny, segments=segments) for ids in (IDS, changed))
+
+    np.testing.assert_array_equal(before[:, 10:], after[:, 10:])
+    np.testing.assert_allclose(before[:, :10], forward(tiny_params, IDS[:, :10], tiny), atol=1e-5)
+
+
+def test_tokens_of_weight_zero_count_for_nothing(tiny: GPT2Config, tiny_params: dict[str, np.ndarray]) -> None:
+    weights = np.ones([3, 23], np.float32)
+    weights[:, 15:] = 0
+
+    weighted, gradients = compute(tiny_params, tiny, weights=weights)
+    expected = loss(tiny_params, IDS[:, :15], IDS[:, 1:16], tiny)
+
+    assert float(weighted) == pytest.approx(float(expected), rel=1e-5)
+    assert not np.any(gradients["model/wpe"][15:])
