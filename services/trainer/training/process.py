@@ -107,8 +107,8 @@ class TrainingProcess:
         begun = time.monotonic()
         rate = learning_rate(step, self._settings)
         rows = self._batches.batch(step, self._settings.rows_per_step)
-        loss, norm = self._trainer.step(step, rows, rate)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        loss, norm, refused = self._trainer.step(step, rows, rate)
+        if refused:
             raise _diverged(f"the loss is {loss} at step {step} (gradient norm {norm})")
         self._durations.append(time.monotonic() - begun)
         average = self._state.average.add(loss)
