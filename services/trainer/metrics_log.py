@@ -16,12 +16,13 @@ from typing import Any
 
 from services.common.files import write_atomic
 from services.trainer.events import parse_line
+from services.trainer.patient_file import PatientFile
 
 FILE_NAME = "metrics.jsonl"
 
 
 class MetricsLog:
-    """The writer's end. Every line is flushed to the system, so that a killed process loses none."""
+    """The writer's end. Every line goes to the system at once, so that a killed process loses none."""
 
     def __init__(self, path: Path, *, after_step: int, validated: bool = True) -> None:
         """Open for appending, keeping only the whole lines up to `after_step`; its validation if `validated`."""
@@ -32,11 +33,14 @@ class MetricsLog:
                 if line["step"] < after_step + (validated or "validation_loss" not in line)
             ]
             write_atomic(path, "".join(_encode(line) for line in kept).encode())
-        self._file = path.open("a", encoding="utf-8")
+        self._file = PatientFile(path)
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line."""
-        self._file.write(_encode(line))
+        """Write one line; on a full disk it waits for the next."""
+        self._file.append(_encode(line).encode())
+
+    def flush(self) -> None:
+        """Write the lines that wait; OSError says why they cannot be written."""
         self._file.flush()
 
     def __enter__(self) -> MetricsLog:
@@ -45,7 +49,8 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if kind is None:
+            self._file.flush()
 
 
 def _encode(line: dict[str, Any]) -> str:

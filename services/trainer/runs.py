@@ -64,6 +64,10 @@ class RunRecord:
     updated_at: str
     queued_at: str
     """Its place in the queue: the earliest goes first."""
+    restarts: int = 0
+    """How often its process was killed and it went on by itself."""
+    ended_because: str = ""
+    """Why it ended when it did, in a sentence."""
 
 
 def read_record(run_folder: Path) -> RunRecord:
@@ -178,8 +182,20 @@ class Runs:
             self._records[name] = record
         return record
 
-    def move(self, name: str, state: RunState, *, error: str = "") -> RunRecord:
+    def note_restart(self, name: str) -> RunRecord:
+        """Count that a run's process was killed and that it goes on by itself."""
+        with self._lock:
+            record = replace(self.get(name), restarts=self.get(name).restarts + 1)
+            write_json(self.folder(name) / RECORD_FILE, _to_json(record))
+            self._records[name] = record
+        return record
+
+    def move(self, name: str, state: RunState, *, error: str = "", ended_because: str = "") -> RunRecord:
         """Change a run's state, on the volume first.
+
+        Args:
+            error: why it is FAILED.
+            ended_because: why it has ended, when it has.
 
         Raises:
             FailedPrecondition: its present state does not lead there.
@@ -195,7 +211,14 @@ class Runs:
             moment = now()
             # A run that its service left keeps its place in the queue; one that is resumed goes to the end.
             queued_at = moment if state == RunState.PENDING and record.state in RESUMABLE else record.queued_at
-            record = replace(record, state=state, error=error, updated_at=moment, queued_at=queued_at)
+            record = replace(
+                record,
+                state=state,
+                error=error,
+                ended_because=ended_because,
+                updated_at=moment,
+                queued_at=queued_at,
+            )
             write_json(self.folder(name) / RECORD_FILE, _to_json(record))
             self._records[name] = record
             events = EventLog(self.folder(name))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import get_checkpoint
+from services.trainer.child import PROGRAM
 from services.trainer.publishing import Models
 from services.trainer.runs import RunRecord, Runs
 from services.trainer.servicer import TrainerServicer
@@ -19,13 +21,20 @@ LOCK_FILE = ".lock"
 
 
 class Trainer:
-    """One trainer service over one volume."""
+    """One trainer service over one volume.
 
-    def __init__(self, data: Path, *, nice: int) -> None:
+    Args:
+        nice: added to the niceness of training processes.
+        program: what trains a run; see child.py.
+    """
+
+    def __init__(self, data: Path, *, nice: int, program: Sequence[str] = PROGRAM) -> None:
         self._volume = Volume(data)
         self._bases, self._models = Bases(self._volume.bases), Models(self._volume.models)
         self._runs = Runs(self._volume)
-        self._supervisor = Supervisor(self._runs, self._volume, nice=nice, on_success=self._publish_if_asked)
+        self._supervisor = Supervisor(
+            self._runs, self._volume, nice=nice, on_success=self._publish_if_asked, program=program
+        )
         self.servicer = TrainerServicer(self._volume, self._bases, self._runs, self._models, self._supervisor)
         self._lock: IO[bytes] | None = None
 

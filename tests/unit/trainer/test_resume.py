@@ -42,6 +42,7 @@ class Dying(TrainingProcess):
     def _do_step(self) -> None:
         self._left -= 1
         if self._left == 0:
+            self._keeper.wait()
             raise Killed
         super()._do_step()
 
@@ -177,7 +178,7 @@ def test_last_step_is_validated_and_sampled_also_when_the_run_is_to_stop(data: P
 
 
 def test_validation_that_is_no_number_ends_the_run_by_its_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_run(data, "diverged", SLOW | {"steps": 2})
+    make_run(data, "diverged", SLOW | {"steps": 2, "on_divergence": "fail"})
     nan = Evaluation(float("nan"), float("nan"))
     monkeypatch.setattr(Evaluator, "__call__", lambda self, params, wanted: nan)
     with pytest.raises(FailedPrecondition, match="diverged"):
