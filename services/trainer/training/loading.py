@@ -18,7 +18,7 @@ from services.gpt2.config import FRESH, GPT2Config
 from services.tokens.dataset import Dataset
 from services.trainer.checkpoints import delete_after, newest_sound
 from services.trainer.run_settings import RunSettings
-from services.trainer.training import precision, saving
+from services.trainer.training import lora_base, precision, saving
 from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
 from services.trainer.training.state import TrainingState, read_state
@@ -49,11 +49,15 @@ def take_up(
         print(f"Loading checkpoint {checkpoint.folder}", flush=True)
         state = read_state(checkpoint)
         _, params = weights.read_weights(checkpoint.folder)
+        if settings.lora_rank:
+            params |= lora_base.read(folder)  # the checkpoint's are merged
         delete_after(folder, state.step)  # damaged ones, whose steps are done again
         trainer = Trainer(params, config, settings, _dtype(state.precision))
         saving.restore_optimizer(checkpoint, trainer)
         return state, trainer
     params = _base_params(bases, config, settings)
+    if settings.lora_rank:
+        lora_base.write(folder, config, params)
     dtype = precision.choose(settings.precision, config.num_parameters)
     return TrainingState(precision=dtype.name), Trainer(params, config, settings, dtype)
 
@@ -85,6 +89,6 @@ def _base_params(bases: Path, config: GPT2Config, settings: RunSettings) -> dict
 
 
 def _dtype(name: str) -> tf.DType:
-    if name not in ("float32", "bfloat16"):
+    if name not in ("float32", "bfloat16", "float16"):
         raise Corrupt(f"the checkpoint was written in an unknown precision, {name!r}")
     return tf.as_dtype(name)

@@ -26,7 +26,7 @@ from services.trainer.events import EventLog
 from services.trainer.metrics_log import MetricsLog
 from services.trainer.samples import write_samples
 from services.trainer.training import loading
-from services.trainer.training.batches import Batches
+from services.trainer.training.batches import make_batches
 from services.trainer.training.divergence import MOST_REFUSED
 from services.trainer.training.due import is_due
 from services.trainer.training.ends import counted_end, turned_end
@@ -64,12 +64,8 @@ class TrainingProcess:
 
         dataset = Dataset.open(volume.datasets / self._settings.dataset)
         train = dataset.train.documents
-        self._batches = Batches(
-            dataset.tokens,
-            train["start"],
-            train["end"],
-            context=self._settings.context,
-            seed=self._settings.seed,
+        self._batches = make_batches(
+            dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings
         )
         self._codec = Codec(dataset.vocabulary())
         self._state, self._trainer = loading.take_up(self._folder, volume.bases, self._settings, self._note)
@@ -131,9 +127,9 @@ class TrainingProcess:
         step = self._state.step + 1
         begun = time.monotonic()
         rate = learning_rate(step, self._settings) * self._adjustments.rate_factor(step)
-        rows = self._batches.batch(step, self._settings.rows_per_step)
+        batch = self._batches.batch(step, self._settings.rows_per_step)
         limit = self._state.losses.limit(self._settings.spike_limit)
-        loss, norm, refused = self._trainer.step(step, rows, rate, limit=limit)
+        loss, norm, refused = self._trainer.step(step, batch, rate, limit=limit)
         if refused:
             self._leave_step_out(step, f"the loss is {loss} at step {step} (gradient norm {norm}): {refused}")
             return
@@ -148,7 +144,7 @@ class TrainingProcess:
             "avg": average.value,
             "learning_rate": rate,
             "gradient_norm": norm,
-            "tokens_per_second": rows[:, 1:].size * len(self._durations) / sum(self._durations),
+            "tokens_per_second": batch.num_tokens * len(self._durations) / sum(self._durations),
             "epoch": self._batches.epoch(step, self._settings.rows_per_step),
         }
         self._metrics.append(line)

@@ -54,7 +54,7 @@ class Copy:
     @classmethod
     def of(cls, trainer: Trainer, state: TrainingState) -> Copy:
         """Copy weights and moments into memory of their own."""
-        return cls(state, trainer.config, trainer.params(), trainer.optimizer.state())
+        return cls(state, trainer.config, trainer.params(), trainer.state())
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def restore_optimizer(checkpoint: Checkpoint, trainer: Trainer) -> None:
     path = checkpoint.folder / OPTIMIZER_FILE
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            trainer.optimizer.restore({name.replace(".", "/"): arrays[name] for name in arrays.files})
+            trainer.restore({name.replace(".", "/"): arrays[name] for name in arrays.files})
     except (OSError, ValueError) as error:
         raise Corrupt(f"{path} does not fit the run ({error})", metadata={"file": str(path)}) from None
 
