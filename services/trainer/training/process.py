@@ -68,7 +68,7 @@ class TrainingProcess:
             dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings
         )
         self._codec = Codec(dataset.vocabulary())
-        self._state, self._trainer = loading.take_up(self._folder, volume.bases, self._settings, self._note)
+        self._state, self._trainer = loading.take_up(self._folder, self._settings, self._note)
         print("Loading dataset...", flush=True)
         print(f"dataset has {self._batches.num_tokens} tokens", flush=True)
         self._evaluator = loading.make_evaluator(dataset, self._settings, self._trainer)
