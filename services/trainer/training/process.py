@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
 
@@ -24,23 +23,24 @@ from services.common.files import remove_partials
 from services.gpt2 import checkpoint as weights
 from services.gpt2 import model
 from services.gpt2.config import FRESH, GPT2Config
+from services.sampling.parameters import SamplingParameters
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
-from services.trainer import metrics_log, runs
+from services.trainer import runs
 from services.trainer.checkpoints import delete_after, folder_of, newest_sound
 from services.trainer.events import EventLog
-from services.trainer.metrics_log import MetricsLog
-from services.trainer.samples import write_samples
+from services.trainer.samples import wishes, write_samples
 from services.trainer.training import precision, saving
 from services.trainer.training.batches import Batches
 from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
+from services.trainer.training.measuring import pace_of
+from services.trainer.training.recording import Record
 from services.trainer.training.saving import TrainingState
 from services.trainer.training.schedule import learning_rate
-from services.trainer.training.writing import Writer
+from services.trainer.training.writing import Request, Writer
 from services.trainer.volume import Volume
 
-SPEED_STEPS = 20  # tokens per second are averaged over so many steps
 MAX_LOGITS = 1 << 26  # of one validation pass: 256 MiB
 
 
@@ -58,7 +58,6 @@ class TrainingProcess:
 
     def __init__(self, volume: Volume, run: str, *, started: float) -> None:
         self._folder, self._samples_folder = volume.runs / run, volume.samples / run
-        self._started = started
         remove_partials(self._folder)
         self._settings = runs.read_record(self._folder).settings
         self._events = EventLog(self._folder)
@@ -77,12 +76,14 @@ class TrainingProcess:
         self._state, self._trainer = self._load(volume.bases)
         self._evaluator = self._make_evaluator(dataset)
         self._writer: Writer | None = None
-        self._metrics = MetricsLog(
-            self._folder / metrics_log.FILE_NAME,
+        self._record = Record(
+            self._folder,
+            self._events,
+            pace_of(self._settings, self._trainer.config, self._trainer.compute_dtype),
+            started=started,
             after_step=self._state.step,
             validated="validation" not in self._state.left_out,
         )
-        self._durations: deque[float] = deque(maxlen=SPEED_STEPS)
 
     def run(self, stop: Event) -> bool:
         """Train until the last step or until `stop` is set; True when the last step is done."""
@@ -93,7 +94,7 @@ class TrainingProcess:
 
         print("Training...", flush=True)
         self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
-        with self._metrics:
+        with self._record:
             self._catch_up(wanted)
             while self._state.step < self._settings.steps and not stop.is_set():
                 self._do_step()
@@ -158,22 +159,18 @@ class TrainingProcess:
         loss, norm = self._trainer.step(step, rows, rate)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise _diverged(f"the loss is {loss} at step {step} (gradient norm {norm})")
-        self._durations.append(time.monotonic() - begun)
+        took = time.monotonic() - begun
         average = self._state.average.add(loss)
         self._state = replace(self._state, step=step, average=average, left_out=())
-        line = {
+        facts = {
             "step": step,
-            "seconds": self._seconds(),
             "loss": loss,
             "avg": average.value,
             "learning_rate": rate,
             "gradient_norm": norm,
-            "tokens_per_second": rows[:, 1:].size * len(self._durations) / sum(self._durations),
             "epoch": self._batches.epoch(step, self._settings.rows_per_step),
         }
-        self._metrics.append(line)
-        self._events.append("metrics", **line)
-        print(f"[{step} | {line['seconds']:.2f}] loss={loss:.2f} avg={average.value:.2f}", flush=True)
+        self._record.step(facts, took)
 
     def _do_what_is_due(self, *, last: bool, wanted: Callable[[], bool]) -> None:
         """Validate, sample and save, in this order: a checkpoint is written when its step's work is done.
@@ -205,37 +202,24 @@ class TrainingProcess:
     def _validate(self, wanted: Callable[[], bool]) -> None:
         if self._evaluator is None:
             return
-        result = self._evaluator(self._trainer.variables, wanted)
+        with self._record.costing("validation"):
+            result = self._evaluator(self._trainer.variables, wanted)
         if result is None:
             self._leave_out("validation")
             return
         if not math.isfinite(result.loss):
             raise _diverged(f"the validation loss is {result.loss} at step {self._state.step}")
-        validation = {"step": self._state.step, "loss": result.loss, "bits_per_byte": result.bits_per_byte}
+        validation = {"step": self._state.step, **asdict(result)}
         self._state = replace(self._state, validation=validation)
-        self._metrics.append(
-            {
-                "step": self._state.step,
-                "seconds": self._seconds(),
-                "validation_loss": result.loss,
-                "bits_per_byte": result.bits_per_byte,
-            }
-        )
-        self._events.append("validation", **validation)
-        print(f"[{self._state.step} | {self._seconds():.2f}] validation loss = {result.loss:.2f}", flush=True)
+        self._record.validation(validation)
 
     def _sample(self, wanted: Callable[[], bool]) -> None:
         print("Generating samples...", flush=True)
-        if self._writer is None:
-            self._writer = Writer(
-                self._trainer.variables,
-                self._trainer.config,
-                self._trainer.compute_dtype,
-                num_samples=self._settings.sample_num,
-                end_of_text_id=self._codec.vocabulary.end_of_text_id,
-            )
-        seed = int(np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)[0])
-        written = self._writer.write(length=self._settings.sample_length, seed=seed, wanted=wanted)
+        with self._record.costing("sample"):
+            if self._writer is None:
+                self._writer = self._make_writer()
+            words = np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)
+            written = self._writer.write(length=self._settings.sample_length, seed=int(words[0]), wanted=wanted)
         if written is None:
             self._leave_out("sample")
             return
@@ -244,22 +228,38 @@ class TrainingProcess:
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)
 
+    def _make_writer(self) -> Writer:
+        settings = self._settings
+        requests = [
+            Request(
+                tuple(self._codec.encode(wish.prompt)),
+                SamplingParameters(
+                    temperature=wish.temperature, top_k=settings.sample_top_k, top_p=settings.sample_top_p
+                ),
+            )
+            for wish in wishes(settings)
+        ]
+        return Writer(
+            self._trainer.variables,
+            self._trainer.config,
+            self._trainer.compute_dtype,
+            requests=requests,
+            end_of_text_id=self._codec.vocabulary.end_of_text_id,
+        )
+
     def _save(self) -> None:
         """Write the step's checkpoint, unless it is there already."""
         if folder_of(self._folder, self._state.step).exists():
             return
         print(f"Saving {self._folder / f'model-{self._state.step}'}", flush=True)
-        state = replace(self._state, seconds=self._state.seconds + self._seconds())
-        saving.save(self._folder, self._trainer, state, keep=self._settings.keep)
+        state = replace(self._state, seconds=self._state.seconds + self._record.seconds)
+        with self._record.costing("checkpoint"):
+            saving.save(self._folder, self._trainer, state, keep=self._settings.keep)
         self._events.append("checkpoint", step=state.step)
 
     def _note(self, message: str) -> None:
         """Tell those who watch the run."""
         self._events.append("event", step=self._state.step, message=message)
-
-    def _seconds(self) -> float:
-        """Seconds since the process began."""
-        return time.monotonic() - self._started
 
 
 def _diverged(what: str) -> FailedPrecondition:
