@@ -49,7 +49,7 @@ def matrix_rate(dtype: tf.DType, budget_s: float = RATE_BUDGET_S) -> float:
         return x[0, 0]
 
     multiply(matrix).numpy()  # traces, and loads what the product needs
-    rates = []
+    rates: list[float] = []
     until = time.perf_counter() + budget_s
     while not rates or time.perf_counter() < until:
         begun = time.perf_counter()
