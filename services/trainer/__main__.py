@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from prometheus_client import REGISTRY
+
 from protos import trainer_pb2, trainer_pb2_grpc
 from services.common import process
 from services.common.settings import CommonSettings, read_or_exit
@@ -22,6 +24,7 @@ def main() -> int:
     except OSError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 1
+    REGISTRY.register(trainer.gauges)
     return process.run(
         "trainer",
         common,

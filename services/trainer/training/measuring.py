@@ -25,7 +25,10 @@ from services.trainer.run_settings import RunSettings
 
 RECENT_STEPS = 20  # speed is that of so many steps
 RATE_BUDGET_S = 0.3
-_CPU_SIZE, _GPU_SIZE = 1024, 8192  # sides of the measured matrices: beyond the caches, and done many times in the budget
+_CPU_SIZE, _GPU_SIZE = (
+    1024,
+    8192,
+)  # sides of the measured matrices: beyond the caches, and done many times in the budget
 
 
 def operations_per_token(config: GPT2Config, context: int) -> int:

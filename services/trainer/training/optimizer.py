@@ -53,20 +53,21 @@ class AdamW:
         """beta1 and beta2 to the power of the step (1 is the first), float32 [2]: an input of `apply`."""
         return np.array([self._beta1**step, self._beta2**step], np.float32)
 
-    def apply(self, gradients: Mapping[str, tf.Tensor], rate: tf.Tensor, powers: tf.Tensor) -> tf.Tensor:
+    def norm(self, gradients: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """The norm of all gradients together."""
+        return tf.linalg.global_norm([tf.convert_to_tensor(gradients[name]) for name in self._variables])
+
+    def apply(self, gradients: Mapping[str, tf.Tensor], norm: tf.Tensor, rate: tf.Tensor, powers: tf.Tensor) -> None:
         """Change the variables once; for use inside a tf.function.
 
         Args:
             gradients: by variable name.
+            norm: of all gradients together.
             rate: the step's learning rate, float32 scalar.
             powers: from `powers`.
-
-        Returns:
-            The norm of all gradients together, before clipping.
         """
         names = list(self._variables)
         values = [tf.convert_to_tensor(gradients[name]) for name in names]
-        norm = tf.linalg.global_norm(values)
         if self._clip_norm:
             values, _ = tf.clip_by_global_norm(values, self._clip_norm, use_norm=norm)
         for name, gradient in zip(names, values, strict=True):
@@ -85,7 +86,6 @@ class AdamW:
                 epsilon=EPSILON,
                 grad=gradient,
             )
-        return norm
 
     def state(self) -> dict[str, npt.NDArray[np.float32]]:
         """The moments by name, to be written beside the weights."""

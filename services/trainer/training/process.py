@@ -12,33 +12,26 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from threading import Event
 
 import numpy as np
-import tensorflow as tf
 
-from services.common.errors import Corrupt, FailedPrecondition
+from services.common.errors import FailedPrecondition
 from services.common.files import remove_partials
-from services.gpt2 import checkpoint as weights
-from services.gpt2 import model
-from services.gpt2.config import FRESH, GPT2Config
-from services.sampling.parameters import SamplingParameters
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.trainer import runs
-from services.trainer.checkpoints import delete_after, folder_of, newest_sound
+from services.trainer.checkpoints import folder_of
 from services.trainer.events import EventLog
-from services.trainer.samples import wishes, write_samples
-from services.trainer.training import precision, saving
+from services.trainer.samples import write_samples
+from services.trainer.training import loading, saving
 from services.trainer.training.batches import Batches
-from services.trainer.training.evaluation import Evaluator
-from services.trainer.training.loop import Trainer
+from services.trainer.training.due import due
 from services.trainer.training.measuring import pace_of
 from services.trainer.training.recording import Record
-from services.trainer.training.saving import TrainingState
 from services.trainer.training.schedule import learning_rate
-from services.trainer.training.writing import Request, Writer
+from services.trainer.training.state import TrainingState
+from services.trainer.training.writing import Writer
 from services.trainer.volume import Volume
 
 MAX_LOGITS = 1 << 26  # of one validation pass: 256 MiB
@@ -73,8 +66,12 @@ class TrainingProcess:
             seed=self._settings.seed,
         )
         self._codec = Codec(dataset.vocabulary())
-        self._state, self._trainer = self._load(volume.bases)
-        self._evaluator = self._make_evaluator(dataset)
+        self._state, self._trainer = loading.take_up(self._folder, volume.bases, self._settings, self._note)
+        print("Loading dataset...", flush=True)
+        print(f"dataset has {self._batches.num_tokens} tokens", flush=True)
+        self._evaluator = loading.make_evaluator(dataset, self._settings, self._trainer)
+        if self._evaluator is None:
+            self._note("the dataset holds no validation documents: nothing is validated")
         self._writer: Writer | None = None
         self._record = Record(
             self._folder,
@@ -105,59 +102,13 @@ class TrainingProcess:
                 self._save()
         return self._state.step == self._settings.steps
 
-    def _load(self, bases: Path) -> tuple[TrainingState, Trainer]:
-        """Take up the newest sound checkpoint, or the base when there is none."""
-        config = weights.read_config(self._folder)
-        checkpoint, damage = newest_sound(self._folder)
-        if checkpoint is None and damage:
-            raise damage[0]
-        for error in damage:
-            self._note(f"{error.message}; going back to step {checkpoint.step if checkpoint else 0}")
-        if checkpoint is not None:
-            print(f"Loading checkpoint {checkpoint.folder}", flush=True)
-            state = saving.read_state(checkpoint)
-            _, params = weights.read_weights(checkpoint.folder)
-            delete_after(self._folder, state.step)  # damaged ones, whose steps are done again
-            trainer = Trainer(params, config, self._settings, _dtype(state.precision))
-            saving.restore_optimizer(checkpoint, trainer)
-            return state, trainer
-        params = self._base_params(bases, config)
-        dtype = precision.choose(self._settings.precision, config.num_parameters)
-        return TrainingState(precision=dtype.name), Trainer(params, config, self._settings, dtype)
-
-    def _base_params(self, bases: Path, config: GPT2Config) -> dict[str, np.ndarray]:
-        if self._settings.base in FRESH:
-            return model.init_params(config, self._settings.seed)
-        print(f"Loading checkpoint {bases / self._settings.base}", flush=True)
-        found, params = weights.read_weights(bases / self._settings.base)
-        if found != config:
-            raise FailedPrecondition(f"base {self._settings.base!r} is not the one that the run began with")
-        return params
-
-    def _make_evaluator(self, dataset: Dataset) -> Evaluator | None:
-        held_out = dataset.validation
-        print("Loading dataset...", flush=True)
-        print(f"dataset has {self._batches.num_tokens} tokens", flush=True)
-        if not len(held_out):
-            self._note("the dataset holds no validation documents: nothing is validated")
-            return None
-        return Evaluator(
-            held_out.all(),
-            num_bytes=held_out.num_bytes,
-            end_of_text_id=dataset.end_of_text_id,
-            context=self._settings.context,
-            batch_size=min(max(1, MAX_LOGITS // (self._settings.context * self._trainer.config.n_vocab)), 32),
-            config=self._trainer.config,
-            compute_dtype=self._trainer.compute_dtype,
-        )
-
     def _do_step(self) -> None:
         step = self._state.step + 1
         begun = time.monotonic()
         rate = learning_rate(step, self._settings)
         rows = self._batches.batch(step, self._settings.rows_per_step)
-        loss, norm = self._trainer.step(step, rows, rate)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        loss, norm, refused = self._trainer.step(step, rows, rate)
+        if refused:
             raise _diverged(f"the loss is {loss} at step {step} (gradient norm {norm})")
         took = time.monotonic() - begun
         average = self._state.average.add(loss)
@@ -178,12 +129,12 @@ class TrainingProcess:
         Validating and sampling may take minutes: when `wanted` says no they are left to the run's resumption, so
         that a run that shall stop has saved before anyone loses patience.
         """
-        settings, step = self._settings, self._state.step
-        if last or (settings.validate_every and step % settings.validate_every == 0):
+        work = due(self._state.step, self._settings, last=last)
+        if "validation" in work:
             self._validate(wanted)
-        if settings.sample_every and (last or step % settings.sample_every == 0):
+        if "sample" in work:
             self._sample(wanted)
-        if step % settings.save_every == 0:
+        if "checkpoint" in work:
             self._save()
 
     def _catch_up(self, wanted: Callable[[], bool]) -> None:
@@ -217,7 +168,7 @@ class TrainingProcess:
         print("Generating samples...", flush=True)
         with self._record.costing("sample"):
             if self._writer is None:
-                self._writer = self._make_writer()
+                self._writer = loading.make_writer(self._codec, self._settings, self._trainer)
             words = np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)
             written = self._writer.write(length=self._settings.sample_length, seed=int(words[0]), wanted=wanted)
         if written is None:
@@ -227,25 +178,6 @@ class TrainingProcess:
         write_samples(self._samples_folder, self._state.step, texts)
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)
-
-    def _make_writer(self) -> Writer:
-        settings = self._settings
-        requests = [
-            Request(
-                tuple(self._codec.encode(wish.prompt)),
-                SamplingParameters(
-                    temperature=wish.temperature, top_k=settings.sample_top_k, top_p=settings.sample_top_p
-                ),
-            )
-            for wish in wishes(settings)
-        ]
-        return Writer(
-            self._trainer.variables,
-            self._trainer.config,
-            self._trainer.compute_dtype,
-            requests=requests,
-            end_of_text_id=self._codec.vocabulary.end_of_text_id,
-        )
 
     def _save(self) -> None:
         """Write the step's checkpoint, unless it is there already."""
@@ -266,9 +198,3 @@ def _diverged(what: str) -> FailedPrecondition:
     return FailedPrecondition(
         f"{what}: training has diverged; start another run with a lower learning_rate", reason="DIVERGED"
     )
-
-
-def _dtype(name: str) -> tf.DType:
-    if name not in ("float32", "bfloat16"):
-        raise Corrupt(f"the checkpoint was written in an unknown precision, {name!r}")
-    return tf.as_dtype(name)

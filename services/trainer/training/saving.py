@@ -9,14 +9,14 @@ step: the loss average, the time spent, the number format. Everything random fol
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from services.common.errors import Corrupt
-from services.common.files import new_folder, read_json, sha256_files, write_atomic, write_json
+from services.common.files import new_folder, sha256_files, write_atomic, write_json
 from services.gpt2 import checkpoint as weights
 from services.gpt2.pointer import write_pointer
 from services.trainer.checkpoints import (
@@ -27,26 +27,10 @@ from services.trainer.checkpoints import (
     superfluous,
 )
 from services.trainer.events import now
-from services.trainer.training.average import LossAverage
 from services.trainer.training.loop import Trainer
+from services.trainer.training.state import STATE_FILE, TrainingState
 
-OPTIMIZER_FILE, STATE_FILE = "optimizer.npz", "state.json"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingState:
-    """What a run knows beside weights and moments when a step is done."""
-
-    step: int = 0
-    average: LossAverage = LossAverage()
-    seconds: float = 0.0
-    """Time spent training, over all processes of the run."""
-    precision: str = ""
-    """Number format chosen at the start: a resumed run keeps it, whatever `auto` would choose then."""
-    validation: dict[str, Any] | None = None
-    """The newest: `step`, `loss`, `bits_per_byte`."""
-    left_out: tuple[str, ...] = ()
-    """What a stop cut short at this step, of `validation` and `sample`: a resumed run does it first."""
+OPTIMIZER_FILE = "optimizer.npz"
 
 
 def save(run_folder: Path, trainer: Trainer, state: TrainingState, *, keep: int) -> Checkpoint:
@@ -71,16 +55,6 @@ def save(run_folder: Path, trainer: Trainer, state: TrainingState, *, keep: int)
     for old in superfluous(list_checkpoints(run_folder), keep):
         delete_checkpoint(old)
     return Checkpoint(run_folder.name, state.step, folder, manifest)
-
-
-def read_state(checkpoint: Checkpoint) -> TrainingState:
-    """Read a checkpoint's state.json; Corrupt when it is not one of ours."""
-    path = checkpoint.folder / STATE_FILE
-    values = read_json(path)
-    try:
-        return TrainingState(**(values | {"average": LossAverage(**values["average"])}))
-    except (TypeError, KeyError) as error:
-        raise Corrupt(f"{path} does not hold a training state ({error})", metadata={"file": str(path)}) from None
 
 
 def restore_optimizer(checkpoint: Checkpoint, trainer: Trainer) -> None:
