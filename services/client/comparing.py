@@ -11,8 +11,8 @@ from statistics import median
 from typing import TypeVar
 
 from protos import trainer_pb2
-from services.client.commands.plain import plain
 from services.client.connection import Connection
+from services.client.run_settings import FIELDS, words_of
 from services.client.watching import RUN_ENDS
 
 T = TypeVar("T")
@@ -79,22 +79,29 @@ def add(found: dict[int, T], step: int, value: T) -> None:
 
 def differing_settings(runs: Sequence[trainer_pb2.Run]) -> dict[str, list[str]]:
     """The settings in which runs differ, by name, with each run's value in words; base and dataset among them."""
-    values = [{"base": run.base, "dataset": run.dataset} | plain(run.settings) for run in runs]
-    names = dict.fromkeys(name for of_run in values for name in of_run)
+    values = [
+        {"base": run.base, "dataset": run.dataset} | {name: in_words(run.settings, name) for name in FIELDS}
+        for run in runs
+    ]
     return {
-        name: [in_words(of_run.get(name, "")) for of_run in values]
-        for name in names
-        if any(of_run.get(name) != values[0].get(name) for of_run in values)
+        name: [of_run[name] for of_run in values]
+        for name in values[0]
+        if any(of_run[name] != values[0][name] for of_run in values)
     }
 
 
-def in_words(value: object) -> str:
-    """A setting's value as it is typed."""
-    if isinstance(value, list):
+def in_words(settings: trainer_pb2.RunSettings, name: str) -> str:
+    """A setting's value as it is typed; empty when it is unset."""
+    field, value = FIELDS[name], getattr(settings, name)
+    if field.is_repeated:
         return ", ".join(f'"{item}"' if isinstance(item, str) else f"{item:g}" for item in value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if field.enum_type is not None:
+        return words_of(field)[value - 1] if 0 < value <= len(words_of(field)) else ""
+    if not settings.HasField(name):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def common_steps(measured: Sequence[dict[int, T]], most: int = MOST_STEPS) -> list[int]:

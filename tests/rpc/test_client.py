@@ -549,7 +549,7 @@ def test_off_a_terminal_progress_is_told_at_every_tenth(run, fakes):
     fakes.trainer.script = [metrics(step) for step in range(1, 21)]
     fakes.trainer.script[9].metrics.remaining_seconds = 100
     fakes.trainer.script[9].metrics.mfu = 0.5
-    add_run(fakes, settings={"steps": 20})
+    add_run(fakes).settings.steps = 20
 
     told = [line for line in run("runs", "watch", "run1", "--all").stderr.splitlines() if "step" in line]
 

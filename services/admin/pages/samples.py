@@ -8,16 +8,18 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from werkzeug.wrappers import Response
 
 from protos import trainer_pb2
+from services.admin import words
 from services.admin.context import current
 from services.admin.downloads import attachment, file_stem
 from services.admin.fields import chosen_number
 from services.admin.peers import QUICK_S
 from services.client.connection import pages
-from services.client.post import as_markdown, parse
+from services.client.post import Post, as_markdown, parse
 
 blueprint = Blueprint("samples", __name__, url_prefix="/samples")
 
 STEPS_PER_PAGE = 10
+SIDE_BY_SIDE = 6  # steps from the first to the newest
 
 
 def _samples(run: str) -> list[trainer_pb2.Sample]:
@@ -47,10 +49,30 @@ def index() -> str:
         runs=listed,
         chosen=chosen,
         steps=[(step, [(sample, parse(sample.text)) for sample in group]) for step, group in shown],
+        growth=growth(found) if page == 1 else [],
         page=page,
         has_next=len(by_step) > start + STEPS_PER_PAGE,
         total=len(found),
     )
+
+
+def growth(found: list[trainer_pb2.Sample]) -> list[tuple[str, list[tuple[trainer_pb2.Sample, Post]]]]:
+    """For each prompt and temperature, what was written at some steps from the first to the newest.
+
+    The first sample of each, where a step wrote several; nothing for what was written at one step only.
+    """
+    by_wish: dict[str, dict[int, trainer_pb2.Sample]] = {}
+    for sample in found:
+        by_wish.setdefault(words.wish(sample), {}).setdefault(sample.step, sample)
+    rows = []
+    for wish, by_step in by_wish.items():
+        steps = sorted(by_step)
+        if len(steps) < 2:
+            continue
+        count = min(SIDE_BY_SIDE, len(steps))
+        places = [round(place * (len(steps) - 1) / (count - 1)) for place in range(count)]
+        rows.append((wish, [(by_step[steps[place]], parse(by_step[steps[place]].text)) for place in places]))
+    return rows
 
 
 @blueprint.get("/download")
