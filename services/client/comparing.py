@@ -85,7 +85,7 @@ def differing_settings(runs: Sequence[trainer_pb2.Run]) -> dict[str, list[str]]:
     ]
     return {
         name: [of_run[name] for of_run in values]
-        for name in values[0]
+        for name in (values[0] if values else ())
         if any(of_run[name] != values[0][name] for of_run in values)
     }
 

@@ -554,9 +554,9 @@ def test_off_a_terminal_progress_is_told_at_every_tenth(run, fakes):
     told = [line for line in run("runs", "watch", "run1", "--all").stderr.splitlines() if "step" in line]
 
     assert sum("tokens/s" in line for line in told) == 10
-    assert any(
-        "step 10 of 20, loss 3.25" in line and line.endswith("MFU 50% · 1 min 40 s to go") for line in told
-    ), told
+    assert any("step 10 of 20, loss 3.25" in line and line.endswith("MFU 50% · 1 min 40 s to go") for line in told), (
+        told
+    )
 
 
 def test_runs_compare_sets_runs_side_by_side(run, fakes):

@@ -41,7 +41,7 @@ def index() -> str:
     )
 
 
-@blueprint.get("/compare")
+@blueprint.get("/-compare")  # no run has a name like this
 def compare() -> str:
     """Two or more runs on one chart, and in what they differ; with fewer, the runs to choose from."""
     services = current().services
