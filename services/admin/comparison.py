@@ -40,7 +40,7 @@ def facts(curves: Sequence[Curve]) -> list[tuple[str, list[str]]]:
 
     rows = [
         ("State", [words.run_state(curve.run.state)[0] for curve in curves]),
-        ("Steps", [f"{curve.run.step:,} of {curve.run.settings.steps:,}" for curve in curves]),
+        ("Step", [f"{curve.run.step:,} of {curve.run.settings.steps:,}" for curve in curves]),
         (
             "Unread posts, best",
             validated("best_validation", lambda found: f"{found.loss:.3f} at step {found.step:,}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -19,7 +20,7 @@ from services.client.post import Post, as_markdown, parse
 blueprint = Blueprint("samples", __name__, url_prefix="/samples")
 
 STEPS_PER_PAGE = 10
-SIDE_BY_SIDE = 6  # steps from the first to the newest
+SIDE_BY_SIDE = 4  # steps from the first to the newest: what fits a screen
 
 
 def _samples(run: str) -> list[trainer_pb2.Sample]:
@@ -56,10 +57,11 @@ def index() -> str:
     )
 
 
-def growth(found: list[trainer_pb2.Sample]) -> list[tuple[str, list[tuple[trainer_pb2.Sample, Post]]]]:
-    """For each prompt and temperature, what was written at some steps from the first to the newest.
+def growth(found: list[trainer_pb2.Sample]) -> list[tuple[str, list[tuple[int, Post, str]]]]:
+    """For each prompt and temperature, what was written at some steps from the first to the newest: step, post, text.
 
-    The first sample of each, where a step wrote several; nothing for what was written at one step only.
+    The first sample of each, where a step wrote several; nothing for what was written at one step only. The texts are
+    closed up: early ones are mostly empty lines.
     """
     by_wish: dict[str, dict[int, trainer_pb2.Sample]] = {}
     for sample in found:
@@ -71,7 +73,8 @@ def growth(found: list[trainer_pb2.Sample]) -> list[tuple[str, list[tuple[traine
             continue
         count = min(SIDE_BY_SIDE, len(steps))
         places = [round(place * (len(steps) - 1) / (count - 1)) for place in range(count)]
-        rows.append((wish, [(by_step[steps[place]], parse(by_step[steps[place]].text)) for place in places]))
+        posts = [(steps[place], parse(by_step[steps[place]].text)) for place in places]
+        rows.append((wish, [(step, post, re.sub(r"\n\s*\n", "\n\n", post.body).strip()) for step, post in posts]))
     return rows
 
 

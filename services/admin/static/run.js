@@ -35,11 +35,12 @@ function draw() {
     { x: thin(validations.step), y: thin(validations.loss), name: "Unread posts", mode: "lines+markers", line: { color: other, width: 2, dash: "dot" }, marker: { size: 7 } },
     star(validations.step, validations.loss, { name: "Best", marker: { symbol: "star", size: 15, color: other, line: { color: colour("--card"), width: 1 } } }),
   ], last);
-  const small = { height: 190, margin: { l: 52, r: 48, t: 8, b: 28 }, xaxis: axis({ showgrid: false, rangemode: "tozero", tickformat: ",d" }) };
+  const legend = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "transparent" };
+  const small = { height: 200, legend, margin: { l: 52, r: 48, t: 26, b: 28 }, xaxis: axis({ showgrid: false, rangemode: "tozero", tickformat: ",d" }) };
   drawChart("chart-rate", [
     { x: step, y: thin(metrics.rate), name: "Learning rate", line: { color: colour("--accent"), width: 2 }, hovertemplate: "%{y:.3~g}" },
     { x: step, y: thin(metrics.norm), name: "Gradient", yaxis: "y2", line: { color: other, width: 1 }, hovertemplate: "%{y:.3~g}" },
-  ], last, { ...small, yaxis: axis({ rangemode: "tozero", tickformat: ".2~g" }), yaxis2: axis({ overlaying: "y", side: "right", showgrid: false, rangemode: "tozero" }) });
+  ], last, { ...small, yaxis: axis({ rangemode: "tozero", tickformat: ".2~g" }), yaxis2: axis({ overlaying: "y", side: "right", tickmode: "auto", nticks: 5, tickformat: ".2~g", showgrid: false, rangemode: "tozero" }) });
   drawChart("chart-speed", [
     { x: step, y: thin(metrics.speed), name: "Tokens a second", line: { color: colour("--accent"), width: 2 }, hovertemplate: "%{y:,.0f}" },
   ], last, { ...small, showlegend: false, yaxis: axis({ rangemode: "tozero", tickformat: "~s" }) });
