@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from prometheus_client import REGISTRY
+
 from protos import trainer_pb2, trainer_pb2_grpc
 from services.common import process
 from services.common.settings import CommonSettings, read_or_exit
@@ -28,6 +30,7 @@ def main(program: Sequence[str] = PROGRAM) -> int:
     except OSError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 1
+    REGISTRY.register(trainer.gauges)
     return process.run(
         "trainer",
         common,

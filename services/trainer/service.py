@@ -10,6 +10,7 @@ from typing import IO
 from services.trainer.auto_publishing import AutoPublisher
 from services.trainer.bases import Bases
 from services.trainer.child import PROGRAM
+from services.trainer.gauges import RunGauges
 from services.trainer.publishing import Models
 from services.trainer.runs import Runs
 from services.trainer.servicer import TrainerServicer
@@ -42,6 +43,11 @@ class Trainer:
     def child_pid(self) -> int | None:
         """Process id of the training process, while there is one."""
         return self._supervisor.child_pid
+
+    @property
+    def gauges(self) -> RunGauges:
+        """What the runs in training measure, for the metrics endpoint."""
+        return RunGauges(self._runs)
 
     def open(self) -> None:
         """Take the volume, read what is on it, and remove what a killed service left half-written.

@@ -12,14 +12,18 @@ import tensorflow as tf
 
 from services.common.errors import Corrupt
 from services.gpt2 import checkpoint as weights
+from services.sampling.parameters import SamplingParameters
+from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.trainer.checkpoints import delete_after, newest_sound
 from services.trainer.run_settings import RunSettings
+from services.trainer.samples import wishes
 from services.trainer.training import lora_base, precision, saving
 from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
 from services.trainer.training.start import start_params
 from services.trainer.training.state import TrainingState, read_state
+from services.trainer.training.writing import Request, Writer
 
 MAX_LOGITS = 1 << 26  # of one validation pass: 256 MiB
 
@@ -71,6 +75,24 @@ def make_evaluator(dataset: Dataset, settings: RunSettings, trainer: Trainer) ->
         batch_size=min(max(1, MAX_LOGITS // (settings.context * trainer.config.n_vocab)), 32),
         config=trainer.config,
         compute_dtype=trainer.compute_dtype,
+    )
+
+
+def make_writer(codec: Codec, settings: RunSettings, trainer: Trainer) -> Writer:
+    """Return what writes the run's samples with the trainer's weights."""
+    requests = [
+        Request(
+            tuple(codec.encode(wish.prompt)),
+            SamplingParameters(temperature=wish.temperature, top_k=settings.sample_top_k, top_p=settings.sample_top_p),
+        )
+        for wish in wishes(settings)
+    ]
+    return Writer(
+        trainer.variables,
+        trainer.config,
+        trainer.compute_dtype,
+        requests=requests,
+        end_of_text_id=codec.vocabulary.end_of_text_id,
     )
 
 
