@@ -67,7 +67,7 @@ def test_checkpoints_are_shown_with_their_marks_and_marked(client, services, csr
     services.trainer.answer("GetRun", trainer_pb2.GetRunResponse(run=run))
     services.trainer.answer("ListCheckpoints", trainer_pb2.ListCheckpointsResponse(checkpoints=checkpoints))
     page = client.get("/runs/a").text
-    for words in ("best</span>", "marked</span>", "2.21.0", "digest 0123456789ab", "because its last step"):
+    for words in ("best</span>", "marked</span>", "2.21.0", "digest 0123456789ab", "Its last step, 400, is done"):
         assert words in page
     marked = trainer_pb2.Checkpoint(run="a", step=10, marked=True)
     services.trainer.answer("MarkCheckpoint", trainer_pb2.MarkCheckpointResponse(checkpoint=marked))
