@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import trainer_pb2 as pb
 from services.common.errors import InvalidRequest, Unimplemented
 from services.gpt2.config import GPT2Config
-from services.trainer.checkpoints import Checkpoint, list_checkpoints
+from services.trainer.checkpoints import Checkpoint, best, list_checkpoints, marked_steps
 from services.trainer.metrics_log import FILE_NAME, newest_lines
 from services.trainer.publishing import ModelVersion
 from services.trainer.run_settings import RunSettings
@@ -25,15 +26,12 @@ _FIELDS: Any = pb.RunSettings.DESCRIPTOR.fields
 # On the wire, and not built yet.
 NOT_YET = frozenset(
     {
-        *("preset", "epochs", "tokens", "minutes", "patience", "optimizer", "momentum", "decay_share"),
+        *("preset", "epochs", "tokens", "optimizer", "momentum", "decay_share"),
         *("label_smoothing", "input_noise", "gradient_checkpointing", "only_transformer_layers", "frozen_layers"),
-        *("lora_rank", "lora_alpha", "packing", "on_divergence"),
-        *("spike_limit", "restarts", "fit_memory", "gpus", "keep_versions"),
-        *("save_best",),
+        *("lora_rank", "lora_alpha", "packing", "gpus"),
     }
 )
 NOT_YET_VALUES = {
-    "publish": ("on_best",),
     "schedule": ("warmup_stable_decay", "inverse_sqrt"),
     "precision": ("float16",),
 }
@@ -103,6 +101,10 @@ def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = 
         num_parameters=record.num_parameters,
         created_at=timestamp(record.created_at),
         updated_at=timestamp(record.updated_at),
+        restarts=record.restarts,
+        ended_because=record.ended_because,
+        environment=record.environment,
+        dataset_digest=str(record.dataset_facts.get("digest", "")),
     )
     if newest.step:
         run.metrics.CopyFrom(metrics_message(newest.step))
@@ -141,13 +143,22 @@ def validation_message(facts: dict[str, Any]) -> pb.Validation:
     )
 
 
-def checkpoint_message(checkpoint: Checkpoint) -> pb.Checkpoint:
+def checkpoint_messages(run_folder: Path) -> list[pb.Checkpoint]:
+    """A run's checkpoints by step, each with what the others and the marks make of it."""
+    found, marked = list_checkpoints(run_folder), marked_steps(run_folder)
+    lowest = best(found)
+    return [checkpoint_message(one, marked=one.step in marked, best=one is lowest) for one in found]
+
+
+def checkpoint_message(checkpoint: Checkpoint, *, marked: bool, best: bool) -> pb.Checkpoint:
     """A checkpoint."""
     message = pb.Checkpoint(
         run=checkpoint.run,
         step=checkpoint.step,
         created_at=timestamp(checkpoint.created_at),
         size_bytes=checkpoint.size_bytes,
+        marked=marked,
+        best=best,
     )
     if checkpoint.validation:
         message.validation.CopyFrom(validation_message(checkpoint.validation))
@@ -192,6 +203,7 @@ def version_message(version: ModelVersion) -> pb.ModelVersion:
         num_parameters=manifest["num_parameters"],
         size_bytes=version.size_bytes,
         created_at=timestamp(manifest["created_at"]),
+        marked=version.marked,
     )
     if manifest["validation_loss"] is not None:
         message.validation.CopyFrom(

@@ -19,6 +19,7 @@ from typing import Any
 
 from services.common.files import write_atomic
 from services.trainer.events import parse_line
+from services.trainer.patient_file import PatientFile
 
 FILE_NAME = "metrics.jsonl"
 CLOCKS = ("seconds", "tokens_per_second", "mfu", "remaining_seconds", "memory_bytes")
@@ -27,7 +28,7 @@ _VALIDATION, _BEST = b'"validation_loss"', b'"best":true'
 
 
 class MetricsLog:
-    """The writer's end. Every line is flushed to the system, so that a killed process loses none."""
+    """The writer's end. Every line goes to the system at once, so that a killed process loses none."""
 
     def __init__(self, path: Path, *, after_step: int, validated: bool = True) -> None:
         """Open for appending, keeping only the whole lines up to `after_step`; its validation if `validated`."""
@@ -47,11 +48,14 @@ class MetricsLog:
             ]
             write_atomic(path, "".join(_encode(line) for line in kept).encode())
         self.best = min((line["validation_loss"] for line in kept if "validation_loss" in line), default=None)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = PatientFile(path)
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line."""
-        self._file.write(_encode(line))
+        """Write one line; on a full disk it waits for the next."""
+        self._file.append(_encode(line).encode())
+
+    def flush(self) -> None:
+        """Write the lines that wait; OSError says why they cannot be written."""
         self._file.flush()
 
     def append_validation(self, line: dict[str, Any]) -> bool:
@@ -68,7 +72,8 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if kind is None:
+            self._file.flush()
 
 
 def is_kept(step: int, *, is_validation: bool, after_step: int, validated: bool) -> bool:

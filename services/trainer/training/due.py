@@ -1,22 +1,26 @@
-"""What is due when a step is done. In: the step and the run's settings. Out: words. Knows nothing else."""
+"""What is due when a step is done. In: the step and the run's settings. Out: yes or no. Knows nothing else."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from services.trainer.run_settings import RunSettings
 
 
-def due(step: int, settings: RunSettings, *, last: bool) -> tuple[str, ...]:
-    """Return those of `validation`, `sample` and `checkpoint` that a step asks for, in the order of doing them.
+def is_due(
+    what: Literal["validation", "sample", "checkpoint"], step: int, settings: RunSettings, *, last: bool
+) -> bool:
+    """Whether a step asks for it.
 
     Args:
         step: the one that is done, from 1.
-        last: whether none follows: it is validated and sampled in any case. Its checkpoint is the loop's to write.
+        last: whether none follows: then it is validated and saved in any case, and sampled if any step is.
     """
-    every = {"validation": settings.validate_every, "sample": settings.sample_every, "checkpoint": settings.save_every}
-    work = [what for what, steps in every.items() if steps and step % steps == 0]
-    if last:
-        if "validation" not in work:
-            work.insert(0, "validation")
-        if settings.sample_every and "sample" not in work:
-            work.insert(1, "sample")
-    return tuple(work)
+    match what:
+        case "validation":
+            every, at_end = settings.validate_every, True
+        case "sample":
+            every, at_end = settings.sample_every, bool(settings.sample_every)
+        case "checkpoint":
+            every, at_end = settings.save_every, True
+    return (last and at_end) or bool(every and step % every == 0)

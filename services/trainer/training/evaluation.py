@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from services.gpt2 import model
 from services.gpt2.config import GPT2Config
-from services.gpt2.layers import cross_entropy
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,7 @@ class Evaluator:
         self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Nats of a batch, and how many of its targets were the likeliest token; padding counts in neither."""
-        logits = model.flat_logits(params, inputs, self._config, self._compute_dtype, 0.0, None)  # [B*T, V]
-        targets, weights = tf.reshape(targets, [-1]), tf.reshape(weights, [-1])  # [B*T]
-        nats = cross_entropy(logits, targets)  # [B*T]
+        logits = tf.cast(model.forward(params, inputs, self._config, compute_dtype=self._compute_dtype), tf.float32)
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # [B, T]
         hits = (tf.argmax(logits, axis=-1, output_type=tf.int32) == targets) & (weights > 0)
         return tf.reduce_sum(tf.cast(nats * weights, tf.float64)), tf.reduce_sum(tf.cast(hits, tf.int64))

@@ -1,9 +1,7 @@
 """A run's training, from its newest sound checkpoint to its last step.
 
-In: the volume and a run's folder, which the service has made (run.json, hparams.json, vocabulary). Out:
-metrics,
-samples, checkpoints, console lines. Ends when the last step is done, or after the step in which a stop was
-asked for.
+In: the volume and a run's folder, which the service has made (run.json, hparams.json, vocabulary). Out: metrics,
+samples, checkpoints, console lines. Ends when the run does, or after the step in which a stop was asked for.
 """
 
 from __future__ import annotations
@@ -16,25 +14,26 @@ from threading import Event
 
 import numpy as np
 
-from services.common.errors import FailedPrecondition
 from services.common.files import remove_partials
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.trainer import runs
-from services.trainer.checkpoints import folder_of
+from services.trainer.adjusting import read_adjustments
 from services.trainer.events import EventLog
 from services.trainer.samples import write_samples
-from services.trainer.training import loading, saving
-from services.trainer.training.batches import Batches
-from services.trainer.training.due import due
+from services.trainer.training import loading
+from services.trainer.training.batches import make_batches
+from services.trainer.training.divergence import MOST_REFUSED
+from services.trainer.training.due import is_due
+from services.trainer.training.ends import counted_end, turned_end
+from services.trainer.training.going_back import after_bad_numbers
+from services.trainer.training.keeping import Keeper
 from services.trainer.training.measuring import pace_of
 from services.trainer.training.recording import Record
 from services.trainer.training.schedule import learning_rate
 from services.trainer.training.state import TrainingState
 from services.trainer.training.writing import Writer
 from services.trainer.volume import Volume
-
-MAX_LOGITS = 1 << 26  # of one validation pass: 256 MiB
 
 
 class TrainingProcess:
@@ -52,21 +51,18 @@ class TrainingProcess:
     def __init__(self, volume: Volume, run: str, *, started: float) -> None:
         self._folder, self._samples_folder = volume.runs / run, volume.samples / run
         remove_partials(self._folder)
-        self._settings = runs.read_record(self._folder).settings
-        self._events = EventLog(self._folder)
+        self._adjustments = read_adjustments(self._folder)
+        self._settings = self._adjustments.apply(runs.read_record(self._folder).settings)
+        self._events = EventLog(self._folder, patient=True)
         self._state = TrainingState()
 
         dataset = Dataset.open(volume.datasets / self._settings.dataset)
         train = dataset.train.documents
-        self._batches = Batches(
-            dataset.tokens,
-            train["start"],
-            train["end"],
-            context=self._settings.context,
-            seed=self._settings.seed,
+        self._batches = make_batches(
+            dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings
         )
         self._codec = Codec(dataset.vocabulary())
-        self._state, self._trainer = loading.take_up(self._folder, volume.bases, self._settings, self._note)
+        self._state, self._trainer = loading.take_up(self._folder, self._settings, self._note)
         print("Loading dataset...", flush=True)
         print(f"dataset has {self._batches.num_tokens} tokens", flush=True)
         self._evaluator = loading.make_evaluator(dataset, self._settings, self._trainer)
@@ -81,38 +77,62 @@ class TrainingProcess:
             after_step=self._state.step,
             validated="validation" not in self._state.left_out,
         )
+        self._keeper = Keeper(self._folder, keep=self._settings.keep, events=self._events, before=self._record.flush)
+        self._ended = ""
+
+    @property
+    def ended_because(self) -> str:
+        """Why no step follows, in a sentence; empty while one does."""
+        return self._ended
+
+    @property
+    def step(self) -> int:
+        """The last step that is done."""
+        return self._state.step
 
     def run(self, stop: Event) -> bool:
-        """Train until the last step or until `stop` is set; True when the last step is done."""
+        """Train until the run's end or until `stop` is set; True at the run's end.
+
+        Raises:
+            StartAgain: the numbers have gone bad; a new process goes on from the last checkpoint.
+            FailedPrecondition: they have gone bad for good, or the last checkpoint cannot be written.
+        """
 
         def wanted() -> bool:
             """Whether there is time to validate and sample: always after the last step, which none follows."""
-            return self._state.step == self._settings.steps or not stop.is_set()
+            return bool(self._ended) or not stop.is_set()
 
         print("Training...", flush=True)
         self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
         with self._record:
+            self._ended = self._counted_end()
             self._catch_up(wanted)
-            while self._state.step < self._settings.steps and not stop.is_set():
+            self._ended = self._ended or turned_end(self._settings, self._state)
+            while not self._ended and not stop.is_set():
                 self._do_step()
-                self._do_what_is_due(last=self._state.step == self._settings.steps, wanted=wanted)
-            if stop.is_set():
+                self._do_what_is_due(wanted)
+                self._keeper.tell()
+            if not self._ended:
                 print("interrupted", flush=True)
-            if self._state.step:
-                self._save()
-        return self._state.step == self._settings.steps
+            self._save_last(stop)
+        if self._ended:
+            self._note(f"the run ends: {self._ended}")
+        return bool(self._ended)
 
     def _do_step(self) -> None:
         step = self._state.step + 1
         begun = time.monotonic()
-        rate = learning_rate(step, self._settings)
-        rows = self._batches.batch(step, self._settings.rows_per_step)
-        loss, norm, refused = self._trainer.step(step, rows, rate)
+        rate = learning_rate(step, self._settings) * self._adjustments.rate_factor(step)
+        batch = self._batches.batch(step, self._settings.rows_per_step)
+        limit = self._state.losses.limit(self._settings.spike_limit)
+        loss, norm, refused = self._trainer.step(step, batch, rate, limit=limit)
         if refused:
-            raise _diverged(f"the loss is {loss} at step {step} (gradient norm {norm})")
+            self._leave_step_out(step, f"the loss is {loss} at step {step} (gradient norm {norm}): {refused}")
+            return
         took = time.monotonic() - begun
         average = self._state.average.add(loss)
-        self._state = replace(self._state, step=step, average=average, left_out=())
+        losses = self._state.losses.add(loss) if self._settings.spike_limit else self._state.losses
+        self._state = replace(self._state, step=step, average=average, losses=losses, left_out=(), refused=0)
         facts = {
             "step": step,
             "loss": loss,
@@ -123,19 +143,46 @@ class TrainingProcess:
         }
         self._record.step(facts, took)
 
-    def _do_what_is_due(self, *, last: bool, wanted: Callable[[], bool]) -> None:
+    def _leave_step_out(self, step: int, what: str) -> None:
+        refused = self._state.refused + 1
+        self._go_back_if_need_be(step, what, refused)
+        self._note(f"{what}; the step changes nothing")
+        self._state = replace(self._state, step=step, left_out=(), refused=refused)
+
+    def _go_back_if_need_be(self, step: int, what: str, refused: int) -> None:
+        self._keeper.wait()  # the checkpoint that is being written may be the one to go back to
+        after_bad_numbers(self._folder, self._settings, step=step, what=what, refused=refused)
+
+    def _do_what_is_due(self, wanted: Callable[[], bool]) -> None:
         """Validate, sample and save, in this order: a checkpoint is written when its step's work is done.
 
         Validating and sampling may take minutes: when `wanted` says no they are left to the run's resumption, so
         that a run that shall stop has saved before anyone loses patience.
         """
-        work = due(self._state.step, self._settings, last=last)
-        if "validation" in work:
+        step, settings, best = self._state.step, self._settings, self._state.best
+        self._ended = self._counted_end()
+        if is_due("validation", step, settings, last=bool(self._ended)):
             self._validate(wanted)
-        if "sample" in work:
-            self._sample(wanted)
-        if "checkpoint" in work:
-            self._save()
+        self._ended = self._ended or turned_end(settings, self._state)
+        if is_due("sample", step, settings, last=bool(self._ended)):
+            try:
+                self._sample(wanted)
+            except OSError as error:
+                self._note(f"no sample of step {step}: {error}")
+        is_best = self._state.best is not best and (settings.save_best or bool(settings.patience))
+        # After bad numbers the weights may be bad too: the last checkpoint is then the better one.
+        if (is_best or is_due("checkpoint", step, settings, last=False)) and not self._state.refused:
+            with self._record.costing("checkpoint"):
+                self._keeper.save(self._trainer, self._state_to_save())
+
+    def _counted_end(self) -> str:
+        step = self._state.step
+        return counted_end(
+            self._settings,
+            step=step,
+            epoch=self._batches.epoch(step, self._settings.rows_per_step),
+            seconds=self._state.seconds + self._record.seconds,
+        )
 
     def _catch_up(self, wanted: Callable[[], bool]) -> None:
         """Do what a stop cut short."""
@@ -159,9 +206,16 @@ class TrainingProcess:
             self._leave_out("validation")
             return
         if not math.isfinite(result.loss):
-            raise _diverged(f"the validation loss is {result.loss} at step {self._state.step}")
+            what = f"the validation loss is {result.loss} at step {self._state.step}"
+            self._go_back_if_need_be(self._state.step, what, MOST_REFUSED)
         validation = {"step": self._state.step, **asdict(result)}
-        self._state = replace(self._state, validation=validation)
+        is_best = self._state.best is None or result.loss < self._state.best["loss"]
+        self._state = replace(
+            self._state,
+            validation=validation,
+            best=validation if is_best else self._state.best,
+            since_best=0 if is_best else self._state.since_best + 1,
+        )
         self._record.validation(validation)
 
     def _sample(self, wanted: Callable[[], bool]) -> None:
@@ -179,22 +233,19 @@ class TrainingProcess:
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)
 
-    def _save(self) -> None:
-        """Write the step's checkpoint, unless it is there already."""
-        if folder_of(self._folder, self._state.step).exists():
+    def _save_last(self, stop: Event) -> None:
+        """Have the last step on the volume before the process ends."""
+        if not self._state.step or (self._state.refused and not self._ended):
             return
-        print(f"Saving {self._folder / f'model-{self._state.step}'}", flush=True)
-        state = replace(self._state, seconds=self._state.seconds + self._record.seconds)
-        with self._record.costing("checkpoint"):
-            saving.save(self._folder, self._trainer, state, keep=self._settings.keep)
-        self._events.append("checkpoint", step=state.step)
+        hurry = not self._ended
+        if not self._keeper.save_last(self._trainer, self._state_to_save(), hurry=hurry, stop=stop):
+            self._note(
+                "stopped without a checkpoint of the last step: what was done since the one before is done again"
+            )
+
+    def _state_to_save(self) -> TrainingState:
+        return replace(self._state, seconds=self._state.seconds + self._record.seconds)
 
     def _note(self, message: str) -> None:
         """Tell those who watch the run."""
         self._events.append("event", step=self._state.step, message=message)
-
-
-def _diverged(what: str) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"{what}: training has diverged; start another run with a lower learning_rate", reason="DIVERGED"
-    )

@@ -70,6 +70,10 @@ class Record:
         """Time the block as one `validation`, `sample` or `checkpoint` of those that the run has yet to make."""
         return self._pace.costing(what)
 
+    def flush(self) -> None:
+        """Write the lines that a full disk has kept waiting; OSError says why they cannot be written."""
+        self._metrics.flush()
+
     @property
     def seconds(self) -> float:
         """Seconds since the process began."""

@@ -12,6 +12,7 @@ from services.common.errors import Corrupt
 from services.common.files import read_json
 from services.trainer.checkpoints import Checkpoint
 from services.trainer.training.average import LossAverage
+from services.trainer.training.divergence import LossHistory
 
 STATE_FILE = "state.json"
 
@@ -30,6 +31,14 @@ class TrainingState:
     """The newest: `step`, `loss`, `bits_per_byte`."""
     left_out: tuple[str, ...] = ()
     """What a stop cut short at this step, of `validation` and `sample`: a resumed run does it first."""
+    best: dict[str, Any] | None = None
+    """The validation with the lowest loss."""
+    since_best: int = 0
+    """Validations after it."""
+    losses: LossHistory = LossHistory()
+    """The last ones, where jumps are looked for."""
+    refused: int = 0
+    """Steps in a row, up to this one, that changed nothing."""
 
 
 def read_state(checkpoint: Checkpoint) -> TrainingState:
@@ -37,6 +46,13 @@ def read_state(checkpoint: Checkpoint) -> TrainingState:
     path = checkpoint.folder / STATE_FILE
     values = read_json(path)
     try:
-        return TrainingState(**(values | {"average": LossAverage(**values["average"])}))
+        return TrainingState(
+            **values
+            | {
+                "average": LossAverage(**values["average"]),
+                "losses": LossHistory(tuple(values.get("losses", {}).get("losses", ()))),
+                "left_out": tuple(values["left_out"]),
+            }
+        )
     except (TypeError, KeyError) as error:
         raise Corrupt(f"{path} does not hold a training state ({error})", metadata={"file": str(path)}) from None

@@ -7,6 +7,7 @@ so that each step stands there once. TensorFlow's own record files and messages;
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
@@ -39,15 +40,16 @@ _FRAMING = 16  # bytes around a record: its length and two checksums
 
 
 class TensorBoard:
-    """The writer's end. Every record is flushed to the system, so that a killed process loses none."""
+    """The writer's end. Every record goes to the system at once, so that a killed process loses none."""
 
     def __init__(self, folder: Path, *, after_step: int, validated: bool = True) -> None:
         """Drop what earlier processes wrote after `after_step`, its validation unless `validated`; begin a file."""
         for path in folder.glob(PATTERN):
             _drop(path, after_step, validated=validated)
-        name = PATTERN.replace("*", f"{int(time.time()):010d}.{platform.node() or 'localhost'}.{os.getpid()}")
-        self._file = tf.io.TFRecordWriter(str(folder / name))
-        self._write(tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._folder, self._num_files = folder, 0
+        self._path, self._end = folder, 0
+        self._file: Any = None
+        self._waiting: list[bytes] = []
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Draw the numbers of a line of metrics.jsonl that have a tag."""
@@ -59,11 +61,36 @@ class TensorBoard:
 
     def close(self) -> None:
         """End the file."""
-        self._file.close()
+        if self._file is not None:
+            with contextlib.suppress(tf.errors.OpError):
+                self._file.close()
 
     def _write(self, event: Any) -> None:
-        self._file.write(event.SerializeToString())
-        self._file.flush()
+        """Write a record with those before it that a full disk refused; or let it wait, and begin another file."""
+        self._waiting.append(event.SerializeToString())
+        try:
+            if self._file is None:
+                self._begin()
+            for record in self._waiting:
+                self._file.write(record)
+            self._file.flush()
+        except (tf.errors.OpError, OSError):
+            self.close()
+            self._file = None
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, self._end)  # what is not whole would hide what follows
+            return
+        self._end += sum(len(record) + _FRAMING for record in self._waiting)
+        self._waiting = []
+
+    def _begin(self) -> None:
+        unique = f"{int(time.time()):010d}.{platform.node() or 'localhost'}.{os.getpid()}.{self._num_files}"
+        self._num_files += 1
+        self._path, self._end = self._folder / PATTERN.replace("*", unique), 0
+        self._file = tf.io.TFRecordWriter(str(self._path))
+        version = tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()
+        self._file.write(version)
+        self._end = len(version) + _FRAMING
 
 
 def _drop(path: Path, after_step: int, *, validated: bool) -> None:

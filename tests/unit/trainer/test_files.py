@@ -20,7 +20,7 @@ from services.trainer.checkpoints import (
 )
 from services.trainer.events import EventLog
 from services.trainer.metrics_log import MetricsLog, Newest, newest_lines, read_metrics
-from services.trainer.outcome import explain, oom_kills
+from services.trainer.outcome import explain
 from services.trainer.samples import read_samples, steps_with_samples, write_samples
 
 
@@ -181,15 +181,9 @@ def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path: Path) -> None:
 
 def test_end_of_a_training_process_is_explained(tmp_path: Path) -> None:
     assert "SIGKILL" in explain(-9, tmp_path, out_of_memory=False)
-    assert "batch_size" in explain(-9, tmp_path, out_of_memory=True)
+    assert "out of memory" in explain(-9, tmp_path, out_of_memory=True)
     (tmp_path / "log.txt").write_text("one\nIllegal instruction\n")
     assert explain(-4, tmp_path, out_of_memory=False).endswith("Illegal instruction")
     assert "status 5" in explain(5, tmp_path, out_of_memory=False)
     (tmp_path / "outcome.json").write_text(json.dumps({"error": "the loss is nan"}))
     assert explain(1, tmp_path, out_of_memory=False) == "the loss is nan"
-
-
-def test_kills_for_want_of_memory_are_counted(tmp_path: Path) -> None:
-    assert oom_kills(tmp_path / "none") == 0
-    (tmp_path / "memory.events").write_text("low 0\noom 2\noom_kill 3\noom_group_kill 0\n")
-    assert oom_kills(tmp_path / "memory.events") == 3
