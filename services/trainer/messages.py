@@ -25,7 +25,7 @@ _FIELDS: Any = pb.RunSettings.DESCRIPTOR.fields
 # On the wire, and not built yet.
 NOT_YET = frozenset(
     {
-        *("preset", "epochs", "tokens", "minutes", "patience", "optimizer", "momentum", "decay_share"),
+        *("minutes", "patience", "optimizer", "momentum", "decay_share"),
         *("label_smoothing", "input_noise", "gradient_checkpointing", "only_transformer_layers", "frozen_layers"),
         *("lora_rank", "lora_alpha", "packing", "sample_prompts", "sample_temperatures", "on_divergence"),
         *("spike_limit", "restarts", "fit_memory", "gpus", "keep_versions", "sample_top_k", "sample_top_p"),

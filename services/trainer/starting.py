@@ -66,7 +66,13 @@ def plan(volume: Volume, bases: Bases, choices: dict[str, Any]) -> Plan:
                     "base_vocabulary_digest": found.vocabulary_digest,
                 },
             )
-    settings = resolve(choices, model_context=config.n_ctx, num_train_tokens=len(dataset.train))
+    settings = resolve(
+        choices,
+        config=config,
+        fresh=base in FRESH,
+        num_train_tokens=len(dataset.train),
+        num_validation_tokens=len(dataset.validation),
+    )
     if base in FRESH:
         config = replace(config, n_ctx=settings.context)  # positions that are never trained would only mislead
     return Plan(settings, config, dataset)
