@@ -146,10 +146,10 @@ def _steps(
         least, most = preset.tuned_passes
         tokens = min(max(preset.tokens, least * num_train_tokens), most * num_train_tokens)
         return max(1, math.ceil(tokens / tokens_per_step))
-    usual = DEFAULTS.get(named["base"], {}).get("steps", FRESH_STEPS) * preset.length
-    least, most = (passes * num_train_tokens / tokens_per_step for passes in preset.passes)
-    steps = min(max(usual, math.ceil(least)), math.ceil(most))
-    return round(min(max(steps, LEAST_STEPS * preset.length), MOST_STEPS * preset.length))
+    usual: float = DEFAULTS.get(named["base"], {}).get("steps", FRESH_STEPS) * preset.length
+    fewest, longest = (passes * num_train_tokens / tokens_per_step for passes in preset.passes)
+    bent = min(max(usual, math.ceil(fewest)), math.ceil(longest))
+    return round(min(max(bent, LEAST_STEPS * preset.length), MOST_STEPS * preset.length))
 
 
 def between(points: tuple[tuple[float, float], ...], x: float) -> float:

@@ -170,7 +170,7 @@ def resolve(
     if named["context"] > config.n_ctx:
         _refuse("context", named["context"], f"base {named['base']!r} sees at most {config.n_ctx} tokens")
     named["context"] = fit_context(named["context"], num_train_tokens)
-    values = named | left_out(
+    values: dict[str, Any] = named | left_out(
         named,
         config=config,
         fresh=fresh,
@@ -209,7 +209,8 @@ def fit_context(context: int, num_train_tokens: int) -> int:
 def check_ranges(named: Mapping[str, Any]) -> None:
     """Raise InvalidRequest naming the first of the named values that is out of its range, whatever the others are."""
     plain: dict[str, Any] = {field.name: field.default for field in fields(RunSettings)}
-    check(RunSettings(**{**plain, "dataset": "-", "steps": 2**31 - 1, **named}))
+    values: dict[str, Any] = {**plain, "dataset": "-", "steps": 2**31 - 1, **named}
+    check(RunSettings(**values))
 
 
 def check(settings: RunSettings) -> None:
