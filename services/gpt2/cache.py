@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from services.gpt2.attention import MASKED
 from services.gpt2.config import GPT2Config
-from services.gpt2.layers import MASKED, inference, keep
+from services.gpt2.gradients import inference
+from services.gpt2.layers import keep
 from services.gpt2.model import Params, block, forward, output
 
 BLOCK_POSITIONS = 64  # 16 KiB per head at D 64: large enough to copy at memory speed

@@ -32,7 +32,7 @@ from services.trainer.events import EventLog
 from services.trainer.metrics_log import MetricsLog
 from services.trainer.samples import write_samples
 from services.trainer.training import precision, saving
-from services.trainer.training.batches import Batches
+from services.trainer.training.batches import make_batches
 from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
 from services.trainer.training.saving import TrainingState
@@ -66,12 +66,8 @@ class TrainingProcess:
 
         dataset = Dataset.open(volume.datasets / self._settings.dataset)
         train = dataset.train.documents
-        self._batches = Batches(
-            dataset.tokens,
-            train["start"],
-            train["end"],
-            context=self._settings.context,
-            seed=self._settings.seed,
+        self._batches = make_batches(
+            dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings
         )
         self._codec = Codec(dataset.vocabulary())
         self._state, self._trainer = self._load(volume.bases)
@@ -154,9 +150,9 @@ class TrainingProcess:
         step = self._state.step + 1
         begun = time.monotonic()
         rate = learning_rate(step, self._settings)
-        rows = self._batches.batch(step, self._settings.rows_per_step)
-        loss, norm = self._trainer.step(step, rows, rate)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        batch = self._batches.batch(step, self._settings.rows_per_step)
+        loss, norm, refused = self._trainer.step(step, batch, rate)
+        if refused:
             raise _diverged(f"the loss is {loss} at step {step} (gradient norm {norm})")
         self._durations.append(time.monotonic() - begun)
         average = self._state.average.add(loss)
@@ -168,7 +164,7 @@ class TrainingProcess:
             "avg": average.value,
             "learning_rate": rate,
             "gradient_norm": norm,
-            "tokens_per_second": rows[:, 1:].size * len(self._durations) / sum(self._durations),
+            "tokens_per_second": batch.num_tokens * len(self._durations) / sum(self._durations),
             "epoch": self._batches.epoch(step, self._settings.rows_per_step),
         }
         self._metrics.append(line)
@@ -269,6 +265,6 @@ def _diverged(what: str) -> FailedPrecondition:
 
 
 def _dtype(name: str) -> tf.DType:
-    if name not in ("float32", "bfloat16"):
+    if name not in ("float32", "bfloat16", "float16"):
         raise Corrupt(f"the checkpoint was written in an unknown precision, {name!r}")
     return tf.as_dtype(name)

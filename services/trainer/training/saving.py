@@ -53,8 +53,8 @@ def save(run_folder: Path, trainer: Trainer, state: TrainingState, *, keep: int)
     """Write the checkpoint of `state.step`, point the run's `checkpoint` file at it, drop old ones."""
     folder = folder_of(run_folder, state.step)
     with new_folder(folder) as partial:
-        weights.write_weights(partial, state.step, trainer.variables, trainer.config)
-        moments: dict[str, Any] = {name.replace("/", "."): m for name, m in trainer.optimizer.state().items()}
+        weights.write_weights(partial, state.step, trainer.params(), trainer.config)
+        moments: dict[str, Any] = {name.replace("/", "."): m for name, m in trainer.state().items()}
         np.savez(partial / OPTIMIZER_FILE, **moments)
         write_json(partial / STATE_FILE, asdict(state))
         manifest = {
@@ -88,6 +88,6 @@ def restore_optimizer(checkpoint: Checkpoint, trainer: Trainer) -> None:
     path = checkpoint.folder / OPTIMIZER_FILE
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            trainer.optimizer.restore({name.replace(".", "/"): arrays[name] for name in arrays.files})
+            trainer.restore({name.replace(".", "/"): arrays[name] for name in arrays.files})
     except (OSError, ValueError) as error:
         raise Corrupt(f"{path} does not fit the run ({error})", metadata={"file": str(path)}) from None
