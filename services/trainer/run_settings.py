@@ -165,12 +165,12 @@ def resolve(
         InvalidRequest: a value is out of its range.
         FailedPrecondition: the dataset is too small to learn from.
     """
-    named = {"base": "nano", "context": config.n_ctx} | choices
+    named: dict[str, Any] = {"base": "nano", "context": config.n_ctx} | choices
     check_ranges(named)
     if named["context"] > config.n_ctx:
         _refuse("context", named["context"], f"base {named['base']!r} sees at most {config.n_ctx} tokens")
     named["context"] = fit_context(named["context"], num_train_tokens)
-    values: dict[str, Any] = named | left_out(
+    values = named | left_out(
         named,
         config=config,
         fresh=fresh,

@@ -15,7 +15,11 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from services.trainer.run_settings import RunSettings
+    from services.trainer.training.batch import Batch
 
 MOST_STEPS = 3  # timed ones
 TRIED_ROUNDS = 2  # micro-batches of a tried step, where the run has more
@@ -53,7 +57,6 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
         `precision`, and `device` in words.
     """
     _tell({"progress": "loading TensorFlow"})
-    import numpy as np
     import tensorflow as tf
 
     from services.gpt2 import model
@@ -74,9 +77,7 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
     dtype = precision.choose(settings.precision, config.num_parameters)
     _tell({"progress": "making weights of this shape"})
     trainer = Trainer(model.init_params(config, 0), config, tried, dtype)
-    rows = np.random.default_rng(0).integers(
-        config.n_vocab, size=(tried.rows_per_step, settings.context + 1), dtype=np.int32
-    )
+    rows = _rows(config.n_vocab, tried)
 
     def step(number: int) -> float:
         begun = time.monotonic()
@@ -96,6 +97,22 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
         "precision": dtype.name,
         "device": _device(gpus),
     }
+
+
+def _rows(n_vocab: int, settings: RunSettings) -> Batch:
+    """Random rows for a step, with all that the run's packing gives a step to know."""
+    import numpy as np
+
+    from services.trainer.training.batch import Batch
+
+    shape = (settings.rows_per_step, settings.context)
+    ids = np.random.default_rng(0).integers(n_vocab, size=(shape[0], shape[1] + 1), dtype=np.int32)
+    return Batch(
+        ids[:, :-1],
+        ids[:, 1:],
+        segments=np.zeros(shape, np.int32) if settings.packing == "masked" else None,
+        weights=np.ones(shape, np.float32) if settings.packing == "documents" else None,
+    )
 
 
 def peak_resident(status: Path = Path("/proc/self/status")) -> int:
