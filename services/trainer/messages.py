@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import trainer_pb2 as pb
 from services.common.errors import InvalidRequest, Unimplemented
 from services.gpt2.config import GPT2Config
-from services.trainer.checkpoints import Checkpoint, list_checkpoints
+from services.trainer.checkpoints import Checkpoint, best, list_checkpoints, marked_steps
 from services.trainer.metrics_log import FILE_NAME, newest_lines
 from services.trainer.publishing import ModelVersion
 from services.trainer.run_settings import RunSettings
@@ -28,12 +29,11 @@ NOT_YET = frozenset(
         *("minutes", "patience", "optimizer", "momentum", "decay_share"),
         *("label_smoothing", "input_noise", "gradient_checkpointing", "only_transformer_layers", "frozen_layers"),
         *("lora_rank", "lora_alpha", "packing", "sample_prompts", "sample_temperatures", "on_divergence"),
-        *("spike_limit", "restarts", "fit_memory", "gpus", "keep_versions", "sample_top_k", "sample_top_p"),
+        *("spike_limit", "restarts", "fit_memory", "gpus", "sample_top_k", "sample_top_p"),
         *("save_best",),
     }
 )
 NOT_YET_VALUES = {
-    "publish": ("on_best",),
     "schedule": ("warmup_stable_decay", "inverse_sqrt"),
     "precision": ("float16",),
 }
@@ -103,6 +103,10 @@ def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = 
         num_parameters=record.num_parameters,
         created_at=timestamp(record.created_at),
         updated_at=timestamp(record.updated_at),
+        restarts=record.restarts,
+        ended_because=record.ended_because,
+        environment=record.environment,
+        dataset_digest=str(record.dataset_facts.get("digest", "")),
     )
     if step_line:
         run.metrics.CopyFrom(metrics_message(step_line))
@@ -134,13 +138,22 @@ def validation_message(step: int, loss: float, bits_per_byte: float) -> pb.Valid
     return pb.Validation(step=step, loss=loss, bits_per_byte=bits_per_byte, perplexity=perplexity)
 
 
-def checkpoint_message(checkpoint: Checkpoint) -> pb.Checkpoint:
+def checkpoint_messages(run_folder: Path) -> list[pb.Checkpoint]:
+    """A run's checkpoints by step, each with what the others and the marks make of it."""
+    found, marked = list_checkpoints(run_folder), marked_steps(run_folder)
+    lowest = best(found)
+    return [checkpoint_message(one, marked=one.step in marked, best=one is lowest) for one in found]
+
+
+def checkpoint_message(checkpoint: Checkpoint, *, marked: bool, best: bool) -> pb.Checkpoint:
     """A checkpoint."""
     message = pb.Checkpoint(
         run=checkpoint.run,
         step=checkpoint.step,
         created_at=timestamp(checkpoint.created_at),
         size_bytes=checkpoint.size_bytes,
+        marked=marked,
+        best=best,
     )
     if checkpoint.validation:
         message.validation.CopyFrom(validation_message(**checkpoint.validation))
@@ -180,6 +193,7 @@ def version_message(version: ModelVersion) -> pb.ModelVersion:
         num_parameters=manifest["num_parameters"],
         size_bytes=version.size_bytes,
         created_at=timestamp(manifest["created_at"]),
+        marked=version.marked,
     )
     if manifest["validation_loss"] is not None:
         message.validation.CopyFrom(

@@ -38,7 +38,6 @@ def main() -> int:
         return 1
     os.nice(arguments.nice)
     die_first()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         result = attempt(json.load(sys.stdin))
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the plan says so

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -22,8 +21,6 @@ import tensorflow as tf
 from services.common.errors import Corrupt, FailedPrecondition
 from services.common.files import remove_partials
 from services.gpt2 import checkpoint as weights
-from services.gpt2 import model
-from services.gpt2.config import FRESH, GPT2Config
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.trainer import metrics_log, runs
@@ -37,6 +34,7 @@ from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
 from services.trainer.training.saving import TrainingState
 from services.trainer.training.schedule import learning_rate
+from services.trainer.training.start import start_params
 from services.trainer.training.writing import Writer
 from services.trainer.volume import Volume
 
@@ -70,7 +68,7 @@ class TrainingProcess:
             dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings
         )
         self._codec = Codec(dataset.vocabulary())
-        self._state, self._trainer = self._load(volume.bases)
+        self._state, self._trainer = self._load()
         self._evaluator = self._make_evaluator(dataset)
         self._writer: Writer | None = None
         self._metrics = MetricsLog(
@@ -100,7 +98,7 @@ class TrainingProcess:
                 self._save()
         return self._state.step == self._settings.steps
 
-    def _load(self, bases: Path) -> tuple[TrainingState, Trainer]:
+    def _load(self) -> tuple[TrainingState, Trainer]:
         """Take up the newest sound checkpoint, or the base when there is none."""
         config = weights.read_config(self._folder)
         checkpoint, damage = newest_sound(self._folder)
@@ -116,18 +114,9 @@ class TrainingProcess:
             trainer = Trainer(params, config, self._settings, _dtype(state.precision))
             saving.restore_optimizer(checkpoint, trainer)
             return state, trainer
-        params = self._base_params(bases, config)
+        params = start_params(self._folder, config, self._settings)
         dtype = precision.choose(self._settings.precision, config.num_parameters)
         return TrainingState(precision=dtype.name), Trainer(params, config, self._settings, dtype)
-
-    def _base_params(self, bases: Path, config: GPT2Config) -> dict[str, np.ndarray]:
-        if self._settings.base in FRESH:
-            return model.init_params(config, self._settings.seed)
-        print(f"Loading checkpoint {bases / self._settings.base}", flush=True)
-        found, params = weights.read_weights(bases / self._settings.base)
-        if found != config:
-            raise FailedPrecondition(f"base {self._settings.base!r} is not the one that the run began with")
-        return params
 
     def _make_evaluator(self, dataset: Dataset) -> Evaluator | None:
         held_out = dataset.validation
