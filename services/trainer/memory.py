@@ -1,9 +1,9 @@
 """How much memory one training step of a run takes, by part, without doing it. A pure function of shapes.
 
 In: an architecture, a run's settings, the format of the products. Out: bytes by what they are for; their sum is the
-process's peak in a step. What was counted is the arrays that loop.py and services/gpt2 hold at the moment when they hold
-most: at the turn from the forward to the backward pass, or before the update. The shares of what is not counted one by
-one (scratch space, fragments) were fitted to real steps of models between 1 and 774 million weights.
+process's peak in a step. What was counted is the arrays that loop.py and services/gpt2 hold at the moment when they
+hold most: at the turn from the forward to the backward pass, or before the update. The shares of what is not counted
+one by one (scratch space, fragments) were fitted to real steps.
 
 n rows of tokens (batch x context), C width, H heads, L layers, V vocabulary, T context, e bytes of a product's number.
 """

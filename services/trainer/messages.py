@@ -14,6 +14,7 @@ from services.common.errors import InvalidRequest, Unimplemented
 from services.gpt2.config import GPT2Config
 from services.trainer.checkpoints import Checkpoint, best, list_checkpoints, marked_steps
 from services.trainer.metrics_log import FILE_NAME, newest_lines
+from services.trainer.planning import Forecast
 from services.trainer.publishing import ModelVersion
 from services.trainer.run_settings import RunSettings
 from services.trainer.runs import RunRecord, Runs
@@ -70,6 +71,28 @@ def settings_message(settings: RunSettings) -> pb.RunSettings:
         else:
             setattr(message, field.name, value)
     return message
+
+
+def plan_message(forecast: Forecast) -> pb.RunPlan:
+    """What a run would do."""
+    return pb.RunPlan(
+        settings=settings_message(forecast.settings),
+        changes=forecast.changes,
+        remarks=forecast.remarks,
+        num_parameters=forecast.num_parameters,
+        num_trained_parameters=forecast.num_trained_parameters,
+        num_train_tokens=forecast.num_train_tokens,
+        memory_bytes=forecast.memory_bytes,
+        peak_memory_bytes=forecast.peak_memory_bytes,
+        available_memory_bytes=forecast.available_memory_bytes,
+        seconds_per_step=forecast.seconds_per_step,
+        is_measured=forecast.is_measured,
+        total_seconds=forecast.total_seconds,
+        disk_bytes=forecast.disk_bytes,
+        epochs=forecast.epochs,
+        device=forecast.device,
+        fits=forecast.fits,
+    )
 
 
 def _word(field: Any, value: int) -> str:

@@ -1,12 +1,12 @@
 """What a run would do, told before any step of it is done: memory, time, disk, what would be changed to fit.
 
-In: a run that can begin, the device, and a way to try steps or none. Out: a Forecast. Starts no run, knows no wire.
+In: a run that can begin, the device, and what a few tried steps took, or nothing. Out: a Forecast.
+Starts no run, knows no wire.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from services.gpt2.config import GPT2Config
@@ -66,37 +66,75 @@ class Forecast:
         return sum(self.memory_bytes.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A run's settings as they fit the device, or as they were asked for where nothing does."""
+
+    settings: RunSettings
+    precision: str
+    """Of the matrix products, `auto` decided."""
+    changes: tuple[str, ...] = ()
+    fits: bool = True
+    adjustments: Adjustments = Adjustments()
+
+
+def fit(settings: RunSettings, config: GPT2Config, device: Device) -> Fitted:
+    """Change what must be changed for a step to fit into the device's memory: micro-batch, gradient checkpointing."""
+    precision = settings.precision
+    if precision == "auto":
+        precision = machine.fastest_precision(config.num_parameters, has_gpu=device.num_gpus > 0)
+    now = Fitted(settings, precision)
+    while not _fits(now.settings, config, precision, device):
+        less = smaller(now, settings)
+        if less is None:
+            return replace(Fitted(settings, precision), fits=False)
+        now = less
+    return now
+
+
+def smaller(now: Fitted, asked: RunSettings) -> Fitted | None:
+    """The next smaller step; None where there is none, or the run is not to be changed."""
+    less = with_less_memory(asked, now.adjustments) if asked.fit_memory else None
+    if less is None:
+        return None
+    adjustments, words = less
+    # Of several cuts of the micro-batch the last says it all.
+    changes = tuple(change for change in now.changes if "rows at a time" not in change or "rows at a time" not in words)
+    return Fitted(adjustments.apply(asked), now.precision, (*changes, words), adjustments=adjustments)
+
+
+def _fits(settings: RunSettings, config: GPT2Config, precision: str, device: Device) -> bool:
+    needed = sum(memory.estimate(config, settings, precision).values())
+    return not device.available_bytes or needed <= device.available_bytes
+
+
 def foresee(
-    settings: RunSettings,
+    fitted: Fitted,
     config: GPT2Config,
     *,
     fresh: bool,
     num_train_tokens: int,
     num_validation_tokens: int,
     device: Device,
-    try_steps: Callable[[RunSettings], Tried | None] | None,
+    tried: Tried | None,
 ) -> Forecast:
     """Tell what a run would do.
 
     Args:
-        settings, config: of the run.
+        fitted, config: of the run.
         fresh: it starts from random weights.
         num_train_tokens, num_validation_tokens: of the dataset.
         device: what there is.
-        try_steps: tries a few steps of the settings that fit; None where that was not possible. No function: estimate.
+        tried: what trying a few steps found; None: estimate.
     """
-    precision = settings.precision
-    if precision == "auto":
-        precision = machine.fastest_precision(config.num_parameters, has_gpu=device.num_gpus > 0)
-    settings, changes, fits = _fit(settings, config, precision, device)
-    tried = try_steps(settings) if try_steps and fits else None
-    seconds = tried.seconds_per_step if tried else _estimated_seconds(settings, config, precision, device)
+    settings = fitted.settings
+    seconds = tried.seconds_per_step if tried else _estimated_seconds(settings, config, fitted.precision, device)
     tokens_per_step = settings.rows_per_step * settings.context
     trained = memory.trained_shapes(config, settings)
     epochs = settings.steps * tokens_per_step / num_train_tokens
     checkpoint = memory.checkpoint_bytes(config, settings)
     kept = min(settings.keep, math.ceil(settings.steps / settings.save_every)) + settings.save_best
-    remarks = [] if fits else [f"{what_would_fit(settings)}"]
+    remarks = [] if fitted.fits else [what_would_fit(settings)]
     remarks += _remarks(settings, config, fresh, epochs, num_validation_tokens)
     total = START_S + _total_seconds(settings, config, seconds, tokens_per_step, num_validation_tokens, checkpoint)
     if settings.minutes and total > 60 * settings.minutes:
@@ -105,12 +143,12 @@ def foresee(
         total = 60 * settings.minutes
     return Forecast(
         settings=settings,
-        changes=tuple(changes),
+        changes=fitted.changes,
         remarks=tuple(remarks),
         num_parameters=config.num_parameters,
         num_trained_parameters=sum(math.prod(shape) for shape in trained.values()),
         num_train_tokens=num_train_tokens,
-        memory_bytes=memory.estimate(config, settings, precision),
+        memory_bytes=memory.estimate(config, settings, fitted.precision),
         available_memory_bytes=device.available_bytes,
         seconds_per_step=seconds,
         is_measured=tried is not None,
@@ -118,36 +156,13 @@ def foresee(
         disk_bytes=kept * checkpoint,
         epochs=epochs,
         device=tried.device if tried else device.words,
-        fits=fits,
+        fits=fitted.fits,
     )
-
-
-def _fit(
-    settings: RunSettings, config: GPT2Config, precision: str, device: Device
-) -> tuple[RunSettings, list[str], bool]:
-    """The settings that fit, what was changed for it, and whether they do."""
-
-    def fits(candidate: RunSettings) -> bool:
-        needed = sum(memory.estimate(config, candidate, precision).values())
-        return not device.available_bytes or needed <= device.available_bytes
-
-    if fits(settings) or not settings.fit_memory:
-        return settings, [], fits(settings)
-    adjustments, changes = Adjustments(), []
-    while (less := with_less_memory(settings, adjustments)) is not None:
-        adjustments, words = less
-        # Of several cuts of the micro-batch the last says it all.
-        if changes and "rows at a time" in changes[-1]:
-            changes.pop() if "rows at a time" in words else None
-        changes.append(words)
-        if fits(adjustments.apply(settings)):
-            return adjustments.apply(settings), changes, True
-    return settings, [], False
 
 
 def _estimated_seconds(settings: RunSettings, config: GPT2Config, precision: str, device: Device) -> float:
     """Seconds per step from the count of operations and the rate of a product. DESIGN's count: (6N + 12LCT) a token."""
-    per_token = 6 * config.num_parameters + 12 * config.n_layer * config.n_embd * settings.context
+    per_token = 6.0 * config.num_parameters + 12 * config.n_layer * config.n_embd * settings.context
     if settings.gradient_checkpointing:
         per_token *= 4 / 3
     if device.num_gpus:
