@@ -37,7 +37,7 @@ class Setting:
     words: Mapping[str, str] = field(default_factory=dict)
 
 
-_BELOW_1 = 1 - 2**-20
+_BELOW_1 = 0.999  # the trainer takes what is nearer, too
 _PRESETS = {
     "gentle": "short and careful",
     "standard": "until the voice is learned",
