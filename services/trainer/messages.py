@@ -25,17 +25,14 @@ _FIELDS: Any = pb.RunSettings.DESCRIPTOR.fields
 # On the wire, and not built yet.
 NOT_YET = frozenset(
     {
-        *("preset", "epochs", "tokens", "minutes", "patience", "optimizer", "momentum", "decay_share"),
-        *("label_smoothing", "input_noise", "gradient_checkpointing", "only_transformer_layers", "frozen_layers"),
-        *("lora_rank", "lora_alpha", "packing", "sample_prompts", "sample_temperatures", "on_divergence"),
-        *("spike_limit", "restarts", "fit_memory", "gpus", "keep_versions", "sample_top_k", "sample_top_p"),
+        *("preset", "epochs", "tokens", "minutes", "patience"),
+        *("sample_prompts", "sample_temperatures", "on_divergence"),
+        *("spike_limit", "restarts", "fit_memory", "keep_versions", "sample_top_k", "sample_top_p"),
         *("save_best",),
     }
 )
 NOT_YET_VALUES = {
     "publish": ("on_best",),
-    "schedule": ("warmup_stable_decay", "inverse_sqrt"),
-    "precision": ("float16",),
 }
 
 
