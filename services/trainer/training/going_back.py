@@ -28,7 +28,7 @@ def after_bad_numbers(folder: Path, settings: RunSettings, *, step: int, what: s
     Args:
         step: the one whose numbers are bad.
         what: was seen, in words.
-        refused: how many steps in a row changed nothing, with this one.
+        refused: how many steps in a row changed nothing, with this one; MOST_REFUSED: the numbers are bad for good.
 
     Raises:
         StartAgain: after a lower rate was noted; or once, when the numbers stay bad, for what went bad in memory
@@ -45,7 +45,7 @@ def after_bad_numbers(folder: Path, settings: RunSettings, *, step: int, what: s
             raise diverged(f"{what}, as before from the same checkpoint")
         back = _last_step(folder)
         write_adjustments(folder, replace(adjustments, returned_from=step))
-        raise StartAgain(f"{what}; {refused} steps in a row changed nothing: going back to step {back}")
+        raise StartAgain(f"{what}: bad for good; going back to step {back}")
     back = _last_step(folder)
     if adjustments.lowered_after.count(back) >= MOST_LOWERED:
         raise diverged(f"{what}, after the learning rate was halved {MOST_LOWERED} times at step {back}")

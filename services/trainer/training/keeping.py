@@ -34,7 +34,7 @@ class Keeper:
     def __init__(self, folder: Path, *, keep: int, events: EventLog, before: Callable[[], None]) -> None:
         self._folder, self._events, self._before = folder, events, before
         self._saver = Saver(folder, keep=keep)
-        self._told = ""
+        self._told, self._passing = "", True
 
     def save(self, trainer: Trainer, state: TrainingState) -> None:
         """Begin to write the checkpoint of `state.step`, unless it is there already."""
@@ -45,13 +45,13 @@ class Keeper:
             self._before()
             self._saver.begin(trainer, state)
         except OSError as error:
-            self._tell_failure(state.step, str(error))
+            self._tell_failure(state.step, str(error), passing=True)
 
     def tell(self) -> None:
         """Tell of the checkpoints that were finished meanwhile."""
         for written in self._saver.ended():
             if written.error:
-                self._tell_failure(written.step, written.error)
+                self._tell_failure(written.step, written.error, passing=written.passing)
             else:
                 self._events.append("checkpoint", step=written.step)
                 self._told = ""
@@ -69,7 +69,7 @@ class Keeper:
             stop: ends the tries.
 
         Raises:
-            FailedPrecondition: there was no room for it in all that time.
+            FailedPrecondition: there was no room for it in all that time, or there is no use in trying.
         """
         deadline = time.monotonic() + LAST_TRIES_S
         while True:
@@ -80,14 +80,14 @@ class Keeper:
                 return True
             if hurry or stop.is_set():
                 return False
-            if time.monotonic() > deadline:
+            if not self._passing or time.monotonic() > deadline:
                 raise FailedPrecondition(f"step {state.step} is done and cannot be saved: {self._told}; then resume")
             stop.wait(RETRY_S)
 
-    def _tell_failure(self, step: int, why: str) -> None:
+    def _tell_failure(self, step: int, why: str, *, passing: bool) -> None:
         """Tell it once, however often it is tried."""
         if why != self._told:
             message = f"no checkpoint of step {step}: {why}; training goes on, and tries again when the next is due"
             self._events.append("event", step=step, message=message)
             print(message, flush=True)
-        self._told = why
+        self._told, self._passing = why, passing

@@ -1,6 +1,6 @@
 """What a training process begins with: the newest sound checkpoint of its run, or the base when there is none.
 
-In: the run's folder, the bases, the settings. Out: a state and a trainer. Does no step.
+In: the run's folder and settings. Out: a state and a trainer. Does no step.
 """
 
 from __future__ import annotations
@@ -8,27 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
-from services.common.errors import Corrupt, FailedPrecondition
+from services.common.errors import Corrupt
 from services.gpt2 import checkpoint as weights
-from services.gpt2 import model
-from services.gpt2.config import FRESH, GPT2Config
+from services.sampling.parameters import SamplingParameters
+from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.trainer.checkpoints import delete_after, newest_sound
 from services.trainer.run_settings import RunSettings
+from services.trainer.samples import wishes
 from services.trainer.training import lora_base, precision, saving
 from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
+from services.trainer.training.start import start_params
 from services.trainer.training.state import TrainingState, read_state
+from services.trainer.training.writing import Request, Writer
 
 MAX_LOGITS = 1 << 26  # of one validation pass: 256 MiB
 
 
-def take_up(
-    folder: Path, bases: Path, settings: RunSettings, note: Callable[[str], None]
-) -> tuple[TrainingState, Trainer]:
+def take_up(folder: Path, settings: RunSettings, note: Callable[[str], None]) -> tuple[TrainingState, Trainer]:
     """Load the newest sound checkpoint of a run, or its base when it has no checkpoint.
 
     Args:
@@ -55,7 +55,7 @@ def take_up(
         trainer = Trainer(params, config, settings, _dtype(state.precision))
         saving.restore_optimizer(checkpoint, trainer)
         return state, trainer
-    params = _base_params(bases, config, settings)
+    params = start_params(folder, config, settings)
     if settings.lora_rank:
         lora_base.write(folder, config, params)
     dtype = precision.choose(settings.precision, config.num_parameters)
@@ -78,14 +78,22 @@ def make_evaluator(dataset: Dataset, settings: RunSettings, trainer: Trainer) ->
     )
 
 
-def _base_params(bases: Path, config: GPT2Config, settings: RunSettings) -> dict[str, np.ndarray]:
-    if settings.base in FRESH:
-        return model.init_params(config, settings.seed)
-    print(f"Loading checkpoint {bases / settings.base}", flush=True)
-    found, params = weights.read_weights(bases / settings.base)
-    if found != config:
-        raise FailedPrecondition(f"base {settings.base!r} is not the one that the run began with")
-    return params
+def make_writer(codec: Codec, settings: RunSettings, trainer: Trainer) -> Writer:
+    """Return what writes the run's samples with the trainer's weights."""
+    requests = [
+        Request(
+            tuple(codec.encode(wish.prompt)),
+            SamplingParameters(temperature=wish.temperature, top_k=settings.sample_top_k, top_p=settings.sample_top_p),
+        )
+        for wish in wishes(settings)
+    ]
+    return Writer(
+        trainer.variables,
+        trainer.config,
+        trainer.compute_dtype,
+        requests=requests,
+        end_of_text_id=codec.vocabulary.end_of_text_id,
+    )
 
 
 def _dtype(name: str) -> tf.DType:

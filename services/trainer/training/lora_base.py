@@ -1,4 +1,4 @@
-"""The matrices beneath LoRA's, kept once for a run: checkpoints hold merged ones, and merging cannot be undone exactly.
+"""The matrices beneath LoRA's, kept once for a run: from a checkpoint's merged ones they cannot be had exactly.
 
 A folder of the run's own, since what the run began from may be changed or gone when it is resumed. In: weights.
 Out: one file. Knows no training.

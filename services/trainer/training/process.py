@@ -1,18 +1,15 @@
 """A run's training, from its newest sound checkpoint to its last step.
 
-In: the volume and a run's folder, which the service has made (run.json, hparams.json, vocabulary). Out:
-metrics,
-samples, checkpoints, console lines. Ends when the last step is done, or after the step in which a stop was
-asked for.
+In: the volume and a run's folder, which the service has made (run.json, hparams.json, vocabulary). Out: metrics,
+samples, checkpoints, console lines. Ends when the run does, or after the step in which a stop was asked for.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from threading import Event
 
 import numpy as np
@@ -20,10 +17,9 @@ import numpy as np
 from services.common.files import remove_partials
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
-from services.trainer import metrics_log, runs
+from services.trainer import runs
 from services.trainer.adjusting import read_adjustments
 from services.trainer.events import EventLog
-from services.trainer.metrics_log import MetricsLog
 from services.trainer.samples import write_samples
 from services.trainer.training import loading
 from services.trainer.training.batches import make_batches
@@ -32,13 +28,12 @@ from services.trainer.training.due import is_due
 from services.trainer.training.ends import counted_end, turned_end
 from services.trainer.training.going_back import after_bad_numbers
 from services.trainer.training.keeping import Keeper
+from services.trainer.training.measuring import pace_of
+from services.trainer.training.recording import Record
 from services.trainer.training.schedule import learning_rate
 from services.trainer.training.state import TrainingState
 from services.trainer.training.writing import Writer
 from services.trainer.volume import Volume
-
-SPEED_STEPS = 20  # tokens per second are averaged over so many steps
-MAX_LOGITS = 1 << 26  # of one validation pass: 256 MiB
 
 
 class TrainingProcess:
@@ -55,7 +50,6 @@ class TrainingProcess:
 
     def __init__(self, volume: Volume, run: str, *, started: float) -> None:
         self._folder, self._samples_folder = volume.runs / run, volume.samples / run
-        self._started = started
         remove_partials(self._folder)
         self._adjustments = read_adjustments(self._folder)
         self._settings = self._adjustments.apply(runs.read_record(self._folder).settings)
@@ -68,20 +62,22 @@ class TrainingProcess:
             dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings
         )
         self._codec = Codec(dataset.vocabulary())
-        self._state, self._trainer = loading.take_up(self._folder, volume.bases, self._settings, self._note)
+        self._state, self._trainer = loading.take_up(self._folder, self._settings, self._note)
         print("Loading dataset...", flush=True)
         print(f"dataset has {self._batches.num_tokens} tokens", flush=True)
         self._evaluator = loading.make_evaluator(dataset, self._settings, self._trainer)
         if self._evaluator is None:
             self._note("the dataset holds no validation documents: nothing is validated")
         self._writer: Writer | None = None
-        self._metrics = MetricsLog(
-            self._folder / metrics_log.FILE_NAME,
+        self._record = Record(
+            self._folder,
+            self._events,
+            pace_of(self._settings, self._trainer.config, self._trainer.compute_dtype),
+            started=started,
             after_step=self._state.step,
             validated="validation" not in self._state.left_out,
         )
-        self._durations: deque[float] = deque(maxlen=SPEED_STEPS)
-        self._keeper = Keeper(self._folder, keep=self._settings.keep, events=self._events, before=self._metrics.flush)
+        self._keeper = Keeper(self._folder, keep=self._settings.keep, events=self._events, before=self._record.flush)
         self._ended = ""
 
     @property
@@ -108,7 +104,7 @@ class TrainingProcess:
 
         print("Training...", flush=True)
         self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
-        with self._metrics:
+        with self._record:
             self._ended = self._counted_end()
             self._catch_up(wanted)
             self._ended = self._ended or turned_end(self._settings, self._state)
@@ -133,23 +129,19 @@ class TrainingProcess:
         if refused:
             self._leave_step_out(step, f"the loss is {loss} at step {step} (gradient norm {norm}): {refused}")
             return
-        self._durations.append(time.monotonic() - begun)
+        took = time.monotonic() - begun
         average = self._state.average.add(loss)
         losses = self._state.losses.add(loss) if self._settings.spike_limit else self._state.losses
         self._state = replace(self._state, step=step, average=average, losses=losses, left_out=(), refused=0)
-        line = {
+        facts = {
             "step": step,
-            "seconds": self._seconds(),
             "loss": loss,
             "avg": average.value,
             "learning_rate": rate,
             "gradient_norm": norm,
-            "tokens_per_second": batch.num_tokens * len(self._durations) / sum(self._durations),
             "epoch": self._batches.epoch(step, self._settings.rows_per_step),
         }
-        self._metrics.append(line)
-        self._events.append("metrics", **line)
-        print(f"[{step} | {line['seconds']:.2f}] loss={loss:.2f} avg={average.value:.2f}", flush=True)
+        self._record.step(facts, took)
 
     def _leave_step_out(self, step: int, what: str) -> None:
         refused = self._state.refused + 1
@@ -180,7 +172,8 @@ class TrainingProcess:
         is_best = self._state.best is not best and (settings.save_best or bool(settings.patience))
         # After bad numbers the weights may be bad too: the last checkpoint is then the better one.
         if (is_best or is_due("checkpoint", step, settings, last=False)) and not self._state.refused:
-            self._keeper.save(self._trainer, self._state_to_save())
+            with self._record.costing("checkpoint"):
+                self._keeper.save(self._trainer, self._state_to_save())
 
     def _counted_end(self) -> str:
         step = self._state.step
@@ -188,7 +181,7 @@ class TrainingProcess:
             self._settings,
             step=step,
             epoch=self._batches.epoch(step, self._settings.rows_per_step),
-            seconds=self._state.seconds + self._seconds(),
+            seconds=self._state.seconds + self._record.seconds,
         )
 
     def _catch_up(self, wanted: Callable[[], bool]) -> None:
@@ -207,14 +200,15 @@ class TrainingProcess:
     def _validate(self, wanted: Callable[[], bool]) -> None:
         if self._evaluator is None:
             return
-        result = self._evaluator(self._trainer.variables, wanted)
+        with self._record.costing("validation"):
+            result = self._evaluator(self._trainer.variables, wanted)
         if result is None:
             self._leave_out("validation")
             return
         if not math.isfinite(result.loss):
             what = f"the validation loss is {result.loss} at step {self._state.step}"
             self._go_back_if_need_be(self._state.step, what, MOST_REFUSED)
-        validation = {"step": self._state.step, "loss": result.loss, "bits_per_byte": result.bits_per_byte}
+        validation = {"step": self._state.step, **asdict(result)}
         is_best = self._state.best is None or result.loss < self._state.best["loss"]
         self._state = replace(
             self._state,
@@ -222,29 +216,15 @@ class TrainingProcess:
             best=validation if is_best else self._state.best,
             since_best=0 if is_best else self._state.since_best + 1,
         )
-        self._metrics.append(
-            {
-                "step": self._state.step,
-                "seconds": self._seconds(),
-                "validation_loss": result.loss,
-                "bits_per_byte": result.bits_per_byte,
-            }
-        )
-        self._events.append("validation", **validation)
-        print(f"[{self._state.step} | {self._seconds():.2f}] validation loss = {result.loss:.2f}", flush=True)
+        self._record.validation(validation)
 
     def _sample(self, wanted: Callable[[], bool]) -> None:
         print("Generating samples...", flush=True)
-        if self._writer is None:
-            self._writer = Writer(
-                self._trainer.variables,
-                self._trainer.config,
-                self._trainer.compute_dtype,
-                num_samples=self._settings.sample_num,
-                end_of_text_id=self._codec.vocabulary.end_of_text_id,
-            )
-        seed = int(np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)[0])
-        written = self._writer.write(length=self._settings.sample_length, seed=seed, wanted=wanted)
+        with self._record.costing("sample"):
+            if self._writer is None:
+                self._writer = loading.make_writer(self._codec, self._settings, self._trainer)
+            words = np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)
+            written = self._writer.write(length=self._settings.sample_length, seed=int(words[0]), wanted=wanted)
         if written is None:
             self._leave_out("sample")
             return
@@ -264,12 +244,8 @@ class TrainingProcess:
             )
 
     def _state_to_save(self) -> TrainingState:
-        return replace(self._state, seconds=self._state.seconds + self._seconds())
+        return replace(self._state, seconds=self._state.seconds + self._record.seconds)
 
     def _note(self, message: str) -> None:
         """Tell those who watch the run."""
         self._events.append("event", step=self._state.step, message=message)
-
-    def _seconds(self) -> float:
-        """Seconds since the process began."""
-        return time.monotonic() - self._started

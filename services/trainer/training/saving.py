@@ -8,17 +8,19 @@ are whole or absent, with the SHA-256 of every file. Knows no schedule.
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
-from services.common.errors import Corrupt, NonesuchError
+from services.common.errors import Corrupt, FailedPrecondition, NonesuchError
 from services.common.files import new_folder, sha256_files, write_atomic, write_json
 from services.gpt2 import checkpoint as weights
 from services.gpt2.config import GPT2Config
@@ -62,6 +64,8 @@ class Written:
     step: int
     error: str
     """Why there is none; empty when it is complete."""
+    passing: bool = False
+    """Whether the next try may do better, as on a full disk."""
 
 
 class Saver:
@@ -102,13 +106,14 @@ class Saver:
             self._thread = None
 
     def _write(self, copy: Copy) -> None:
-        error = ""
+        ended = Written(copy.state.step, "")
         try:
             write(self._folder, copy)
             self._drop(self._keep)
         except Exception as failure:  # noqa: BLE001 - the boundary of the thread: told, and tried again when next due
             error = failure.message if isinstance(failure, NonesuchError) else str(failure) or type(failure).__name__
-        self._ended = [*self._ended, Written(copy.state.step, error)]
+            ended = Written(copy.state.step, error, passing=isinstance(failure, OSError | tf.errors.OpError))
+        self._ended = [*self._ended, ended]
 
     def _make_room(self, size: int) -> None:
         """Have room for `size` bytes; where there is not, drop first what would be dropped afterwards."""
@@ -132,8 +137,12 @@ def write(run_folder: Path, copy: Copy) -> Checkpoint:
 
     Raises:
         OSError: as on a full disk; nothing is left of it then.
+        FailedPrecondition: the weights hold what is no number; nothing is written.
     """
     step = copy.state.step
+    for name, array in (*copy.params.items(), *copy.moments.items()):
+        if not np.isfinite(np.sum(array)):
+            raise FailedPrecondition(f"{name} holds what is no number")
     folder = folder_of(run_folder, step)
     with new_folder(folder) as partial:
         with (partial / OPTIMIZER_FILE).open("wb") as file:
@@ -165,18 +174,18 @@ def restore_optimizer(checkpoint: Checkpoint, trainer: Trainer) -> None:
         raise Corrupt(f"{path} does not fit the run ({error})", metadata={"file": str(path)}) from None
 
 
-class _Hashing:
-    """A file that can only be written forwards, and knows the SHA-256 of what was: half a gigabyte is read but once."""
+class _Hashing(io.RawIOBase):
+    """A file that is written forwards only, and knows the SHA-256 of what was: it need not be read again for that."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._digest = file, hashlib.sha256()
 
-    def write(self, piece: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
         self._digest.update(piece)
         return self._file.write(piece)
-
-    def flush(self) -> None:
-        self._file.flush()
 
     @property
     def digest(self) -> str:
