@@ -210,7 +210,7 @@ class Vocabularies:
         folder = self.folder(name)
         if folder.parent != self._own:
             raise NotFound(
-                f"{name!r} is not one of vocabularies/: it goes with the base, run or model that brings it",
+                f"{name!r} is not one of vocabularies/: it goes with the base model, run or model that brings it",
                 metadata={"vocabulary": name},
             )
         remove_folder(folder)

@@ -39,10 +39,8 @@ def estimate(config: GPT2Config, settings: RunSettings, precision: str) -> dict[
     blocks = L - settings.frozen_layers  # only these keep anything for the backward pass
     kept = _block(config, settings, e)
     matrices = 12 * C * C  # of a block
-    if settings.gradient_checkpointing:
-        activations = 4 * n * C * (blocks + 2) + 2 * kept
-    else:
-        activations = blocks * kept + 4 * n * C
+    blocks_kept, arrays = (2, blocks + 2) if settings.gradient_checkpointing else (blocks, 1)
+    activations = blocks_kept * kept + arrays * 4 * n * C
     # Made once a step: TensorFlow finds the second computation's equal to the first.
     copies = 0 if e == 4 else e * matrices * L
     head = _head(config, n, e, embeds="model/wte" in trained)

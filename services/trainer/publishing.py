@@ -109,6 +109,7 @@ class Models:
                 "header_format": dataset["header_format"],
                 "validation_loss": validation.get("loss"),
                 "bits_per_byte": validation.get("bits_per_byte"),
+                "token_accuracy": validation.get("token_accuracy"),
                 "validation_step": validation.get("step"),
             },
         )

@@ -233,6 +233,14 @@ class Runs:
             self._records[name] = record
         return record
 
+    def note_restart(self, name: str) -> RunRecord:
+        """Count that a run's process was killed and that it goes on by itself."""
+        with self._lock:
+            record = replace(self.get(name), restarts=self.get(name).restarts + 1)
+            write_json(self.folder(name) / RECORD_FILE, _to_json(record))
+            self._records[name] = record
+        return record
+
     def move(self, name: str, state: RunState, *, error: str = "", ended_because: str = "") -> RunRecord:
         """Change a run's state, on the volume first.
 

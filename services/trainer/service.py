@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from services.trainer.auto_publishing import AutoPublisher
 from services.trainer.bases import Bases
+from services.trainer.child import PROGRAM
+from services.trainer.gauges import RunGauges
 from services.trainer.publishing import Models
 from services.trainer.runs import Runs
 from services.trainer.servicer import TrainerServicer
@@ -18,14 +21,21 @@ LOCK_FILE = ".lock"
 
 
 class Trainer:
-    """One trainer service over one volume."""
+    """One trainer service over one volume.
 
-    def __init__(self, data: Path, *, nice: int) -> None:
+    Args:
+        nice: added to the niceness of training processes.
+        program: what trains a run; see child.py.
+    """
+
+    def __init__(self, data: Path, *, nice: int, program: Sequence[str] = PROGRAM) -> None:
         self._volume = Volume(data)
         self._bases, self._models = Bases(self._volume.bases), Models(self._volume.models)
         self._runs = Runs(self._volume)
         self._publisher = AutoPublisher(self._volume, self._runs, self._models)
-        self._supervisor = Supervisor(self._runs, self._volume, nice=nice, on_success=self._publisher.at_end)
+        self._supervisor = Supervisor(
+            self._runs, self._volume, nice=nice, on_success=self._publisher.at_end, program=program
+        )
         self.servicer = TrainerServicer(self._volume, self._bases, self._runs, self._models, self._supervisor)
         self._lock: IO[bytes] | None = None
 
@@ -33,6 +43,11 @@ class Trainer:
     def child_pid(self) -> int | None:
         """Process id of the training process, while there is one."""
         return self._supervisor.child_pid
+
+    @property
+    def gauges(self) -> RunGauges:
+        """What the runs in training measure, for the metrics endpoint."""
+        return RunGauges(self._runs)
 
     def open(self) -> None:
         """Take the volume, read what is on it, and remove what a killed service left half-written.

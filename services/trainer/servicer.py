@@ -194,9 +194,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             if kind == "metrics":
                 update.metrics.CopyFrom(messages.metrics_message(line))
             elif kind == "validation":
-                update.validation.CopyFrom(
-                    messages.validation_message(line["step"], line["loss"], line["bits_per_byte"])
-                )
+                update.validation.CopyFrom(messages.validation_message(line))
             elif kind == "state":
                 record = self._runs.get(request.run)
                 update.run.CopyFrom(messages.run_message(self._runs, record, state=line["state"], error=line["error"]))
@@ -204,7 +202,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 samples = read_samples(self._volume.samples / request.run, line["step"])
                 if line["index"] > len(samples):
                     continue  # deleted since
-                update.sample.CopyFrom(messages.sample_message(samples[line["index"] - 1]))
+                update.sample.CopyFrom(messages.sample_message(samples[line["index"] - 1], record.settings))
             elif kind == "checkpoint":
                 try:
                     update.checkpoint.CopyFrom(self._checkpoint_message(request.run, line["step"]))
@@ -284,11 +282,12 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
 
     def ListSamples(self, request: pb.ListSamplesRequest, context: grpc.ServicerContext) -> pb.ListSamplesResponse:
         """List a run's samples by step and number."""
-        folder = self._volume.samples / self._runs.get(request.run).name
+        record = self._runs.get(request.run)
+        folder = self._volume.samples / record.name
         samples = [sample for step in steps_with_samples(folder) for sample in read_samples(folder, step)]
         found, token = messages.page(samples, request.page_size, request.page_token)
         return pb.ListSamplesResponse(
-            samples=[messages.sample_message(sample) for sample in found], next_page_token=token
+            samples=[messages.sample_message(sample, record.settings) for sample in found], next_page_token=token
         )
 
     def DeleteSamples(

@@ -9,6 +9,7 @@ import click
 from protos import trainer_pb2
 from services.client import run_file
 from services.client.commands import following, terminal
+from services.client.commands.comparing import compare
 from services.client.commands.plain import enum_name, plain
 from services.client.commands.train import conclude
 from services.client.nonesuch import Nonesuch
@@ -23,6 +24,9 @@ RECENT_STEPS = 10  # what `watch` shows of the past, as `tail -f` does
 @click.group()
 def runs() -> None:
     """See what is training and what waits, stop it, go on with it, do it again."""
+
+
+runs.add_command(compare)
 
 
 @runs.command("list")
@@ -81,13 +85,14 @@ def show(nonesuch: Nonesuch, run: str, as_toml: bool, as_json: bool) -> None:
                 "loss",
                 f"{measured.loss:.3f}, average {measured.average_loss:.3f}" if found.HasField("metrics") else "",
             ),
-            ("speed", f"{measured.tokens_per_second:,.0f} tokens/s" if found.HasField("metrics") else ""),
-            (
-                "validation",
-                f"loss {held_out.loss:.3f}, {held_out.bits_per_byte:.3f} bits/byte at step {held_out.step:,}"
-                if found.HasField("validation")
-                else "",
-            ),
+            ("speed", following.speed(measured) if found.HasField("metrics") else ""),
+            ("to go", following.to_go(found)),
+            ("memory", terminal.size(measured.memory_bytes) if measured.memory_bytes else ""),
+            ("epoch", f"{measured.epoch:.2f}" if found.HasField("metrics") else ""),
+            ("validation", following.validation_words(held_out) if found.HasField("validation") else ""),
+            ("best", following.validation_words(found.best_validation) if found.HasField("best_validation") else ""),
+            ("restarts", str(found.restarts or "")),
+            ("ended because", found.ended_because),
             ("base", f"{found.base}, {found.num_parameters:,} parameters"),
             ("dataset", found.dataset + (f", digest {found.dataset_digest[:12]}" if found.dataset_digest else "")),
             ("ended", found.ended_because),
