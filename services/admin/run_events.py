@@ -17,33 +17,12 @@ from services.admin.problems import explain, sentence
 from services.client import statuses
 from services.client.connection import Connection
 from services.client.post import parse
+from services.client.run_settings import SETTINGS, Setting, values_of
 from services.client.watching import RUN_ENDS
 from services.common.errors import NonesuchError, Unavailable
 
 # The trainer keeps a thread for each watcher; one whose browser has left is let go of after this long.
 WATCH_S = 15.0
-
-_SETTING_WORDS = {
-    "steps": "Steps",
-    "batch_size": "Passages at once",
-    "accumulation": "Rounds per step",
-    "context": "Length of a passage (tokens)",
-    "learning_rate": "Learning rate",
-    "warmup_steps": "Gentle start (steps)",
-    "floor": "Lowest learning rate (share)",
-    "weight_decay": "Weight decay",
-    "beta1": "Adam's beta 1",
-    "beta2": "Adam's beta 2",
-    "clip_norm": "Largest change",
-    "dropout": "Dropout",
-    "seed": "Seed",
-    "save_every": "Saves every (steps)",
-    "keep": "Checkpoints kept",
-    "validate_every": "Checks every (steps)",
-    "sample_every": "Samples every (steps)",
-    "sample_num": "Samples each time",
-    "sample_length": "Length of a sample (tokens)",
-}
 
 
 def lines(services: Connection, run: str, cursor: int, stopping: threading.Event) -> Iterator[str]:
@@ -166,7 +145,25 @@ def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
 
 def settings_in_words(settings: trainer_pb2.RunSettings) -> list[tuple[str, str]]:
     """A run's settings for people, in the order of the form."""
-    return [(word, f"{getattr(settings, name):,g}") for name, word in _SETTING_WORDS.items() if settings.HasField(name)]
+    values = values_of(settings)
+    return [
+        (setting.label, _in_words(setting, values[name]))
+        for group in SETTINGS.values()
+        for name, setting in group.items()
+        if name in values
+    ]
+
+
+def _in_words(setting: Setting, value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return setting.words.get(value, value)
+        case list():
+            return ", ".join(f"“{item}”" if isinstance(item, str) else f"{item:g}" for item in value)
+        case _:
+            return f"{value:,g}" if isinstance(value, float) else f"{value:,}"
 
 
 def _finite(value: float) -> float | None:

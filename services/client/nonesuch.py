@@ -93,6 +93,29 @@ class Nonesuch:
         )
         return started.run
 
+    def plan(
+        self,
+        run: str = preparing.DEFAULT_RUN,
+        *,
+        base: str = "",
+        corpus: str = "",
+        dataset: str = "",
+        skip_probe: bool = False,
+        on_progress: Progress = silent,
+        **run_settings: Any,
+    ) -> trainer_pb2.RunPlan:
+        """Tell what a new run would do: settings, memory, time, disk. Tries a few steps unless `skip_probe`."""
+        return preparing.plan_run(
+            self.connection,
+            run=run,
+            base=base,
+            corpus=corpus,
+            dataset=dataset,
+            settings=trainer_pb2.RunSettings(**run_settings),
+            skip_probe=skip_probe,
+            on_progress=on_progress,
+        )
+
     def watch(
         self,
         run: str = preparing.DEFAULT_RUN,

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import trainer_pb2 as pb
-from services.common.errors import InvalidRequest, Unimplemented
+from services.common.errors import InvalidRequest
 from services.gpt2.config import GPT2Config
 from services.trainer.checkpoints import Checkpoint, best, list_checkpoints, marked_steps
 from services.trainer.metrics_log import FILE_NAME, newest_lines
+from services.trainer.planning import Forecast
 from services.trainer.publishing import ModelVersion
 from services.trainer.run_settings import RunSettings
 from services.trainer.runs import RunRecord, Runs
@@ -23,18 +24,6 @@ T = TypeVar("T")
 MAX_PAGE, DEFAULT_PAGE = 1000, 100
 
 _FIELDS: Any = pb.RunSettings.DESCRIPTOR.fields
-# On the wire, and not built yet.
-NOT_YET = frozenset(
-    {
-        *("preset", "epochs", "tokens", "optimizer", "momentum", "decay_share"),
-        *("label_smoothing", "input_noise", "gradient_checkpointing", "only_transformer_layers", "frozen_layers"),
-        *("lora_rank", "lora_alpha", "packing", "gpus"),
-    }
-)
-NOT_YET_VALUES = {
-    "schedule": ("warmup_stable_decay", "inverse_sqrt"),
-    "precision": ("float16",),
-}
 
 
 def choices(settings: pb.RunSettings) -> dict[str, Any]:
@@ -50,9 +39,6 @@ def choices(settings: pb.RunSettings) -> dict[str, Any]:
                 named[field.name] = _word(field, value)
         elif settings.HasField(field.name):
             named[field.name] = value
-    for name, value in named.items():
-        if name in NOT_YET or value in NOT_YET_VALUES.get(name, ()):
-            raise Unimplemented(f"{name} {value} is not built yet; leave it out")
     return named
 
 
@@ -68,6 +54,28 @@ def settings_message(settings: RunSettings) -> pb.RunSettings:
         else:
             setattr(message, field.name, value)
     return message
+
+
+def plan_message(forecast: Forecast) -> pb.RunPlan:
+    """What a run would do."""
+    return pb.RunPlan(
+        settings=settings_message(forecast.settings),
+        changes=forecast.changes,
+        remarks=forecast.remarks,
+        num_parameters=forecast.num_parameters,
+        num_trained_parameters=forecast.num_trained_parameters,
+        num_train_tokens=forecast.num_train_tokens,
+        memory_bytes=forecast.memory_bytes,
+        peak_memory_bytes=forecast.peak_memory_bytes,
+        available_memory_bytes=forecast.available_memory_bytes,
+        seconds_per_step=forecast.seconds_per_step,
+        is_measured=forecast.is_measured,
+        total_seconds=forecast.total_seconds,
+        disk_bytes=forecast.disk_bytes,
+        epochs=forecast.epochs,
+        device=forecast.device,
+        fits=forecast.fits,
+    )
 
 
 def _word(field: Any, value: int) -> str:

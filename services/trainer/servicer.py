@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from services.trainer.samples import delete_samples, read_samples, steps_with_sa
 from services.trainer.sources import is_fresh
 from services.trainer.starting import Plan, check_dataset, plan, plan_again
 from services.trainer.supervisor import Supervisor
+from services.trainer.trying import tell_ahead
 from services.trainer.volume import Volume, is_foreign
 from services.trainer.watching import watch
 
@@ -41,6 +43,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self._supervisor = supervisor
         self._marking = threading.Lock()
         self._starting = threading.Lock()  # two calls that start one run: the second finds it
+        self._trying = threading.Lock()  # steps are tried one plan at a time: two would slow each other
         self._stopping = threading.Event()
 
     def drain(self) -> None:
@@ -133,6 +136,29 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         planned = plan(self._volume, self._bases, choices, begin)
         settings = foreign.go_on(planned.settings, step=begin.step, asked_steps="steps" in choices)
         return replace(planned, settings=settings), True
+
+    def PlanRun(self, request: pb.PlanRunRequest, context: grpc.ServicerContext) -> Iterator[pb.PlanRunUpdate]:
+        """Tell what a run would do, trying a few steps."""
+        if not request.skip_probe and any(record.state in ACTIVE for record in self._runs.all()):
+            raise FailedPrecondition(
+                "a run is training, which would spoil the measurement: wait for it, or ask for a plan without trying",
+                reason="RUN_TRAINING",
+            )
+        asked = request.run
+        choices = messages.choices(asked.settings)
+        choices |= {field: getattr(asked, field) for field in ("dataset", "base") if getattr(asked, field)}
+        yield pb.PlanRunUpdate(progress="reading the dataset and the base")
+        planned, _ = self._plan(check_name(asked.run or DEFAULT_RUN, field="run.run", kind="run"), choices)
+
+        def wanted() -> bool:
+            return context.is_active() and not self._stopping.is_set()
+
+        with contextlib.nullcontext() if request.skip_probe else self._trying:
+            for told in tell_ahead(planned, try_them=not request.skip_probe, wanted=wanted):
+                if isinstance(told, str):
+                    yield pb.PlanRunUpdate(progress=told)
+                else:
+                    yield pb.PlanRunUpdate(plan=messages.plan_message(told))
 
     def RepeatRun(self, request: pb.RepeatRunRequest, context: grpc.ServicerContext) -> pb.RepeatRunResponse:
         """Queue a run that does what another did."""

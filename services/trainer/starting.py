@@ -73,7 +73,13 @@ def plan(volume: Volume, bases: Bases, choices: dict[str, Any], begin: Beginning
         config = replace(config, n_vocab=int(dataset.manifest["vocabulary_size"]))
     else:
         _check_vocabulary(dataset.manifest, begin)
-    settings = resolve(choices | {"base": begin.word}, model_context=config.n_ctx, num_train_tokens=len(dataset.train))
+    settings = resolve(
+        choices | {"base": begin.word},
+        config=config,
+        fresh=begin.fresh,
+        num_train_tokens=len(dataset.train),
+        num_validation_tokens=len(dataset.validation),
+    )
     if begin.fresh:
         config = replace(config, n_ctx=settings.context)  # positions that are never trained would only mislead
     return Plan(settings, config, dataset, begin)

@@ -7,6 +7,7 @@ import time
 import click
 
 from protos import trainer_pb2
+from services.client import run_file
 from services.client.commands import following, terminal
 from services.client.commands.comparing import compare
 from services.client.commands.plain import enum_name, plain
@@ -56,11 +57,17 @@ def list_runs(nonesuch: Nonesuch, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run")
+@click.option("--toml", "as_toml", is_flag=True, help="Print the file for `train --config` that does the same.")
 @terminal.json_option
 @click.pass_obj
-def show(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
+def show(nonesuch: Nonesuch, run: str, as_toml: bool, as_json: bool) -> None:
     """Show a run with all its settings."""
+    if as_toml and as_json:
+        raise click.UsageError("give --toml or --json, not both")
     found = nonesuch.run(run)
+    if as_toml:
+        terminal.say(run_file.of_run(found).rstrip())
+        return
     if as_json:
         terminal.print_json(found)
         return

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from services.common.errors import FailedPrecondition
 from services.gpt2 import model
 from services.trainer.training import lora
 from tests.unit.trainer.steps import CONFIG, assert_equal, params_of, rows_of, trainer_with
@@ -35,6 +36,12 @@ def test_frozen_weights_stay_bit_for_bit_and_have_no_state_and_the_others_move(
     for name in before:
         assert np.array_equal(after[name], before[name]) == is_frozen(name), name
         assert (f"m/{name}" in state) == (not is_frozen(name))
+
+
+@pytest.mark.parametrize("settings", [{"only_transformer_layers": True}, {"lora_rank": 2}])
+def test_run_that_has_nothing_left_to_train_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(FailedPrecondition, match="frozen_layers is 2 of 2"):
+        trainer_with(frozen_layers=2, **settings)
 
 
 def test_gradients_of_frozen_layers_are_not_in_the_compiled_step() -> None:
