@@ -1,4 +1,4 @@
-"""Starting a run from posts: what is missing is built first, in a thread, while a page shows how far it is.
+"""Starting or planning a run from posts: what is missing is built first, in a thread; a page shows how far it is.
 
 A job lives in memory. A restart of the page loses the display, not the work: the dataset goes on being built,
 and starting again finds it.
@@ -36,6 +36,7 @@ class Job:
         message: what it is doing, for a person.
         done, total: how far; total is 0 while that is unknown.
         problem: why it failed.
+        result: what the work returned, when it has ended: nothing where a run was started.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Job:
     done: int = 0
     total: int = 0
     problem: Problem | None = None
+    result: Any = None
 
     def as_json(self) -> dict[str, Any]:
         """What the page's script shows."""
@@ -67,7 +69,7 @@ class Jobs:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._changed = threading.Condition()
 
-    def start(self, run: str, work: Callable[[Progress], None]) -> Job:
+    def start(self, run: str, work: Callable[[Progress], Any]) -> Job:
         """Do `work` in a thread and return its job at once.
 
         Args:
@@ -98,12 +100,12 @@ class Jobs:
         with self._changed:
             return [job for job in reversed(self._jobs.values()) if job.state == PREPARING]
 
-    def _do(self, identifier: str, work: Callable[[Progress], None]) -> None:
+    def _do(self, identifier: str, work: Callable[[Progress], Any]) -> None:
         def progress(message: str, done: int = 0, total: int = 0) -> None:
             self._replace(identifier, message=message, done=done, total=total)
 
         try:
-            work(progress)
+            result = work(progress)
         except NonesuchError as error:
             self._replace(identifier, state=FAILED, problem=explain(error))
         except Exception as error:  # a thread's last line of defence: the page must not wait for ever
@@ -111,7 +113,7 @@ class Jobs:
             problem = Problem(f"Nonesuch made a mistake ({type(error).__name__}).", "The log of the page says more.")
             self._replace(identifier, state=FAILED, problem=problem)
         else:
-            self._replace(identifier, state=STARTED, message="Training has been asked for")
+            self._replace(identifier, state=STARTED, message="Done", result=result)
 
     def _replace(self, identifier: str, **changes: Any) -> None:
         with self._changed:

@@ -17,33 +17,12 @@ from services.admin.problems import explain, sentence
 from services.client import statuses
 from services.client.connection import Connection
 from services.client.post import parse
+from services.client.run_settings import SETTINGS, Setting, values_of
 from services.client.watching import RUN_ENDS
 from services.common.errors import NonesuchError, Unavailable
 
 # The trainer keeps a thread for each watcher; one whose browser has left is let go of after this long.
 WATCH_S = 15.0
-
-_SETTING_WORDS = {
-    "steps": "Steps",
-    "batch_size": "Passages at once",
-    "accumulation": "Rounds per step",
-    "context": "Length of a passage (tokens)",
-    "learning_rate": "Learning rate",
-    "warmup_steps": "Gentle start (steps)",
-    "floor": "Lowest learning rate (share)",
-    "weight_decay": "Weight decay",
-    "beta1": "Adam's beta 1",
-    "beta2": "Adam's beta 2",
-    "clip_norm": "Largest change",
-    "dropout": "Dropout",
-    "seed": "Seed",
-    "save_every": "Saves every (steps)",
-    "keep": "Checkpoints kept",
-    "validate_every": "Checks every (steps)",
-    "sample_every": "Samples every (steps)",
-    "sample_num": "Samples each time",
-    "sample_length": "Length of a sample (tokens)",
-}
 
 
 def lines(services: Connection, run: str, cursor: int, stopping: threading.Event) -> Iterator[str]:
@@ -115,6 +94,9 @@ def run_json(run: trainer_pb2.Run) -> dict[str, Any]:
         "checkpoint": run.checkpoint_step,
         "metrics": metrics_json(run.metrics) if run.HasField("metrics") else None,
         "validation": validation_json(run.validation) if run.HasField("validation") else None,
+        "best": validation_json(run.best_validation) if run.HasField("best_validation") else None,
+        "restarts": run.restarts,
+        "because": sentence(run.ended_because),
     }
 
 
@@ -125,7 +107,13 @@ def metrics_json(metrics: trainer_pb2.Metrics) -> dict[str, Any]:
         "seconds": round(metrics.seconds, 2),
         "loss": _finite(metrics.loss),
         "average": _finite(metrics.average_loss),
+        "rate": metrics.learning_rate,
+        "norm": _finite(metrics.gradient_norm),
         "speed": round(metrics.tokens_per_second),
+        "mfu": round(metrics.mfu, 4) if metrics.HasField("mfu") else None,
+        "remaining": round(metrics.remaining_seconds),
+        "memory": words.size(metrics.memory_bytes) if metrics.memory_bytes else "",
+        "epoch": round(metrics.epoch, 3),
         "line": f"[{metrics.step} | {metrics.seconds:.2f}] loss={metrics.loss:.2f} avg={metrics.average_loss:.2f}",
     }
 
@@ -136,6 +124,8 @@ def validation_json(validation: trainer_pb2.Validation) -> dict[str, Any]:
         "step": validation.step,
         "loss": _finite(validation.loss),
         "bits": _finite(validation.bits_per_byte),
+        "perplexity": _finite(validation.perplexity),
+        "accuracy": round(validation.token_accuracy, 4),
     }
 
 
@@ -145,6 +135,7 @@ def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
     return {
         "step": sample.step,
         "index": sample.index,
+        "wish": words.wish(sample),
         "title": post.title,
         "tags": list(post.tags),
         "date": post.date,
@@ -154,7 +145,25 @@ def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
 
 def settings_in_words(settings: trainer_pb2.RunSettings) -> list[tuple[str, str]]:
     """A run's settings for people, in the order of the form."""
-    return [(word, f"{getattr(settings, name):,g}") for name, word in _SETTING_WORDS.items() if settings.HasField(name)]
+    values = values_of(settings)
+    return [
+        (setting.label, _in_words(setting, values[name]))
+        for group in SETTINGS.values()
+        for name, setting in group.items()
+        if name in values
+    ]
+
+
+def _in_words(setting: Setting, value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return setting.words.get(value, value)
+        case list():
+            return ", ".join(f"“{item}”" if isinstance(item, str) else f"{item:g}" for item in value)
+        case _:
+            return f"{value:,g}" if isinstance(value, float) else f"{value:,}"
 
 
 def _finite(value: float) -> float | None:

@@ -12,13 +12,15 @@ from protos import corpus_pb2, tokenizer_pb2, trainer_pb2
 from services.client.connection import Connection, pages
 from services.client.progress import Progress, silent
 from services.client.watching import watch_dataset
-from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
+from services.common.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable
 
 DEFAULT_CORPUS = "default"
 DEFAULT_BASE = "nano"
 DEFAULT_RUN = "run1"
+ELSEWHERE = ("fresh/", "runs/", "models/")  # what a word for something else than a base begins with
 START_S = 120.0  # the trainer may verify a base of 6 GB before it answers
 SNAPSHOT_S = 300.0
+PLAN_S = 900.0  # a step of a large model may take minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,12 @@ class Started:
 
 
 def find_base(connection: Connection, name: str) -> trainer_pb2.Base:
-    """Return the base model called `name`; raise NotFound listing those there are."""
+    """Return the base model called `name`, or what else a run can start from; raise NotFound listing the bases."""
+    if name.startswith(ELSEWHERE):
+        asked: trainer_pb2.Base = connection.trainer.GetBase(
+            trainer_pb2.GetBaseRequest(base=name), timeout_s=START_S
+        ).base
+        return asked
     bases = list(pages(connection.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
     for base in bases:
         if base.name == name:
@@ -145,6 +152,40 @@ def start_run(
     request = trainer_pb2.StartRunRequest(run=run, dataset=dataset, base=base, settings=settings, fresh=fresh)
     response: trainer_pb2.StartRunResponse = connection.trainer.StartRun(request, timeout_s=START_S)
     return Started(response.run, response.resumed, remark if response.resumed else "")
+
+
+def plan_run(
+    connection: Connection,
+    *,
+    run: str = DEFAULT_RUN,
+    base: str = "",
+    corpus: str = "",
+    dataset: str = "",
+    settings: trainer_pb2.RunSettings | None = None,
+    skip_probe: bool = False,
+    on_progress: Progress = silent,
+) -> trainer_pb2.RunPlan:
+    """Return what a new run would do, building the dataset first where none is named; no run is started.
+
+    Args:
+        run, base, corpus, dataset, settings, on_progress: as for `start_run`.
+        skip_probe: estimate without trying steps.
+
+    Raises:
+        NotFound, InvalidRequest, FailedPrecondition, Corrupt: as the services say.
+    """
+    if not dataset:
+        found = find_base(connection, base or DEFAULT_BASE)
+        _check_context(found, settings)
+        dataset = dataset_for_base(connection, found, corpus or DEFAULT_CORPUS, on_progress).id
+    wanted = trainer_pb2.StartRunRequest(run=run, dataset=dataset, base=base, settings=settings)
+    request = trainer_pb2.PlanRunRequest(run=wanted, skip_probe=skip_probe)
+    for update in connection.trainer.PlanRun(request, timeout_s=PLAN_S):
+        if update.WhichOneof("update") == "plan":
+            plan: trainer_pb2.RunPlan = update.plan
+            return plan
+        on_progress(update.progress, 0, 0)
+    raise Unavailable("the trainer ended without a plan; ask again")
 
 
 def _check_context(base: trainer_pb2.Base, settings: trainer_pb2.RunSettings | None) -> None:

@@ -6,12 +6,14 @@ field. Knows neither files nor the model.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from services.common.errors import FailedPrecondition, InvalidRequest
+from services.gpt2.config import GPT2Config
+from services.trainer.presets import left_out
 
 MIN_CONTEXT = 8  # below this nothing can be learned from a row
 CHOICES = {
@@ -28,7 +30,7 @@ MAX_PROMPTS, MAX_TEMPERATURES = 16, 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """The settings of one run. Defaults are those of a fine-tuning; DEFAULTS has those of fresh models."""
+    """The settings of one run. Where the base or the corpus matters, presets.py has what is left out."""
 
     dataset: str
     """Dataset id."""
@@ -139,52 +141,54 @@ class RunSettings:
         return self.batch_size * self.accumulation
 
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "nano": {"steps": 200, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.1},
-    "micro": {"steps": 600, "batch_size": 8, "learning_rate": 2e-3, "weight_decay": 0.1},
-    "mini": {"steps": 1000, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1},
-}
-"""What fresh models take where the request says nothing; `steps` bends to the size of the corpus."""
-# Within these passes over the corpus. After more a fresh model has begun to learn a small blog by heart: on
-# 20,000 words the validation of `mini` turns after 16 passes. After fewer it has not learned the voice of a large one.
-LEAST_EPOCHS, MOST_EPOCHS = 4, 32
-# And, whatever the corpus, within these steps.
-LEAST_STEPS, MOST_STEPS = 100, 3000
+def resolve(
+    choices: dict[str, Any],
+    *,
+    config: GPT2Config,
+    num_train_tokens: int,
+    num_validation_tokens: int = 0,
+    fresh: bool = True,
+) -> RunSettings:
+    """Return the settings of a request: its choices, and for the rest what its preset says of base and corpus.
 
-
-def resolve(choices: dict[str, Any], *, model_context: int, num_train_tokens: int) -> RunSettings:
-    """Return the settings of a request: its choices, and for the rest the defaults of its base.
+    `steps` becomes the first of the ends that are counted: steps, epochs, tokens. Minutes and patience end a run on the
+    way.
 
     Args:
         choices: values by field name; `dataset` at least.
-        model_context: longest context of the base.
+        config: of the base.
         num_train_tokens: of the dataset; a context that it cannot fill shrinks.
+        num_validation_tokens: of the dataset; they bound how often it is worth while to validate.
+        fresh: the base is random weights.
 
     Raises:
         InvalidRequest: a value is out of its range.
         FailedPrecondition: the dataset is too small to learn from.
     """
-    named = {"base": "nano"} | choices
-    values = {"context": model_context} | DEFAULTS.get(named["base"], {}) | named
-    if named["base"] in DEFAULTS and "steps" not in named:
-        values["steps"] = _fit_steps(values, num_train_tokens)
-    steps = values.setdefault("steps", RunSettings(dataset="-").steps)
-    values.setdefault("warmup_steps", min(max(0, steps) // 20, 2000))
+    named: dict[str, Any] = {"base": "nano", "context": config.n_ctx} | choices
+    check_ranges(named)
+    if named["context"] > config.n_ctx:
+        _refuse("context", named["context"], f"base {named['base']!r} sees at most {config.n_ctx} tokens")
+    named["context"] = fit_context(named["context"], num_train_tokens)
+    values = named | left_out(
+        named,
+        config=config,
+        fresh=fresh,
+        num_train_tokens=num_train_tokens,
+        num_validation_tokens=num_validation_tokens,
+    )
+    values.setdefault("sample_length", values["context"])
+    if values.get("lora_rank") and not values.get("lora_alpha"):
+        values["lora_alpha"] = 2.0 * values["lora_rank"]
     settings = RunSettings(**values)
     check(settings)
-    if settings.context > model_context:
-        _refuse("context", settings.context, f"base {settings.base!r} sees at most {model_context} tokens")
-    context = fit_context(settings.context, num_train_tokens)
-    sample_length = settings.sample_length if "sample_length" in named else context
-    return dataclasses.replace(settings, context=context, sample_length=sample_length)
-
-
-def _fit_steps(values: dict[str, Any], num_train_tokens: int) -> int:
-    """A fresh model's usual steps, bent to between LEAST_EPOCHS and MOST_EPOCHS passes over the corpus."""
-    per_step = values["batch_size"] * values.get("accumulation", 1) * values["context"]
-    epoch = num_train_tokens / max(1, per_step)
-    steps = min(max(values["steps"], math.ceil(LEAST_EPOCHS * epoch)), math.ceil(MOST_EPOCHS * epoch))
-    return min(max(steps, LEAST_STEPS), MOST_STEPS)
+    for name, most, what in (
+        ("frozen_layers", config.n_layer, "layers"),
+        ("lora_rank", config.n_embd, "numbers a token"),
+    ):
+        if getattr(settings, name) > most:
+            _refuse(name, getattr(settings, name), f"base {settings.base!r} has {most} {what}")
+    return settings
 
 
 def fit_context(context: int, num_train_tokens: int) -> int:
@@ -200,6 +204,13 @@ def fit_context(context: int, num_train_tokens: int) -> int:
             reason="DATASET_TOO_SMALL",
         )
     return min(context, num_train_tokens - 1)
+
+
+def check_ranges(named: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest naming the first of the named values that is out of its range, whatever the others are."""
+    plain: dict[str, Any] = {field.name: field.default for field in fields(RunSettings)}
+    values: dict[str, Any] = {**plain, "dataset": "-", "steps": 2**31 - 1, **named}
+    check(RunSettings(**values))
 
 
 def check(settings: RunSettings) -> None:

@@ -1,4 +1,4 @@
-"""Starting a run: the form, and the page that shows how far the preparation is."""
+"""Starting a run, or asking what it would do: the form, and the page that shows how far the preparation is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms.fields.choices import SelectChoice
 
@@ -15,9 +16,10 @@ from services.admin.context import Context, current
 from services.admin.jobs import PREPARING, Job, Progress
 from services.admin.peers import QUICK_S
 from services.admin.train_form import TrainForm
+from services.client import plan_words
 from services.client.connection import Connection, pages
-from services.client.preparing import start_run
-from services.common.errors import NotFound
+from services.client.preparing import plan_run, start_run
+from services.common.errors import FailedPrecondition, NotFound
 
 blueprint = Blueprint("starting", __name__, url_prefix="/start")
 
@@ -45,6 +47,24 @@ class Offers:
     corpora: tuple[corpus_pb2.Corpus, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a form asks for."""
+
+    run: str
+    base: str
+    corpus: str
+    settings: trainer_pb2.RunSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and the form that it is of, to be sent again."""
+
+    plan: trainer_pb2.RunPlan
+    said: list[tuple[str, str]]
+
+
 def offers(services: Connection) -> Offers:
     """Ask trainer and corpus what there is."""
     bases = tuple(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
@@ -52,7 +72,7 @@ def offers(services: Connection) -> Offers:
     return Offers(bases, tuple(corpus for corpus in corpora if corpus.num_documents))
 
 
-def empty_form(taken: Sequence[str], choices: Offers | None) -> TrainForm:
+def empty_form(taken: Sequence[str], choices: Offers | None) -> FlaskForm:
     """The form with a name that is free and the first base chosen."""
     form = TrainForm(formdata=None)
     form.run.data = next(name for number in range(1, 10_000) if (name := f"run{number}") not in taken)
@@ -62,40 +82,91 @@ def empty_form(taken: Sequence[str], choices: Offers | None) -> TrainForm:
     return form
 
 
-def _offer(form: TrainForm, choices: Offers | None) -> None:
+def _offer(form: FlaskForm, choices: Offers | None) -> None:
     form.corpus.choices = [SelectChoice(corpus.name) for corpus in choices.corpora] if choices else []
 
 
 @blueprint.post("")
 def index() -> Response | tuple[str, int]:
     """Check the form, begin to prepare, and show that page."""
-    services, form = current().services, TrainForm()
-    choices = offers(services)
+    services, wish = current().services, _wish()
+    if not isinstance(wish, Wish):
+        return wish
+    try:
+        services.trainer.GetRun(trainer_pb2.GetRunRequest(run=wish.run), timeout_s=QUICK_S)
+    except NotFound:
+        pass
+    else:
+        form, choices = TrainForm(), offers(services)
+        _offer(form, choices)
+        form.run.errors = [f"There is a run called {wish.run} already. Give this one another name."]
+        return render_template("start.html", form=form, offers=choices), 400
+
+    def work(progress: Progress) -> None:
+        start_run(
+            services,
+            run=wish.run,
+            base=wish.base,
+            corpus=wish.corpus,
+            settings=wish.settings,
+            fresh=True,
+            on_progress=_telling(progress),
+        )
+
+    return redirect(url_for("starting.show", job=current().jobs.start(wish.run, work).id))
+
+
+@blueprint.post("/plan")
+def plan() -> Response | tuple[str, int]:
+    """Check the form, and have the trainer tell what the run would do; nothing is started."""
+    services, wish = current().services, _wish()
+    if not isinstance(wish, Wish):
+        return wish
+    said = [(name, value) for name, value in request.form.items(multi=True) if name != "csrf_token"]
+
+    def work(progress: Progress) -> Planned:
+        def planned(skip_probe: bool) -> trainer_pb2.RunPlan:
+            return plan_run(
+                services,
+                run=wish.run,
+                base=wish.base,
+                corpus=wish.corpus,
+                settings=wish.settings,
+                skip_probe=skip_probe,
+                on_progress=_telling(progress),
+            )
+
+        try:
+            return Planned(planned(False), said)
+        except FailedPrecondition as error:
+            if error.reason != "RUN_TRAINING":
+                raise
+            return Planned(planned(True), said)
+
+    return redirect(url_for("starting.show", job=current().jobs.start(wish.run, work).id))
+
+
+def _wish() -> Wish | Response | tuple[str, int]:
+    """What the form asks for, or the answer that says what is wrong with it."""
+    form = TrainForm()
+    choices = offers(current().services)
     _offer(form, choices)
     if not form.validate():
         return render_template("start.html", form=form, offers=choices), 400
-    name, base = form.run.data, form.base.data
     if not choices.corpora:
         flash("There are no posts to learn from yet. Add some first.", "problem")
         return redirect(url_for("posts.index"))
     corpus = form.corpus.data or choices.corpora[0].name
-    try:
-        services.trainer.GetRun(trainer_pb2.GetRunRequest(run=name), timeout_s=QUICK_S)
-    except NotFound:
-        pass
-    else:
-        form.run.errors = [f"There is a run called {name} already. Give this one another name."]
-        return render_template("start.html", form=form, offers=choices), 400
-    settings = form.settings()
+    return Wish(form.run.data, form.base.data, corpus, form.settings())
 
-    def work(progress: Progress) -> None:
-        def tell(stage: str, done: int, total: int) -> None:
-            progress(STAGES.get(stage, stage[:1].upper() + stage[1:]), done, total)
 
-        start_run(services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell)
+def _telling(progress: Progress) -> Progress:
+    """Progress in the page's words."""
 
-    job = current().jobs.start(name, work)
-    return redirect(url_for("starting.show", job=job.id))
+    def tell(stage: str, done: int, total: int) -> None:
+        progress(STAGES.get(stage, stage[:1].upper() + stage[1:]), done, total)
+
+    return tell
 
 
 @blueprint.get("")
@@ -113,6 +184,16 @@ def show(job: str) -> str | Response:
     found = current().jobs.get(job)
     if found is None:
         abort(404, "This page no longer knows of that start. See the list of runs for what became of it.")
+    if found.state != PREPARING and isinstance(found.result, Planned):
+        told = found.result.plan
+        return render_template(
+            "plan.html",
+            job=found,
+            said=found.result.said,
+            plan=told,
+            facts=plan_words.facts(told),
+            memory=plan_words.memory(told),
+        )
     if found.state != PREPARING and found.problem is None:
         return redirect(url_for("runs.show", run=found.run))
     return render_template("starting.html", job=found)

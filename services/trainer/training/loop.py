@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from services.common.errors import FailedPrecondition
 from services.gpt2 import model
 from services.gpt2.config import GPT2Config
 from services.trainer.run_settings import RunSettings
@@ -56,7 +57,11 @@ class Trainer:
         settings: the run's.
         compute_dtype: of the matrix products.
         devices: to train on together; by default the GPUs that `settings` asks for.
-        xla: whether XLA compiles the loss and its gradients; by default where there is a GPU.
+        xla: whether XLA compiles the loss and its gradients; by default where there is a GPU. Dropout draws
+            otherwise then.
+
+    Raises:
+        FailedPrecondition: nothing is left to train, or not so many GPUs are there or divide the rows.
     """
 
     def __init__(
@@ -78,6 +83,12 @@ class Trainer:
             scale = lora.scale_of(settings.lora_rank, settings.lora_alpha)
             self._constants[model.LORA_SCALE] = tf.constant(scale, tf.float32)
         trained = trained_names(values, settings)
+        if not trained:
+            raise FailedPrecondition(
+                f"nothing is left to train: frozen_layers is {settings.frozen_layers} of {config.n_layer}, "
+                "and the rest is frozen too; freeze fewer layers",
+                reason="NOTHING_TO_TRAIN",
+            )
         with self._replicas.scope():
             self._weights = {name: tf.Variable(value, name=name) for name, value in values.items()}
             self._trained = {name: self._weights[name] for name in trained}

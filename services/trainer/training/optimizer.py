@@ -52,6 +52,11 @@ class Optimizer:
         self._weight_decay = 0.0 if settings.optimizer == "adam" else settings.weight_decay
         self._rule = _rule(variables, settings)
 
+    @property
+    def moments(self) -> Mapping[str, tf.Variable]:
+        """The rule's state by name."""
+        return self._rule.moments
+
     def numbers(self, step: int) -> npt.NDArray[np.float32]:
         """What `apply` needs to know of the step (1 is the first)."""
         return self._rule.numbers(step)
@@ -95,7 +100,7 @@ class Optimizer:
 
     def state(self) -> dict[str, npt.NDArray[np.float32]]:
         """The moments by name, to be written beside the weights."""
-        return {name: moment.numpy() for name, moment in self._rule.moments.items()}
+        return {name: moment.numpy() for name, moment in self.moments.items()}
 
     def restore(self, state: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Take back what `state` gave.
@@ -103,7 +108,7 @@ class Optimizer:
         Raises:
             ValueError: a moment is missing or has another shape.
         """
-        for name, moment in self._rule.moments.items():
+        for name, moment in self.moments.items():
             if name not in state or state[name].shape != tuple(moment.shape):
                 raise ValueError(f"the optimizer state has no {name} of shape {tuple(moment.shape)}")
             moment.assign(state[name])

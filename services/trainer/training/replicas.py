@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import tensorflow as tf
@@ -39,6 +40,12 @@ def choose(gpus: int, batch_size: int) -> list[str]:
     return [f"GPU:{i}" for i in range(count)]
 
 
+@lru_cache(maxsize=1)
+def _strategy(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """One for a process: a second one over the same devices would count its exchanges from the same number."""
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
 class Replicas:
     """Several devices as one.
 
@@ -47,7 +54,7 @@ class Replicas:
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
-        self._strategy = tf.distribute.MirroredStrategy(list(devices)) if len(devices) > 1 else None
+        self._strategy = _strategy(tuple(devices)) if len(devices) > 1 else None
         self.count = max(1, len(devices))
 
     def scope(self) -> AbstractContextManager[Any]:

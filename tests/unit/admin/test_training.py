@@ -6,9 +6,9 @@ import pytest
 from protos import corpus_pb2, trainer_pb2
 from services.admin.context import EXTENSION
 from services.admin.jobs import FAILED, STARTED, Jobs
-from services.admin.train_form import TrainForm
-from services.common.errors import NotFound, Unavailable
-from services.trainer.messages import NOT_YET
+from services.admin.train_form import UP_FRONT, TrainForm
+from services.client.run_settings import FIELDS, SETTINGS, words_of
+from services.common.errors import FailedPrecondition, NotFound, Unavailable
 
 DEADLINE_S = 10.0
 
@@ -66,7 +66,8 @@ def test_training_starts_with_what_was_filled_in_and_nothing_else(app, client, r
         "/start",
         data={
             "csrf_token": csrf, "run": "voice", "base": "nano", "steps": "250", "learning_rate": "0.001",
-            "schedule": "LINEAR", "publish_at_end": "y", "batch_size": "",
+            "schedule": "linear", "publish": "at-end", "batch_size": "", "sample_prompts": "Dear\n\nToday ",
+            "sample_temperatures": "0.5, 1", "save_best": "no", "fit_memory": "",
         },
     )  # fmt: skip
 
@@ -83,6 +84,9 @@ def test_training_starts_with_what_was_filled_in_and_nothing_else(app, client, r
         learning_rate=0.001,
         schedule=trainer_pb2.SCHEDULE_LINEAR,
         publish=trainer_pb2.PUBLISH_RULE_AT_END,
+        sample_prompts=["Dear", "Today"],
+        sample_temperatures=[0.5, 1.0],
+        save_best=False,
     )
     assert options["settings"] == expected
     assert client.get(answer.location).location == "/runs/voice"
@@ -180,14 +184,57 @@ def test_a_bug_in_a_job_ends_it_instead_of_leaving_it_waiting():
     assert "mistake" in seen.problem.message
 
 
-def test_every_setting_of_a_run_has_a_field_or_is_left_to_the_trainer(app):
-    left_to_the_trainer = {"beta1", "beta2", "publish"} | NOT_YET
-    with app.test_request_context():
-        named = {field.name for field in TrainForm()}
-
+def test_every_setting_of_a_run_has_one_field_on_the_page(app, client, ready):
     settings = {field.name for field in trainer_pb2.RunSettings.DESCRIPTOR.fields}
-    assert settings - named == left_to_the_trainer
-    assert set(TrainForm.LEARNING) | set(TrainForm.WRITING_DOWN) | {"steps"} <= settings
+    with app.test_request_context():
+        form = TrainForm()
+        folded = [name for _, names in form.ADVANCED for name in names]
+        assert {field.name for field in form} >= settings
+    assert sorted([*folded, *UP_FRONT]) == sorted(settings)
+    page = client.get("/start").text
+    assert [name for name in settings if page.count(f'name="{name}"') != 1] == []
+
+
+def test_the_words_of_every_choice_are_those_that_it_has():
+    for group in SETTINGS.values():
+        for name, setting in group.items():
+            assert set(setting.words) <= set(words_of(FIELDS[name]) if FIELDS[name].enum_type else ()), name
+
+
+def test_a_plan_is_shown_and_leads_to_the_run_with_the_same_form(app, client, ready, started, csrf, monkeypatch):
+    asked = []
+
+    def plan_run(connection, **options):
+        asked.append(options)
+        options["on_progress"]("trying step 1 of 3", 0, 0)
+        if not options["skip_probe"]:
+            raise FailedPrecondition("a run is training", reason="RUN_TRAINING")
+        return trainer_pb2.RunPlan(
+            settings=options["settings"],
+            num_parameters=1_088_256,
+            num_trained_parameters=1_088_256,
+            memory_bytes={"weights": 2 * 1024**3, "gradients": 1024**3},
+            peak_memory_bytes=3 * 1024**3,
+            available_memory_bytes=8 * 1024**3,
+            total_seconds=150,
+            fits=True,
+            changes=["with gradient checkpointing"],
+            remarks=["the dataset holds no validation documents"],
+        )
+
+    monkeypatch.setattr("services.admin.pages.starting.plan_run", plan_run)
+    filled_in = {"run": "voice", "base": "nano", "steps": "250", "publish": "never"}
+
+    answer = client.post("/start/plan", data={"csrf_token": csrf} | filled_in)
+
+    assert finished(app, answer.location).state == STARTED
+    assert [options["skip_probe"] for options in asked] == [False, True]
+    page = client.get(answer.location).text
+    for words in ("1,088,256", "3.0 GiB of 8.0 GiB", "2 min", "with gradient checkpointing", "no validation documents"):
+        assert words in page
+    for name, value in filled_in.items():
+        assert f'<input type="hidden" name="{name}" value="{value}">' in page
+    assert not started
 
 
 @pytest.mark.parametrize("name", ["steps", "batch_size", "seed", "sample_length"])

@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from services.common.errors import FailedPrecondition, InvalidRequest
-from services.trainer.run_settings import DEFAULTS, RunSettings, check_same, resolve
+from services.gpt2.config import FRESH, SIZES
+from services.trainer.presets import DEFAULTS
+from services.trainer.run_settings import RunSettings, check_same, resolve
 from services.trainer.training.average import LossAverage
 from services.trainer.training.schedule import learning_rate
 
 
 def resolved(choices: dict[str, Any] | None = None, *, tokens: int = 30_000) -> RunSettings:
-    return resolve({"dataset": "d"} | (choices or {}), model_context=256, num_train_tokens=tokens)
+    return resolve({"dataset": "d"} | (choices or {}), config=FRESH["nano"], num_train_tokens=tokens)
+
+
+def tuned(choices: dict[str, Any] | None = None, *, tokens: int = 300_000, size: str = "124M") -> RunSettings:
+    """Settings of a run from a base that knows something."""
+    named = {"dataset": "d", "base": size} | (choices or {})
+    return resolve(named, config=SIZES[size], num_train_tokens=tokens, fresh=False)
 
 
 def test_unset_settings_take_the_defaults_of_the_base() -> None:
@@ -23,9 +32,10 @@ def test_unset_settings_take_the_defaults_of_the_base() -> None:
         256,
     )
     assert nano.warmup_steps == nano.steps // 20
-    tuned = resolved({"base": "124M"})
-    assert (tuned.steps, tuned.batch_size, tuned.save_every, tuned.sample_every) == (1000, 1, 1000, 100)
-    assert tuned.learning_rate < nano.learning_rate
+    assert (nano.validate_every, nano.sample_every, nano.save_every, nano.patience) == (10, 20, 20, 4)
+    large = tuned()
+    assert (large.batch_size, large.accumulation, large.steps) == (1, 8, 367)  # ten passes of 8 x 1024 tokens a step
+    assert large.learning_rate == 5e-5
 
 
 def test_steps_bend_to_the_corpus_unless_they_are_named() -> None:
@@ -45,9 +55,8 @@ def test_choice_is_kept_and_context_shrinks_to_the_corpus() -> None:
 
 
 def test_unset_sample_is_as_long_as_the_context_that_the_corpus_fills() -> None:
-    choices = {"dataset": "d"}
-    assert resolve(choices, model_context=256, num_train_tokens=100).sample_length == 99
-    assert resolve(choices | {"sample_length": 300}, model_context=256, num_train_tokens=100).sample_length == 300
+    assert resolved(tokens=100).sample_length == 99
+    assert resolved({"sample_length": 300}, tokens=100).sample_length == 300
 
 
 @pytest.mark.parametrize(
@@ -78,6 +87,67 @@ def test_value_out_of_range_is_refused_by_name(name: str, value: object) -> None
     with pytest.raises(InvalidRequest) as caught:
         resolved({name: value})
     assert caught.value.field == f"settings.{name}"
+
+
+def test_a_run_ends_at_the_first_of_the_ends_that_are_counted() -> None:
+    a_pass = {"batch_size": 1, "context": 100}  # of 10,000 tokens: 100 steps
+    assert resolved(a_pass | {"epochs": 2.5}, tokens=10_000).steps == 250
+    assert resolved(a_pass | {"tokens": 9_950}, tokens=10_000).steps == 100
+    assert resolved(a_pass | {"epochs": 3, "tokens": 20_000, "steps": 900}, tokens=10_000).steps == 200
+    assert resolved(a_pass | {"epochs": 3, "steps": 7}, tokens=10_000).steps == 7
+    assert resolved(a_pass | {"epochs": 0.001}, tokens=10_000).steps == 1
+
+
+def test_presets_grow_longer_and_more_patient() -> None:
+    for settings_of in (resolved, tuned):
+        gentle, standard, thorough = (settings_of({"preset": name}) for name in ("gentle", "standard", "thorough"))
+        assert gentle.steps < standard.steps < thorough.steps
+        assert 0 < gentle.patience < standard.patience < thorough.patience
+        assert gentle.learning_rate <= standard.learning_rate
+        assert thorough.dropout > standard.dropout
+        assert settings_of() == standard
+
+
+@pytest.mark.parametrize("size", ["124M", "355M", "774M", "1558M"])
+@pytest.mark.parametrize("preset", ["gentle", "standard", "thorough"])
+def test_a_base_that_knows_something_is_trained_at_a_rate_of_its_peers(size: str, preset: str) -> None:
+    assert 5e-6 <= tuned({"preset": preset}, size=size).learning_rate <= 1e-4
+
+
+def test_a_small_corpus_is_read_often_and_a_large_one_once() -> None:
+    passes = [
+        settings.steps * settings.rows_per_step * settings.context / tokens
+        for tokens in (30_000, 300_000, 1_000_000, 30_000_000)
+        for settings in [tuned(tokens=tokens)]
+    ]
+    assert all(left >= right - 0.1 for left, right in pairwise(passes))
+    assert passes[0] == pytest.approx(10, rel=0.1)
+    assert passes[-1] == pytest.approx(1, rel=0.1)
+
+
+def test_a_run_validates_often_enough_for_patience_and_not_for_more_than_a_share_of_its_time() -> None:
+    for settings in (resolved(), resolved({"steps": 5000}), resolved({"steps": 3}), tuned()):
+        assert settings.steps / settings.validate_every > settings.patience or settings.steps < 10
+    held_out = 3_000_000
+    rarely = resolve({"dataset": "d"}, config=FRESH["nano"], num_train_tokens=10**7, num_validation_tokens=held_out)
+    assert rarely.steps / rarely.validate_every == pytest.approx(5, rel=0.1)
+
+
+def test_other_optimizers_and_thin_matrices_take_rates_of_their_kind() -> None:
+    rate = tuned().learning_rate
+    assert tuned({"optimizer": "lion"}).learning_rate < rate / 2
+    assert tuned({"optimizer": "sgd"}).learning_rate > rate * 10
+    thin = tuned({"lora_rank": 8})
+    assert thin.learning_rate > rate
+    assert (thin.weight_decay, thin.lora_alpha) == (0.0, 16.0)
+    assert tuned({"lora_rank": 8, "lora_alpha": 4.0}).lora_alpha == 4.0
+
+
+def test_more_layers_or_rank_than_the_base_has_are_refused() -> None:
+    for name, value in (("frozen_layers", 5), ("lora_rank", 129)):
+        with pytest.raises(InvalidRequest, match=r"nano.* has") as caught:
+            resolved({name: value})
+        assert caught.value.field == f"settings.{name}"
 
 
 def test_resuming_with_another_wish_is_refused_by_name_and_with_the_same_is_not() -> None:

@@ -12,13 +12,15 @@ import tensorflow as tf
 from services.gpt2 import model
 from services.gpt2.config import GPT2Config
 from services.sampling.draw import uniform
+from services.sampling.parameters import SamplingParameters
 from services.sampling.rules import sample
 from services.trainer.run_settings import RunSettings
+from services.trainer.training import writing
 from services.trainer.training.batch import Batch
 from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
 from services.trainer.training.precision import choose
-from services.trainer.training.writing import PARAMETERS, Writer
+from services.trainer.training.writing import Request, Writer
 
 CONFIG = GPT2Config(n_vocab=23, n_ctx=16, n_embd=8, n_head=2, n_layer=2)
 
@@ -108,38 +110,53 @@ def test_validation_predicts_every_token_once_each_from_its_window(num_tokens: i
         compute_dtype=tf.float32,
     )
     stream = np.array([22, *tokens])
-    nats = 0.0
+    nats, hits = 0.0, 0
     for start in range(0, num_tokens, 4):
         window = stream[start : start + 5]
         logits = model.forward(params, window[None, :-1].astype(np.int32), CONFIG)[0].numpy().astype(np.float64)
         for row, target in zip(logits, window[1:], strict=True):
             nats += math.log(np.exp(row).sum()) - row[target]
+            hits += int(row.argmax() == target)
     result = evaluator({name: tf.constant(value) for name, value in params.items()})
     assert result is not None
     assert result.loss == pytest.approx(nats / num_tokens, rel=1e-5)
     assert result.bits_per_byte == pytest.approx(nats / math.log(2) / 100, rel=1e-5)
+    assert result.token_accuracy == hits / num_tokens
 
 
-def test_samples_equal_those_of_the_full_forward_pass_past_the_context_too() -> None:
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_samples_equal_those_of_the_full_forward_pass_past_the_context_too(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     params = {
         name: tf.Variable(value * (5 if name.endswith("/w") else 1))
         for name, value in model.init_params(CONFIG, 5).items()
     }
-    writer = Writer(params, CONFIG, tf.float32, num_samples=3, end_of_text_id=22)
+    long_prompt = tuple(range(20))  # longer than the context
+    requests = [
+        Request((), SamplingParameters(temperature=1.0, top_k=40)),
+        Request((3, 1, 4), SamplingParameters(temperature=0.0)),
+        Request(long_prompt, SamplingParameters(temperature=1.5, top_k=5)),
+        Request((), SamplingParameters(temperature=0.7, top_k=0, top_p=0.9)),
+    ]
+    monkeypatch.setattr(writing, "MAX_CACHE_BYTES", together * 2 * CONFIG.n_layer * CONFIG.n_ctx * CONFIG.n_embd * 4)
+    writer = Writer(params, CONFIG, tf.float32, requests=requests, end_of_text_id=22)
     for _ in range(2):
         written = writer.write(length=40, seed=9)
         assert written is not None
-        for row, found in enumerate(written):
-            seen, expected = [22], []
-            while len(expected) < 40:
+        for index, (request, found) in enumerate(zip(requests, written, strict=True)):
+            expected = list(request.prompt)
+            seen = [22, *expected]
+            while len(expected) < len(request.prompt) + 40:
+                if len(seen) > CONFIG.n_ctx:
+                    seen = seen[-CONFIG.n_ctx // 2 - 1 :]
                 logits = model.forward(params, np.array([seen], np.int32), CONFIG)[0, -1].numpy()
-                token_id = sample(logits, PARAMETERS, expected, uniform(9, row, len(expected)))
+                number = uniform(9, index, len(expected) - len(request.prompt))
+                token_id = sample(logits, request.parameters, (), number)
                 if token_id == 22:
                     break
                 expected.append(token_id)
                 seen.append(token_id)
-                if len(seen) > CONFIG.n_ctx:
-                    seen = seen[-CONFIG.n_ctx // 2 - 1 :]
             assert found == expected
         params["model/wte"].assign_add(params["model/wte"] * 0.5)  # the run goes on; the writer sees it
     assert max(len(text) for text in written) > CONFIG.n_ctx
