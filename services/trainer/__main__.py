@@ -16,7 +16,7 @@ def main() -> int:
     """Serve until SIGTERM; a training process that runs then saves first."""
     common = read_or_exit(CommonSettings, "NONESUCH_", os.environ)
     settings = read_or_exit(TrainerSettings, PREFIX, os.environ)
-    trainer = Trainer(common.data, nice=settings.nice)
+    trainer = Trainer(common.data, nice=settings.nice, sources=settings.sources)
     try:
         trainer.open()
     except OSError as error:

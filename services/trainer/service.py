@@ -8,6 +8,8 @@ from typing import IO
 
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import get_checkpoint
+from services.trainer.fetching.fetches import Fetches
+from services.trainer.fetching.sources import Sources
 from services.trainer.publishing import Models
 from services.trainer.runs import RunRecord, Runs
 from services.trainer.servicer import TrainerServicer
@@ -21,12 +23,15 @@ LOCK_FILE = ".lock"
 class Trainer:
     """One trainer service over one volume."""
 
-    def __init__(self, data: Path, *, nice: int) -> None:
+    def __init__(self, data: Path, *, nice: int, sources: Sources | None = None) -> None:
         self._volume = Volume(data)
         self._bases, self._models = Bases(self._volume.bases), Models(self._volume.models)
         self._runs = Runs(self._volume)
         self._supervisor = Supervisor(self._runs, self._volume, nice=nice, on_success=self._publish_if_asked)
-        self.servicer = TrainerServicer(self._volume, self._bases, self._runs, self._models, self._supervisor)
+        self._fetches = Fetches(self._bases, self._volume.bases, sources or Sources(), nice=nice)
+        self.servicer = TrainerServicer(
+            self._volume, self._bases, self._fetches, self._runs, self._models, self._supervisor
+        )
         self._lock: IO[bytes] | None = None
 
     @property
@@ -47,21 +52,25 @@ class Trainer:
         except BlockingIOError:
             raise OSError(f"another trainer works on {self._volume.root}: stop it first") from None
         self._bases.load()
+        self._fetches.load()
         self._models.load()
         self._runs.load()
 
     def start(self) -> None:
-        """Work through the queue; a run that the last service left goes on first."""
+        """Work through the queues; a run or fetch that the last service left goes on first."""
         self._supervisor.start()
+        self._fetches.start()
 
     def begin_stop(self) -> None:
         """End streams, start no more runs, and ask the training process to save."""
         self.servicer.drain()
+        self._fetches.begin_stop()
         self._supervisor.begin_stop()
 
     def finish_stop(self, grace_s: float) -> None:
         """Wait for the training process to have saved, at most `grace_s` seconds."""
         self._supervisor.finish_stop(grace_s)
+        self._fetches.finish_stop()
         if self._lock:
             self._lock.close()
 

@@ -16,6 +16,8 @@ from services.gpt2.config import FRESH
 from services.trainer import messages
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, list_checkpoints, newest_sound
+from services.trainer.fetching.fetches import Fetches
+from services.trainer.fetching.names import KNOWN
 from services.trainer.publishing import Models
 from services.trainer.run_settings import check_same
 from services.trainer.runs import ACTIVE, RESUMABLE, RunRecord, Runs, RunState
@@ -32,9 +34,11 @@ DEFAULT_RUN = "run1"
 class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     """The rpcs; each one's contract is its comment in the proto."""
 
-    def __init__(self, volume: Volume, bases: Bases, runs: Runs, models: Models, supervisor: Supervisor) -> None:
+    def __init__(
+        self, volume: Volume, bases: Bases, fetches: Fetches, runs: Runs, models: Models, supervisor: Supervisor
+    ) -> None:
         self._volume, self._bases, self._runs, self._models = volume, bases, runs, models
-        self._supervisor = supervisor
+        self._fetches, self._supervisor = fetches, supervisor
         self._starting = threading.Lock()  # two calls that start one run: the second finds it
         self._stopping = threading.Event()
 
@@ -78,6 +82,41 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 raise FailedPrecondition(f"run {record.name!r} starts from base {request.base!r}: stop it first")
         self._bases.delete(request.base)
         return pb.DeleteBaseResponse()
+
+    def ListFetchableBases(
+        self, request: pb.ListFetchableBasesRequest, context: grpc.ServicerContext
+    ) -> pb.ListFetchableBasesResponse:
+        """List what is known by name."""
+        here = self._bases.names()
+        found, token = messages.page(list(KNOWN), request.page_size, request.page_token)
+        return pb.ListFetchableBasesResponse(
+            bases=[messages.fetchable_message(known, is_here=known.name in here) for known in found],
+            next_page_token=token,
+        )
+
+    def FetchBase(self, request: pb.FetchBaseRequest, context: grpc.ServicerContext) -> pb.FetchBaseResponse:
+        """Queue a fetch, or find the one under way."""
+        if not request.base:
+            raise InvalidRequest("no base was named: give 124M, distilgpt2 or <owner>/<name>", field="base")
+        record = self._fetches.ask(request.base, name=request.name, source=messages.fetch_source(request.source))
+        return pb.FetchBaseResponse(fetch=messages.fetch_message(record))
+
+    def WatchFetch(self, request: pb.WatchFetchRequest, context: grpc.ServicerContext) -> Iterator[pb.Fetch]:
+        """Stream a fetch until it has ended."""
+        for record in self._fetches.watch(request.name, stopping=self._stopping, listening=context.is_active):
+            yield messages.fetch_message(record)
+
+    def CancelFetch(self, request: pb.CancelFetchRequest, context: grpc.ServicerContext) -> pb.CancelFetchResponse:
+        """End a fetch."""
+        record = self._fetches.cancel(request.name, discard=request.discard)
+        return pb.CancelFetchResponse(fetch=messages.fetch_message(record))
+
+    def ListFetches(self, request: pb.ListFetchesRequest, context: grpc.ServicerContext) -> pb.ListFetchesResponse:
+        """List fetches by name."""
+        found, token = messages.page(self._fetches.all(), request.page_size, request.page_token)
+        return pb.ListFetchesResponse(
+            fetches=[messages.fetch_message(record) for record in found], next_page_token=token
+        )
 
     # Runs
 

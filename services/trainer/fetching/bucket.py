@@ -1,7 +1,7 @@
 """A model in OpenAI's bucket: seven files below `<base>/models/<NAME>/`, whose sizes the server is asked for.
 
-No list of checksums is published with them. Where the server gives an MD5, it is compared; the vocabulary's two
-files are compared with the SHA-256 that tiktoken pins (tiktoken_ext/openai_public.py).
+No checksums are published with them: the MD5 that the server gives is compared, and that the weights have as many
+bytes as the size of the model makes. What they turned out to be stands in the base's manifest.
 """
 
 from __future__ import annotations
@@ -11,14 +11,10 @@ import binascii
 
 from services.gpt2.config import GPT2Config
 from services.trainer.fetching.remote import RemoteFile
-from services.trainer.fetching.web import Web, WrongAnswer
+from services.trainer.fetching.web import Web, WrongAnswer, version_of
 
 DATA = "model.ckpt.data-00000-of-00001"
 FILES = ("checkpoint", "hparams.json", "encoder.json", "vocab.bpe", "model.ckpt.index", "model.ckpt.meta", DATA)
-_SHA256 = {
-    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
-    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
-}
 
 
 def look_up(name: str, config: GPT2Config | None, *, bucket_url: str, web: Web) -> tuple[RemoteFile, ...]:
@@ -39,19 +35,20 @@ def look_up(name: str, config: GPT2Config | None, *, bucket_url: str, web: Web) 
             with web.open("HEAD", url) as response:
                 length, encoding = response.headers.get("Content-Length", ""), response.headers.get("Content-Encoding")
                 size = int(length) if length.isdigit() and not encoding else None
-                md5 = _md5(response.headers.get("Content-MD5", ""))
+                md5, version = _md5(response.headers.get("Content-MD5", "")), version_of(response)
         except WrongAnswer as problem:
             if "405" not in str(problem) and "501" not in str(problem):
                 raise
-            size, md5 = None, ""  # a mirror that knows no HEAD
+            size, md5, version = None, "", ""  # a mirror that knows no HEAD
         if file == DATA and config is not None:
             expected = 4 * config.num_parameters
             if size not in (None, expected):
                 raise WrongAnswer(
-                    f"{url} has {size:,} bytes; the weights of {name} have {expected:,}: an error page, or another model"
+                    f"{url} has {size:,} bytes; the weights of {name} have {expected:,}: "
+                    "an error page, or another model"
                 )
             size = expected
-        files.append(RemoteFile(file, url, size, _SHA256.get(file, "") if config else "", md5=md5))
+        files.append(RemoteFile(file, url, size, md5=md5, version=version))
     return tuple(files)
 
 
@@ -62,5 +59,3 @@ def _md5(header: str) -> str:
     except (ValueError, binascii.Error):
         return ""
     return decoded.hex() if len(decoded) == 16 else ""
-
-

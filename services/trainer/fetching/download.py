@@ -21,7 +21,7 @@ import httpx2
 
 from services.common.files import sync_folder, write_json
 from services.trainer.fetching.remote import RemoteFile, digest
-from services.trainer.fetching.web import Interrupted, Web, WrongAnswer
+from services.trainer.fetching.web import Interrupted, Web, WrongAnswer, version_of
 
 RETRIES = 5  # in a row without real progress
 PROGRESS_BYTES = 1 << 20  # that make an attempt count as one with progress
@@ -63,7 +63,7 @@ class Downloader:
             OSError: the disk.
         """
         done = _read_note(_note(path))
-        if path.is_file() and done.get("promised") == _promised(file) and file.identity:
+        if path.is_file() and done.get("promised") == _promised(file) and (file.identity or file.version):
             on_bytes(path.stat().st_size)
             return str(done["sha256"])
         part = path.with_name(path.name + ".part")
@@ -133,9 +133,9 @@ class Downloader:
                 if offset:
                     self._remark(f"{file.url} comes from its beginning: it has changed, or the server cannot go on")
                 offset = 0
-            whole = _whole_size(response, offset, file, encoded)
             _refuse_pages(response, file)
-            write_json(_note(part), {"promised": _promised(file), "version": _version(response)})
+            whole = _whole_size(response, offset, file, encoded)
+            write_json(_note(part), {"promised": _promised(file), "version": version_of(response)})
             self._write(response, part, offset, whole, encoded, file, on_bytes)
 
     def _write(
@@ -180,8 +180,8 @@ def _note(path: Path) -> Path:
 
 
 def _promised(file: RemoteFile) -> list[Any]:
-    """What makes two downloads the same one. An address alone may change its content."""
-    return [file.identity or file.url, file.size]
+    """What makes two downloads the same one: the content where it is known, else the address and its version."""
+    return [file.identity or f"{file.url} {file.version}", file.size]
 
 
 def _read_note(path: Path) -> dict[str, Any]:
@@ -197,14 +197,6 @@ def _discard(part: Path) -> None:
     _note(part).unlink(missing_ok=True)
 
 
-def _version(response: httpx2.Response) -> str:
-    """The server's mark of the content's version, strong enough for If-Range; empty when it gives none."""
-    etag = response.headers.get("ETag", "")
-    if etag:
-        return "" if etag.startswith("W/") else etag
-    return response.headers.get("Last-Modified", "")
-
-
 def _mismatch(response: httpx2.Response, offset: int, file: RemoteFile, version: str) -> str:
     """Why the rest that is offered does not belong to the beginning that is there; empty when it does."""
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
@@ -212,7 +204,7 @@ def _mismatch(response: httpx2.Response, offset: int, file: RemoteFile, version:
         return f"does not go on from byte {offset:,}"
     if file.size is not None and found[3] not in ("*", str(file.size)):
         return f"has {int(found[3]):,} bytes now instead of {file.size:,}"
-    now = _version(response)
+    now = version_of(response)
     if version and now and version != now:
         return f"has changed (version {now}, before {version})"
     return ""

@@ -89,6 +89,4 @@ def resolve(asked: str) -> Wanted:
     try:
         return Wanted(check_name(asked.replace("/", "--"), field="base", kind="base"), asked)
     except InvalidRequest:
-        raise InvalidRequest(
-            f"{asked!r} makes no folder's name: say what to call it", field="base"
-        ) from None
+        raise InvalidRequest(f"{asked!r} makes no folder's name: say what to call it", field="base") from None

@@ -18,6 +18,7 @@ class RemoteFile:
         sha256: of the content.
         git_id: Git's object id: SHA-1 of `blob`, the size and the content.
         md5: of the content.
+        version: the server's mark of what it has now; empty when it gives none.
     """
 
     name: str
@@ -26,6 +27,7 @@ class RemoteFile:
     sha256: str = ""
     git_id: str = ""
     md5: str = ""
+    version: str = ""
 
     @property
     def identity(self) -> str:

@@ -91,6 +91,14 @@ class Web:
         return {}
 
 
+def version_of(response: httpx2.Response) -> str:
+    """The server's mark of the content's version, strong enough for If-Range; empty when it gives none."""
+    etag = str(response.headers.get("ETag", ""))
+    if etag:
+        return "" if etag.startswith("W/") else etag
+    return str(response.headers.get("Last-Modified", ""))
+
+
 def _parse(url: str) -> httpx2.URL:
     try:
         parsed = httpx2.URL(url)
