@@ -124,8 +124,9 @@ class _Tensors:
     def _check_head(self, path: Path) -> None:
         head, embedding = self._slice(_HEAD), self._slice("wte.weight")
         same = head.get_shape() == embedding.get_shape()
-        for start in range(0, head.get_shape()[0], ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        num_rows = head.get_shape()[0]
+        for start in range(0, num_rows, ROWS_AT_ONCE):
+            rows = slice(start, min(start + ROWS_AT_ONCE, num_rows))
             same = same and np.array_equal(head[rows], embedding[rows])
         if not same:
             raise _corrupt(
