@@ -73,7 +73,7 @@ def fetchable_message(known: Known, *, is_here: bool) -> pb.FetchableBase:
     )
 
 
-def fetch_source(source: int) -> str:
+def fetch_source(source: pb.FetchSource) -> str:
     """The source that a request names; empty when it names none."""
     sources = {pb.FETCH_SOURCE_UNSPECIFIED: "", pb.FETCH_SOURCE_HUB: HUB, pb.FETCH_SOURCE_OPENAI: OPENAI}
     if source not in sources:
@@ -87,8 +87,8 @@ def fetch_message(record: FetchRecord) -> pb.Fetch:
     return pb.Fetch(
         name=record.name,
         base=record.asked,
-        state=pb.FetchState.Value(f"FETCH_STATE_{record.state}"),
-        phase=pb.FetchPhase.Value(f"FETCH_PHASE_{record.phase.upper()}") if active and record.phase else None,
+        state=f"FETCH_STATE_{record.state}",
+        phase=f"FETCH_PHASE_{record.phase.upper()}" if active and record.phase else None,
         url=record.url,
         file=record.file,
         bytes_done=record.bytes_done,

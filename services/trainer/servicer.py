@@ -17,7 +17,7 @@ from services.trainer import messages
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, list_checkpoints, newest_sound
 from services.trainer.fetching.fetches import Fetches
-from services.trainer.fetching.names import KNOWN
+from services.trainer.fetching.names import KNOWN, folder_name
 from services.trainer.publishing import Models
 from services.trainer.run_settings import check_same
 from services.trainer.runs import ACTIVE, RESUMABLE, RunRecord, Runs, RunState
@@ -125,6 +125,8 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         name = check_name(request.run or DEFAULT_RUN, field="run", kind="run")
         choices = messages.choices(request.settings)
         choices |= {field: getattr(request, field) for field in ("dataset", "base") if getattr(request, field)}
+        if choices.get("base") and choices["base"] not in self._bases.names():
+            choices["base"] = folder_name(choices["base"])
         with self._starting:
             record = self._runs.find(name)
             if record and request.fresh:

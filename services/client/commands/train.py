@@ -52,7 +52,12 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.option("--run", default=preparing.DEFAULT_RUN, show_default=True, metavar="NAME", help="Name of the run.")
-@click.option("--base", default="", metavar="NAME", help="What to start from; see `bases list`.  [default: nano]")
+@click.option(
+    "--base",
+    default="",
+    metavar="NAME",
+    help="What to start from, fetched if need be; see `bases list`.  [default: nano]",
+)
 @click.option("--corpus", default="", metavar="NAME", help="Which posts to learn from.  [default: default]")
 @click.option("--dataset", default="", metavar="ID", help="A dataset that is there, instead of a corpus.")
 @click.option("--fresh", is_flag=True, help="Refuse to go on with a run of that name.")

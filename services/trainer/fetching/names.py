@@ -66,6 +66,16 @@ _BY_NAME = {
 }  # a repository that has a name is fetched under it
 
 
+def folder_name(asked: str) -> str:
+    """The name in base/ of what was asked for; what is not known keeps its own.
+
+    >>> folder_name("345M"), folder_name("someone/poems"), folder_name("mine")
+    ('355M', 'someone--poems', 'mine')
+    """
+    known = _BY_NAME.get(asked.lower())
+    return known.name if known else asked.replace("/", "--")
+
+
 def resolve(asked: str) -> Wanted:
     """What a name means; upper and lower case are one in the known names.
 
