@@ -70,7 +70,7 @@ def fetch_base(
     if fetch.state != trainer_pb2.FETCH_STATE_SUCCEEDED:
         reason = fetch.error or "it was cancelled"
         raise FailedPrecondition(
-            f"base {fetch.name} was not fetched: {reason}. Go on with: nonesuch bases fetch {base}",
+            f"base {fetch.name} was not fetched: {reason}. To go on: nonesuch bases fetch {base}",
             metadata={"base": fetch.name},
         )
     return fetch.name

@@ -7,11 +7,12 @@ the same snapshot and the same dataset.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from protos import corpus_pb2, tokenizer_pb2, trainer_pb2
 from services.client.connection import Connection, pages
-from services.client.fetching import fetch_base
+from services.client.fetching import fetch_base, say_nothing
 from services.client.progress import Progress, silent
 from services.client.watching import watch_dataset
 from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
@@ -46,7 +47,12 @@ def find_base(connection: Connection, name: str) -> trainer_pb2.Base:
     )
 
 
-def find_or_fetch_base(connection: Connection, name: str, on_progress: Progress = silent) -> trainer_pb2.Base:
+def find_or_fetch_base(
+    connection: Connection,
+    name: str,
+    on_progress: Progress = silent,
+    on_remark: Callable[[str], None] = say_nothing,
+) -> trainer_pb2.Base:
     """Return the base model called `name`, fetched first where it is not here.
 
     Raises:
@@ -57,7 +63,7 @@ def find_or_fetch_base(connection: Connection, name: str, on_progress: Progress 
         return find_base(connection, name)
     except NotFound as unknown:
         try:
-            fetched = fetch_base(connection, name, on_progress=on_progress)
+            fetched = fetch_base(connection, name, on_progress=on_progress, on_remark=on_remark)
         except NotFound:
             raise unknown from None
         return find_base(connection, fetched)
@@ -128,6 +134,7 @@ def start_run(
     settings: trainer_pb2.RunSettings | None = None,
     fresh: bool = False,
     on_progress: Progress = silent,
+    on_remark: Callable[[str], None] = say_nothing,
 ) -> Started:
     """Start or resume a run, building the dataset first where none is named.
 
@@ -139,6 +146,7 @@ def start_run(
         settings: fields left unset take the defaults of the base.
         fresh: refuse with AlreadyExists instead of resuming.
         on_progress: told what is being built.
+        on_remark: told what was tried again or elsewhere while a base was fetched.
 
     Raises:
         NotFound, InvalidRequest, FailedPrecondition, AlreadyExists, Corrupt: as the services say.
@@ -147,7 +155,7 @@ def start_run(
     known = _existing(connection, run)
     if known is None:
         if not dataset:
-            found = find_or_fetch_base(connection, base or DEFAULT_BASE, on_progress)
+            found = find_or_fetch_base(connection, base or DEFAULT_BASE, on_progress, on_remark)
             base = found.name  # `117M` is 124M
             _check_context(found, settings)
             dataset = dataset_for_base(connection, found, corpus or DEFAULT_CORPUS, on_progress).id

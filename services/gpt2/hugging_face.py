@@ -30,7 +30,7 @@ from services.gpt2.pointer import write_pointer
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
 PREFIX = "model.ckpt"  # OpenAI's name for the weights' files
-SHARD_BYTES = 256 << 20
+SHARD_BYTES = 128 << 20
 ROWS_AT_ONCE = 4096  # of an embedding, where two are compared
 
 _MASKS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # constants that older versions stored
@@ -144,7 +144,7 @@ class _Tensors:
             Corrupt: a value in it is not a number.
         """
         stored = hugging_face_name(name)
-        value = np.asarray(self._slice(stored)[:]).astype(np.float32)
+        value = np.asarray(self._slice(stored)[:]).astype(np.float32, copy=False)
         if name == "model/wte":
             value = value[: shape[0]]
         if not np.isfinite(value).all():

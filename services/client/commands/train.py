@@ -95,6 +95,7 @@ def train(
             settings=run_settings(values),
             fresh=fresh,
             on_progress=on_progress,
+            on_remark=terminal.note,
         )
     if started.remark:
         terminal.note(started.remark)

@@ -82,6 +82,9 @@ class Fetches:
             if record.state == FetchState.SUCCEEDED or (self._folder / record.name).exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
+            if record.state not in ACTIVE and not any(path.is_file() for path in folder.glob("*/**/*")):
+                shutil.rmtree(folder, ignore_errors=True)  # nothing had come that another try could use
+                continue
             state = FetchState.PENDING if record.state in ACTIVE else record.state
             self._records[record.name] = replace(record, state=state)
 

@@ -128,4 +128,8 @@ def _by_status(error: HfHubHTTPError, where: str) -> Interrupted | WrongAnswer:
     if status in _PASSING:
         wait = error.response.headers.get("Retry-After", "")
         return Interrupted(f"{where} answers {status}", float(wait) if wait.isdigit() else None)
+    if status == 404:
+        return WrongAnswer(f"{where} does not exist (404): check the name")
+    if status in (401, 403):
+        return WrongAnswer(f"{where} is not for everyone ({status}): set NONESUCH_TRAINER_HUB_TOKEN")
     return WrongAnswer(f"{where} answers {status}")
