@@ -36,6 +36,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         fake = self.server.fake
         path = self.path.partition("?")[0]
+        if path.startswith("http://"):  # we are asked as a proxy
+            path = "/" + path[7:].partition("/")[2]
         fake.requests.append((self.command, path, dict(self.headers)))
         spoiler = fake.next_spoiler(path) if self.command == "GET" or path.startswith("/api/") else None
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -245,3 +247,37 @@ def test_the_known_names_are_listed_with_their_size(fake, tmp_path):
         first = listed.bases[0]
         assert first.aliases == ["117M", "gpt2"] and first.num_parameters == 124_439_808 and not first.is_here
         assert 540e6 < first.download_bytes < 555e6
+
+
+def import_requests(name: str, folder: Path) -> Iterator[pb.ImportBaseRequest]:
+    yield pb.ImportBaseRequest(name=name)
+    for path in sorted(folder.iterdir()):
+        yield pb.ImportBaseRequest(file=path.name)
+        yield pb.ImportBaseRequest(chunk=path.read_bytes())
+
+
+def test_a_folder_of_hugging_face_is_imported_in_openais_layout(fake, tmp_path, hub_folder):
+    with serving(tmp_path, fake) as service:
+        imported = service.stub.ImportBase(import_requests("theirs", hub_folder), timeout=DEADLINE_S).base
+        assert imported.num_parameters == CONFIG.num_parameters
+    names = {path.name for path in (tmp_path / "base" / "theirs").iterdir()}
+    assert {"hparams.json", "model.ckpt.index", "encoder.json", "vocab.bpe", "checkpoint", "manifest.json"} <= names
+    assert not {"arrived", "config.json"} & names
+
+
+def test_an_imported_folder_of_another_architecture_is_refused_and_nothing_is_kept(fake, tmp_path):
+    folder = write_hugging_face(tmp_path / "hf", activation_function="relu")
+    with serving(tmp_path / "data", fake) as service:
+        requests = import_requests("theirs", folder)
+        call = lambda: service.stub.ImportBase(requests, timeout=DEADLINE_S)  # noqa: E731
+        refused(call, grpc.StatusCode.DATA_LOSS, "activation_function")
+        assert not list((tmp_path / "data" / "base").iterdir())
+
+
+def test_the_service_loads_neither_tensorflow_nor_an_http_client():
+    program = (
+        "import sys, services.trainer.__main__\n"
+        "sys.exit(' '.join({'tensorflow', 'huggingface_hub', 'httpx2', 'safetensors'} & set(sys.modules)) or 0)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -9,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 
 from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
 from services.gpt2 import checkpoint, model
 from services.gpt2.hugging_face import hugging_face_name
-from services.trainer.fetching import download, space
+from services.trainer.fetching import download, space, web
 from services.trainer.fetching.names import KNOWN, Wanted, resolve
 from services.trainer.fetching.sources import HUB, OPENAI, Sources
+from services.trainer.fetching.web import WrongAnswer
 from services.trainer.fetching.work import Fetch
 from tests.rpc import fake_sources
 from tests.rpc.fake_sources import PAGE, FakeSources, answers, cuts_after, drips, gzips, hangs, ignores_range, sends
@@ -336,6 +338,29 @@ def test_the_token_goes_to_the_hub_and_not_to_where_it_redirects(fake, tmp_path)
     assert asked["Authorization"] == "Bearer hf_secret"
     [asked] = fake.asked_for("/cdn/model.safetensors")
     assert "Authorization" not in asked
+
+
+def test_the_proxy_of_the_environment_is_used(fake, tmp_path, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", fake.hub_url)
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    fake.redirects.clear()
+    [path] = [path for path in fake.files if path.endswith("/config.json")]
+    fake.files[path.replace("config.json", "model.safetensors")] = fake.files["/cdn/model.safetensors"]
+    trial = Trial(fake, tmp_path, HUB)
+    trial.fetch._sources = replace(trial.fetch._sources, hub_url="http://hub.invalid")
+    trial.gives_the_model()
+
+
+def test_a_proxy_that_is_no_address_is_named(fake, tmp_path, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "gopher://nowhere")
+    Trial(fake, tmp_path, OPENAI).fails("HTTP_PROXY", "gopher")
+
+
+def test_a_redirect_from_https_to_http_is_refused():
+    answer = httpx2.Response(302, headers={"Location": "http://hub.invalid/x"})
+    with pytest.raises(WrongAnswer, match="from https to http"):
+        web._redirected(httpx2.URL("https://hub.invalid/x"), answer, "https://hub.invalid/x", may_leave=True)
 
 
 def test_a_full_disk_is_known_before_the_weights_are_fetched(fake, tmp_path, monkeypatch):

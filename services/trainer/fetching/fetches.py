@@ -38,13 +38,13 @@ from services.trainer.fetching.names import resolve
 from services.trainer.fetching.record import (
     ACTIVE,
     MOST_REMARKS,
+    RESULT,
     FetchRecord,
     FetchState,
     read_record,
     write_record,
 )
 from services.trainer.fetching.sources import OPENAI, Sources
-from services.trainer.fetching.work import RESULT
 
 log = logging.getLogger(__name__)
 

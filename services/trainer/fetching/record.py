@@ -10,6 +10,7 @@ from services.common.errors import Corrupt
 from services.common.files import read_json, write_json
 
 FILE_NAME = "fetch.json"
+RESULT = "model"  # the folder beside it of what is to become the base
 MOST_REMARKS = 20
 
 

@@ -20,13 +20,14 @@ from services.common.files import sync_contents, sync_folder, write_json
 from services.gpt2.config import GPT2Config
 from services.gpt2.hugging_face_config import read_config
 from services.trainer.fetching import bucket, hub, space
-from services.trainer.fetching.download import RETRIES, Downloader
+from services.trainer.fetching.download import Downloader
 from services.trainer.fetching.names import Wanted
+from services.trainer.fetching.record import RESULT
 from services.trainer.fetching.remote import RemoteFile
 from services.trainer.fetching.sources import HUB, OPENAI, Sources
 from services.trainer.fetching.web import Interrupted, Web, WrongAnswer
 
-RESULT = "model"
+ASK_RETRIES = 3  # of a question that no answer came to
 TELL_S = 0.2  # between two reports of progress within a file
 WORDS = {HUB: "the Hugging Face hub", OPENAI: "OpenAI's bucket"}
 
@@ -154,11 +155,11 @@ class Fetch:
             )
 
     def _patiently(self, ask: Callable[[], Any]) -> Any:
-        for failures in range(1, RETRIES + 2):
+        for failures in range(1, ASK_RETRIES + 2):
             try:
                 return ask()
             except Interrupted as problem:
-                if failures > RETRIES:
+                if failures > ASK_RETRIES:
                     raise Interrupted(f"{problem}; given up after {failures} attempts") from None
                 pause_s = problem.retry_after_s if problem.retry_after_s is not None else 0.5 * 2**failures
                 self._remark(f"{problem}; trying again in {pause_s:.3g} s")
