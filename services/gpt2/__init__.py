@@ -5,6 +5,7 @@
     layers.py      LN, GELU, attention, cross entropy, with their gradients
     cache.py       the same forward pass over a key-value cache: what generation runs
     checkpoint.py  OpenAI's folder layout in and out
+    hugging_face*  Hugging Face's folder layout in: weights, config.json, vocabulary
 
 Shared by trainer and generator. Knows neither grpc, protos nor settings.
 """

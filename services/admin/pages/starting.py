@@ -43,13 +43,16 @@ class Offers:
 
     bases: tuple[trainer_pb2.Base, ...]
     corpora: tuple[corpus_pb2.Corpus, ...]
+    fetchable: tuple[trainer_pb2.FetchableBase, ...] = ()
 
 
 def offers(services: Connection) -> Offers:
     """Ask trainer and corpus what there is."""
     bases = tuple(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
     corpora = tuple(pages(services.corpus.ListCorpora, corpus_pb2.ListCorporaRequest(), "corpora"))
-    return Offers(bases, tuple(corpus for corpus in corpora if corpus.num_documents))
+    known = pages(services.trainer.ListFetchableBases, trainer_pb2.ListFetchableBasesRequest(), "bases")
+    fetchable = tuple(base for base in known if not base.is_here)
+    return Offers(bases, tuple(corpus for corpus in corpora if corpus.num_documents), fetchable)
 
 
 def empty_form(taken: Sequence[str], choices: Offers | None) -> TrainForm:
@@ -90,6 +93,8 @@ def index() -> Response | tuple[str, int]:
 
     def work(progress: Progress) -> None:
         def tell(stage: str, done: int, total: int) -> None:
+            if stage.startswith(("fetching ", "converting ")) and total:
+                stage, done, total = f"{stage} (MB)", done // 10**6, total // 10**6
             progress(STAGES.get(stage, stage[:1].upper() + stage[1:]), done, total)
 
         start_run(services, run=name, base=base, corpus=corpus, settings=settings, fresh=True, on_progress=tell)
