@@ -203,6 +203,20 @@ def gzips(handler: Handler, content: bytes) -> None:
     handler.reply(200, gzip.compress(content), Content_Encoding="gzip")
 
 
+def chunks(handler: Handler, content: bytes) -> None:
+    """Say no size."""
+    body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (content[:1000], content[1000:]))
+    handler.reply(200, body + b"0\r\n\r\n", Transfer_Encoding="chunked")
+
+
+def gives_a_little_of_what_is_asked(handler: Handler, content: bytes) -> None:
+    """Answer a range with less than all of it, as a server may."""
+    start = int(handler.headers["Range"][6:].partition("-")[0])
+    part = content[start : start + 2000]
+    span = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+    handler.reply(206, part, Content_Range=span, ETag=f'"{hashlib.md5(content).hexdigest()}"')
+
+
 def drips(handler: Handler, content: bytes) -> None:
     """A byte now and then, until the reader has had enough."""
     handler.send_response(200)

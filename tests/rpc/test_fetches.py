@@ -17,6 +17,7 @@ from protos import trainer_pb2 as pb
 from protos import trainer_pb2_grpc
 from services.common import rpc
 from services.gpt2 import checkpoint
+from services.trainer.fetching.__main__ import Order
 from services.trainer.fetching.sources import Sources
 from services.trainer.service import Trainer
 from tests.rpc import fake_sources
@@ -120,7 +121,7 @@ class Gate:
 
 
 def part_of(data: Path) -> int:
-    return sum(path.stat().st_size for path in (data / "base").glob(".fetch-*/hub/*/model.safetensors.part"))
+    return sum(path.stat().st_size for path in (data / "base").glob(".fetch-*/hub/model.safetensors.part"))
 
 
 def test_a_fetched_base_appears_whole_with_its_progress_told(fake, tmp_path):
@@ -211,6 +212,37 @@ def test_a_killed_process_is_named_and_its_files_are_kept(fake, tmp_path):
         assert ended.state == pb.FETCH_STATE_FAILED and "SIGKILL" in ended.error
         service.fetch()
         assert service.watch()[-1].state == pb.FETCH_STATE_SUCCEEDED
+
+
+def test_a_process_killed_while_it_converts_leaves_no_base_and_the_next_one_makes_it(fake, tmp_path):
+    with serving(tmp_path, fake) as service:
+        service.fetch()
+        for state in service.stub.WatchFetch(pb.WatchFetchRequest(name=NAME), timeout=DEADLINE_S):
+            if state.phase in (pb.FETCH_PHASE_CONVERTING, pb.FETCH_PHASE_CHECKING):
+                child = service.trainer._fetches._child
+                if child:
+                    child.kill()
+        ended = service.watch()[-1]
+        if ended.state == pb.FETCH_STATE_FAILED:  # not if the kill came after its last word
+            assert "SIGKILL" in ended.error and service.bases() == []
+            service.fetch()
+            assert service.watch()[-1].state == pb.FETCH_STATE_SUCCEEDED
+        assert service.bases() == [NAME]
+
+
+def test_the_process_ends_when_its_service_is_gone(fake, tmp_path):
+    fake.always("/cdn/model.safetensors", fake_sources.hangs)
+    sources = Sources(hub_url=fake.hub_url, timeout_s=60.0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.trainer.fetching"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdin.write(Order(REPOSITORY, NAME, str(tmp_path), sources).line())
+    process.stdin.flush()
+    wait_until(lambda: fake.asked_for("/cdn/model.safetensors"))
+    assert process.poll() is None
+    process.stdin.close()
+    assert process.wait(DEADLINE_S) == 1
+    process.stdout.close()
 
 
 def test_a_failure_says_what_was_wrong_with_which_address(fake, tmp_path):

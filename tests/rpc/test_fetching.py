@@ -16,13 +16,25 @@ import pytest
 from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
 from services.gpt2 import checkpoint, model
 from services.gpt2.hugging_face import hugging_face_name
-from services.trainer.fetching import download, space, web
+from services.trainer.fetching import download, space, web, work
 from services.trainer.fetching.names import KNOWN, Wanted, resolve
 from services.trainer.fetching.sources import HUB, OPENAI, Sources
 from services.trainer.fetching.web import WrongAnswer
 from services.trainer.fetching.work import Fetch
 from tests.rpc import fake_sources
-from tests.rpc.fake_sources import PAGE, FakeSources, answers, cuts_after, drips, gzips, hangs, ignores_range, sends
+from tests.rpc.fake_sources import (
+    PAGE,
+    FakeSources,
+    answers,
+    chunks,
+    cuts_after,
+    drips,
+    gives_a_little_of_what_is_asked,
+    gzips,
+    hangs,
+    ignores_range,
+    sends,
+)
 from tests.rpc.hugging_face_files import hugging_face_tensors, write_hugging_face
 from tests.unit.trainer.tiny import CONFIG, write_vocabulary
 
@@ -419,13 +431,48 @@ def test_weights_in_several_files_are_joined(fake, tmp_path, hub_folder):
     Trial(fake, tmp_path / "fetch", HUB, wanted=Wanted("x", "someone/sharded")).gives_the_model()
 
 
-def test_a_new_commit_begins_the_files_anew(fake, tmp_path, hub_folder):
-    fake.always(weights_of(fake, HUB), cuts_after(100))
-    Trial(fake, tmp_path, HUB).fails("given up")
+def test_a_new_commit_keeps_the_files_that_are_the_same_and_begins_the_others_anew(fake, tmp_path, hub_folder):
+    name = weights_of(fake, HUB)
+    fake.always(name, cuts_after(100))
+    Trial(fake, tmp_path / "fetch", HUB).fails("given up")
     fake.spoilers.clear()
     fake.add_repository(REPOSITORY, hub_folder, commit="b" * 40)
-    Trial(fake, tmp_path, HUB).gives_the_model()
-    assert not list((tmp_path / "hub").glob("a*"))
+    trial = Trial(fake, tmp_path / "fetch", HUB)
+    fake.spoil(name, cuts_after(100))
+    trial.gives_the_model()
+    assert fake.asked_for(name)[-1]["Range"] == "bytes=700-"
+
+    fake.always(name, cuts_after(100))
+    shutil.rmtree(tmp_path / "fetch")
+    Trial(fake, tmp_path / "fetch", HUB).fails("given up")
+    fake.spoilers.clear()
+    changed = {name: value + 1 for name, value in hugging_face_tensors().items()}
+    fake.add_repository(REPOSITORY, write_hugging_face(tmp_path / "changed", changed), commit="c" * 40)
+    folder = Trial(fake, tmp_path / "fetch", HUB).fetch.run()
+    assert "Range" not in fake.asked_for(name)[-1]
+    _, params = checkpoint.read_weights(folder)
+    np.testing.assert_array_equal(params["model/ln_f/g"], 2.0)
+
+
+@BOTH
+def test_content_whose_size_is_not_said_is_taken(fake, tmp_path, source):
+    fake.spoil(weights_of(fake, source), chunks)
+    fake.spoil("/vocab.json" if source == HUB else "/encoder.json", chunks)
+    Trial(fake, tmp_path, source).gives_the_model()
+
+
+@BOTH
+def test_a_range_that_is_answered_in_parts_is_gone_on_with(fake, tmp_path, source):
+    name = weights_of(fake, source)
+    fake.spoil(name, cuts_after(10_000), gives_a_little_of_what_is_asked, gives_a_little_of_what_is_asked)
+    Trial(fake, tmp_path, source).gives_the_model()
+    assert fake.asked_for(name)[-1]["Range"] == "bytes=14000-"
+
+
+def test_a_hub_that_says_nothing_is_given_up(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "ASK_RETRIES", 1)
+    fake.always(f"/api/models/{REPOSITORY}", hangs)
+    Trial(fake, tmp_path, HUB).fails("does not answer", fake.hub_url)
 
 
 def test_names_mean_the_published_sizes():

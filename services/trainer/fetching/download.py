@@ -213,6 +213,9 @@ def _mismatch(response: httpx2.Response, offset: int, file: RemoteFile, version:
 def _whole_size(response: httpx2.Response, offset: int, file: RemoteFile, encoded: bool) -> int | None:
     """Bytes of the whole content, by announcement and by the answer, which must agree; None when none says."""
     length = response.headers.get("Content-Length", "")
+    if response.status_code == 206:  # may be less than all of the rest; how much there is in all has been compared
+        total = response.headers["Content-Range"].rpartition("/")[2]
+        return int(total) if total.isdigit() else file.size
     if encoded or not length.isdigit():
         return file.size
     whole = offset + int(length)

@@ -1,7 +1,7 @@
 """The whole of a fetch: sources in turn, files, conversion, checks. In: what is wanted. Out: a folder for base/.
 
-    <folder>/hub/<commit>/ or <folder>/openai/    the files as they come
-    <folder>/model/                               the result, with its manifest; made anew each time
+    <folder>/hub/ or <folder>/openai/    the files as they come
+    <folder>/model/                      the result, with its manifest; made anew each time
 
 Everything can be killed at any moment: what has come is found again.
 """
@@ -102,7 +102,7 @@ class Fetch:
                 timeout_s=self._sources.timeout_s,
             )
         )
-        folder = self._files_folder("hub", found.commit)
+        folder = self._files_folder("hub", found.files)
         coming = _Coming(self, where, found.files, folder)
         digests = coming.bring(web, lambda file: file.name == "config.json")
         config = read_config(folder / "config.json")
@@ -125,7 +125,7 @@ class Fetch:
                 self._wanted.in_bucket, self._wanted.config, bucket_url=self._sources.openai_url, web=web
             )
         )
-        folder = self._files_folder("openai")
+        folder = self._files_folder("openai", files)
         coming = _Coming(self, where, files, folder)
         space.check(folder, coming.remaining(), f"fetching {self._wanted.name}")
         digests = coming.bring(web, lambda file: True)
@@ -166,12 +166,15 @@ class Fetch:
                 self._pause(pause_s)
         raise AssertionError("the loop returns or raises")
 
-    def _files_folder(self, *names: str) -> Path:
-        """The folder for the files as they come; those of another commit are of no use any more."""
-        folder = self._folder.joinpath(*names)
-        if not folder.is_dir() and folder.parent != self._folder:
-            shutil.rmtree(folder.parent, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _files_folder(self, name: str, files: tuple[RemoteFile, ...]) -> Path:
+        """The folder for the files as they come, without those that the source no longer has."""
+        folder = self._folder / name
+        folder.mkdir(exist_ok=True)
+        expected = {file.name for file in files}
+        for path in folder.iterdir():
+            names = (path.name.removesuffix(ending) for ending in (".json", ".part", ".part.json"))
+            if path.name not in expected and expected.isdisjoint(names):
+                path.unlink()
         return folder
 
     def _empty_result(self) -> Path:
@@ -226,5 +229,5 @@ def explain(error: Exception) -> str:
     if isinstance(error, NonesuchError):
         return error.message
     if isinstance(error, OSError):
-        return f"files could not be written or read: {error}"
+        return f"files could not be written or read ({error}): make room or mend the disk, then fetch again"
     return f"{type(error).__name__}: {error}"
