@@ -17,7 +17,7 @@ from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
 from services.gpt2 import checkpoint, model
 from services.gpt2.hugging_face import hugging_face_name
 from services.trainer.fetching import download, space, web, work
-from services.trainer.fetching.names import KNOWN, Wanted, resolve
+from services.trainer.fetching.names import KNOWN, Wanted, folder_name, resolve
 from services.trainer.fetching.sources import HUB, OPENAI, Sources
 from services.trainer.fetching.web import WrongAnswer
 from services.trainer.fetching.work import Fetch
@@ -480,10 +480,15 @@ def test_names_mean_the_published_sizes():
     assert resolve("345m").name == "355M" and resolve("345m").in_bucket == "355M"
     assert resolve("distilgpt2").config.n_layer == 6 and not resolve("distilgpt2").in_bucket
     assert resolve("Some-One/my.model") == Wanted("Some-One--my.model", "Some-One/my.model")
-    for name in ("", "125M", "a/b/c", "../x", "a/..", "-a/b"):
+    for name in ("", "125M", "a/b/c", "../x", "-a/b", "fresh/124M", "runs/x", "models/x@2"):
         with pytest.raises((NotFound, InvalidRequest)):
             resolve(name)
     assert {known.name for known in KNOWN} == {"124M", "355M", "774M", "1558M", "distilgpt2"}
+
+
+def test_what_names_a_run_or_a_model_names_no_repository():
+    assert folder_name("runs/voice@best") == "runs/voice@best" and folder_name("fresh/124M") == "fresh/124M"
+    assert folder_name("345M") == "355M" and folder_name("someone/tiny") == "someone--tiny"
 
 
 def test_hugging_face_s_names_are_those_of_every_array():

@@ -9,6 +9,7 @@ from services.common.errors import InvalidRequest, NotFound
 from services.common.files import check_name
 from services.gpt2.config import SIZES, GPT2Config
 
+RESERVED = ("fresh", "runs", "models")  # what `--base` gives another meaning: no owner of a repository
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
@@ -73,7 +74,9 @@ def folder_name(asked: str) -> str:
     ('355M', 'someone--poems', 'mine')
     """
     known = _BY_NAME.get(asked.lower())
-    return known.name if known else asked.replace("/", "--")
+    if known:
+        return known.name
+    return asked if asked.partition("/")[0] in RESERVED else asked.replace("/", "--")
 
 
 def resolve(asked: str) -> Wanted:
@@ -89,7 +92,7 @@ def resolve(asked: str) -> Wanted:
     known = _BY_NAME.get(asked.lower())
     if known:
         return Wanted(known.name, known.repository, known.in_bucket, known.config)
-    if not _REPOSITORY.fullmatch(asked):
+    if not _REPOSITORY.fullmatch(asked) or asked.partition("/")[0] in RESERVED:
         names = ", ".join(known.name for known in KNOWN)
         raise NotFound(
             f"there is no base {asked!r} to fetch: give {names}, or <owner>/<name> of the Hugging Face hub",
