@@ -1,6 +1,7 @@
 """Fetching base models by name: from the Hugging Face hub, or from OpenAI's bucket.
 
     names.py      what can be asked for, and where it is
+    sources.py    which addresses, in which order
     hub.py        the files of a repository of the hub, with their sizes and checksums
     bucket.py     the seven files of a model in OpenAI's bucket
     remote.py     one file somewhere, and how its copy is checked
