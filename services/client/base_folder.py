@@ -1,4 +1,6 @@
-"""Sends a base model in OpenAI's layout to the trainer: `checkpoint`, weights, `hparams.json`, vocabulary."""
+"""Sends a base model's folder to the trainer: OpenAI's layout (`checkpoint`, weights, `hparams.json`, vocabulary),
+which is gpt-2-simple's `checkpoint/run1` too, or Hugging Face's (`config.json`, `model.safetensors`, vocabulary).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,11 @@ _ALWAYS = frozenset({"checkpoint", "hparams.json", "encoder.json", "vocab.bpe"})
 # The graph (`.meta`) is not needed and is not sent.
 _WEIGHTS = re.compile(r"(?P<prefix>model[\w.-]*)\.(index|data-\d{5}-of-\d{5})")
 
+_HUGGING_FACE = frozenset(
+    {"config.json", "vocab.json", "merges.txt", "tokenizer.json", "added_tokens.json", "model.safetensors"}
+)
+_SHARDED = re.compile(r"model-\d{5}-of-\d{5}\.safetensors|model\.safetensors\.index\.json")
+
 
 def layout_files(folder: Path) -> list[Path]:
     """The files of `folder` that make a base model, by name.
@@ -26,21 +33,36 @@ def layout_files(folder: Path) -> list[Path]:
 
     Raises:
         NotFound: the folder does not exist.
-        InvalidRequest: nothing in it is a model's.
+        InvalidRequest: nothing in it is a model's, or its weights are a pickle.
     """
     if not folder.is_dir():
         raise NotFound(f"{folder} is not a folder; give the one that holds hparams.json and model.ckpt.index")
     files = sorted(path for path in folder.iterdir() if path.is_file())
     weights = {path: match["prefix"] for path in files if (match := _WEIGHTS.fullmatch(path.name))}
     if not weights:
-        raise InvalidRequest(
-            f"{folder} holds no weights; OpenAI's layout has model.ckpt.index and model.ckpt.data-*",
-            field="file",
-        )
+        return _hugging_face_files(folder, files)
     named = _named_checkpoint(folder / "checkpoint")
     if named in weights.values():
         weights = {path: prefix for path, prefix in weights.items() if prefix == named}
     return [path for path in files if path.name in _ALWAYS or path in weights]
+
+
+def _hugging_face_files(folder: Path, files: list[Path]) -> list[Path]:
+    names = {path.name for path in files}
+    if not any(name.endswith(".safetensors") for name in names):
+        if "config.json" in names and any(name.endswith((".bin", ".pt", ".pth")) for name in names):
+            raise InvalidRequest(
+                f"{folder} has its weights as a pickle alone, which can run code and is not loaded; "
+                "save them as model.safetensors with transformers' save_pretrained",
+                field="file",
+            )
+        raise InvalidRequest(
+            f"{folder} holds no weights; OpenAI's layout has model.ckpt.index and model.ckpt.data-*, "
+            "Hugging Face's has model.safetensors",
+            field="file",
+        )
+    is_whole = "model.safetensors" in names  # then shards beside it are not needed
+    return [path for path in files if path.name in _HUGGING_FACE or (not is_whole and _SHARDED.fullmatch(path.name))]
 
 
 def import_base(

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from protos import corpus_pb2, generator_pb2, trainer_pb2
-from services.client import preparing, settings, watching, writing
+from services.client import fetching, preparing, settings, watching, writing
 from services.client.connection import Connection, pages
 from services.client.folder import find_posts
 from services.client.progress import Progress, silent
@@ -175,6 +175,26 @@ class Nonesuch:
     def samples(self, run: str = preparing.DEFAULT_RUN) -> Iterator[trainer_pb2.Sample]:
         """Yield the samples of a run by step."""
         return pages(self.connection.trainer.ListSamples, trainer_pb2.ListSamplesRequest(run=run), "samples")
+
+    def fetch_base(
+        self,
+        base: str,
+        *,
+        name: str = "",
+        source: str = "",
+        on_progress: Progress = silent,
+        on_remark: Callable[[str], None] = fetching.say_nothing,
+    ) -> trainer_pb2.Base:
+        """Fetch a base model by name, such as `124M` or `<owner>/<name>` of the hub, and return it once it is here.
+
+        Args:
+            name: what to call it; empty is its own name.
+            source: `hub` or `openai` alone; empty is as the trainer is set.
+        """
+        fetched = fetching.fetch_base(
+            self.connection, base, name=name, source=source, on_progress=on_progress, on_remark=on_remark
+        )
+        return preparing.find_base(self.connection, fetched)
 
     def publish(
         self, run: str = preparing.DEFAULT_RUN, *, step: int | None = None, base: str = "", model: str = ""

@@ -1,15 +1,18 @@
 """Builds whatever a run lacks: base -> vocabulary -> snapshot of the corpus -> dataset. Then starts the run.
 
+A base that is not here is fetched, where it can be.
 Shared by `nonesuch train`, the library and the admin page. Doing it twice costs nothing: the same inputs are
 the same snapshot and the same dataset.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from protos import corpus_pb2, tokenizer_pb2, trainer_pb2
 from services.client.connection import Connection, pages
+from services.client.fetching import fetch_base, say_nothing
 from services.client.progress import Progress, silent
 from services.client.watching import watch_dataset
 from services.common.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable
@@ -45,9 +48,34 @@ def find_base(connection: Connection, name: str) -> trainer_pb2.Base:
             return base
     known = ", ".join(base.name for base in bases)
     raise NotFound(
-        f"no base model {name!r}; there are {known}, and `nonesuch bases import FOLDER` brings another",
+        f"no base model {name!r}; there are {known}, `nonesuch bases fetch` brings others by name, "
+        "and `nonesuch bases import FOLDER` brings any",
         metadata={"base": name},
     )
+
+
+def find_or_fetch_base(
+    connection: Connection,
+    name: str,
+    on_progress: Progress = silent,
+    on_remark: Callable[[str], None] = say_nothing,
+) -> trainer_pb2.Base:
+    """Return the base model called `name`, fetched first where it is not here.
+
+    Raises:
+        NotFound: it is neither here nor known by name; lists those that are here.
+        FailedPrecondition: it could not be fetched; says why.
+    """
+    if name.startswith(ELSEWHERE):
+        return find_base(connection, name)
+    try:
+        return find_base(connection, name)
+    except NotFound as unknown:
+        try:
+            fetched = fetch_base(connection, name, on_progress=on_progress, on_remark=on_remark)
+        except NotFound:
+            raise unknown from None
+        return find_base(connection, fetched)
 
 
 def build_dataset(
@@ -115,17 +143,19 @@ def start_run(
     settings: trainer_pb2.RunSettings | None = None,
     fresh: bool = False,
     on_progress: Progress = silent,
+    on_remark: Callable[[str], None] = say_nothing,
 ) -> Started:
     """Start or resume a run, building the dataset first where none is named.
 
     Args:
         run: its name. A run of that name that was stopped or failed goes on, with the dataset that it has.
-        base: what to start from; empty is `nano`, or what the run has.
+        base: what to start from, fetched where it is not here; empty is `nano`, or what the run has.
         corpus: what to learn from when no dataset is named; empty is `default`, or what the run has.
         dataset: id of a dataset; empty builds the one needed.
         settings: fields left unset take the defaults of the base.
         fresh: refuse with AlreadyExists instead of resuming.
         on_progress: told what is being built.
+        on_remark: told what was tried again or elsewhere while a base was fetched.
 
     Raises:
         NotFound, InvalidRequest, FailedPrecondition, AlreadyExists, Corrupt: as the services say.
@@ -134,7 +164,8 @@ def start_run(
     known = _existing(connection, run)
     if known is None:
         if not dataset:
-            found = find_base(connection, base or DEFAULT_BASE)
+            found = find_or_fetch_base(connection, base or DEFAULT_BASE, on_progress, on_remark)
+            base = found.name  # `117M` is 124M
             _check_context(found, settings)
             dataset = dataset_for_base(connection, found, corpus or DEFAULT_CORPUS, on_progress).id
     elif not dataset and not fresh:

@@ -1,6 +1,7 @@
 """Watches long work until it is done, over any number of broken connections.
 
-A stream that breaks is opened again: from the last cursor for a run, from the present state for a dataset.
+A stream that breaks is opened again: from the last cursor for a run, from the present state for a dataset
+or a fetch.
 """
 
 from __future__ import annotations
@@ -75,6 +76,27 @@ def watch_dataset(
     def open_stream() -> Iterator[tokenizer_pb2.Dataset]:
         request = tokenizer_pb2.WatchDatasetRequest(dataset=dataset)
         states: Iterator[tokenizer_pb2.Dataset] = connection.tokenizer.WatchDataset(request, timeout_s=STREAM_S)
+        return states
+
+    yield from _unbroken(open_stream, patience_s, on_break)
+
+
+def watch_fetch(
+    connection: Connection,
+    name: str,
+    *,
+    patience_s: float = PATIENCE_S,
+    on_break: Callable[[NonesuchError], None] = say_nothing,
+) -> Iterator[trainer_pb2.Fetch]:
+    """Yield the states of a base's fetch until it is SUCCEEDED, FAILED or CANCELLED.
+
+    Raises:
+        NotFound: no such fetch, and no base of that name.
+    """
+
+    def open_stream() -> Iterator[trainer_pb2.Fetch]:
+        request = trainer_pb2.WatchFetchRequest(name=name)
+        states: Iterator[trainer_pb2.Fetch] = connection.trainer.WatchFetch(request, timeout_s=STREAM_S)
         return states
 
     yield from _unbroken(open_stream, patience_s, on_break)

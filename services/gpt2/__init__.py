@@ -8,6 +8,7 @@
     gradients.py      gradients by hand, loops compiled into one, blocks computed again
     cache.py          the same forward pass over a key-value cache: what generation runs
     checkpoint.py     OpenAI's folder layout in and out
+    hugging_face*     Hugging Face's folder layout in: weights, config.json, vocabulary
 
 Shared by trainer and generator. Knows neither grpc, protos nor settings.
 """

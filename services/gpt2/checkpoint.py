@@ -10,6 +10,7 @@ into `files.new_folder`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,19 @@ def read_weights(folder: Path) -> tuple[GPT2Config, dict[str, np.ndarray]]:
             the message names the file.
     """
     config = read_config(folder)
+    return config, dict(_arrays(folder, config))
+
+
+def check_weights(folder: Path) -> GPT2Config:
+    """Read a model as `read_weights` does, one array in memory at a time, and return its architecture alone."""
+    config = read_config(folder)
+    for _ in _arrays(folder, config):
+        pass
+    return config
+
+
+def _arrays(folder: Path, config: GPT2Config) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every array of `config` by name, after the index has been checked."""
     prefix = find_prefix(folder)
     index = Path(f"{prefix}.index")
     try:
@@ -123,16 +137,15 @@ def read_weights(folder: Path) -> tuple[GPT2Config, dict[str, np.ndarray]]:
     if deeper in shapes:
         raise _corrupt(index, f"has {deeper!r}, so more layers than the {config.n_layer} of hparams.json")
 
-    params: dict[str, np.ndarray] = {}
     for name in config.shapes:
         try:
-            params[name] = np.asarray(reader.get_tensor(name)).astype(np.float32, copy=False)
+            value = np.asarray(reader.get_tensor(name)).astype(np.float32, copy=False)
         except _READER_ERRORS as error:
             found = sorted(folder.glob(f"{prefix.relative_to(folder)}.data-*"))
             data = found[0] if found else Path(f"{prefix}.data-00000-of-00001")
             problem = f"is shortened or damaged at {name!r} ({_first_line(error)})" if found else "is missing"
             raise _corrupt(data, problem) from None
-    return config, params
+        yield name, value
 
 
 def _first_line(error: Exception) -> str:

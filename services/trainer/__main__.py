@@ -24,7 +24,7 @@ def main(program: Sequence[str] = PROGRAM) -> int:
     """
     common = read_or_exit(CommonSettings, "NONESUCH_", os.environ)
     settings = read_or_exit(TrainerSettings, PREFIX, os.environ)
-    trainer = Trainer(common.data, nice=settings.nice, program=program)
+    trainer = Trainer(common.data, nice=settings.nice, program=program, sources=settings.sources)
     try:
         trainer.open()
     except OSError as error:

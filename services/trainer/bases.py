@@ -1,5 +1,6 @@
 """Base models: the sizes that start from fresh weights, and the folders of base/ in OpenAI's layout.
 
+Folders of Hugging Face's layout are taken too, and converted. Those of the hub are fetched by fetching/.
 A folder is read whole once, in a process of its own (TensorFlow stays out of the service); what was found,
 with the files' digests, becomes its manifest.json, against which it is checked from then on.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -23,6 +25,7 @@ from services.common.files import (
     remove_folder,
     remove_partials,
     sha256_files,
+    sync_folder,
     verify_files,
     write_json,
 )
@@ -34,6 +37,11 @@ from services.trainer.volume import read_manifest
 _LAYOUT = re.compile(
     r"checkpoint|counter|hparams\.json|encoder\.json|vocab\.bpe|[\w.-]+\.(index|meta|data-\d{5}-of-\d{5})"
 )
+_HUGGING_FACE = re.compile(
+    r"config\.json|(vocab|added_tokens|tokenizer)\.json|merges\.txt|"
+    r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+)
+_ARRIVED = "arrived"  # the folder, within a base in the making, of what is converted and then removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,7 @@ class Bases:
         if name.startswith(".") or name not in self.names():
             known = ", ".join([*FRESH, *self.names()])
             raise NotFound(
-                f"there is no base {name!r}; known are {known}. Put it into {self._folder} or import it",
+                f"there is no base {name!r}; known are {known}. Fetch it, import it, or put it into {self._folder}",
                 reason="BASE_NOT_FOUND",
                 metadata={"base": name},
             )
@@ -117,6 +125,17 @@ class Bases:
             raise AlreadyExists(f"base {name!r} was made meanwhile", metadata={"base": name}) from None
         return self.describe(name)
 
+    def adopt(self, name: str, folder: Path) -> None:
+        """Make a folder, complete and durable with its manifest, a base by renaming it.
+
+        Raises:
+            AlreadyExists: the name is taken.
+        """
+        if (self._folder / name).exists():
+            raise AlreadyExists(f"base {name!r} was made meanwhile", metadata={"base": name})
+        folder.rename(self._folder / name)
+        sync_folder(self._folder)
+
     def delete(self, name: str) -> None:
         """Delete an imported base; NotFound when there is none of that name."""
         if name not in self.names():
@@ -125,10 +144,15 @@ class Bases:
 
 
 def _write(folder: Path, name: str, pieces: Iterable[bytes]) -> None:
-    if not _LAYOUT.fullmatch(name):
+    """Write a file of either layout; those of Hugging Face's go into a folder of their own."""
+    if _HUGGING_FACE.fullmatch(name):
+        folder = folder / _ARRIVED
+        folder.mkdir(exist_ok=True)
+    elif not _LAYOUT.fullmatch(name):
         raise InvalidRequest(
             f"file {name!r} does not belong to a model in OpenAI's layout: send checkpoint, hparams.json, "
-            "encoder.json, vocab.bpe and one checkpoint's .index, .data-* and .meta",
+            "encoder.json, vocab.bpe and one checkpoint's .index, .data-* and .meta; or to one in Hugging Face's: "
+            "config.json, model.safetensors, vocab.json and merges.txt",
             field="file",
         )
     with (folder / name).open("wb") as file:
@@ -137,9 +161,16 @@ def _write(folder: Path, name: str, pieces: Iterable[bytes]) -> None:
 
 
 def inspect(folder: Path, name: str) -> dict[str, Any]:
-    """Read a folder whole, in a process of its own, and return its manifest; Corrupt names what is damaged."""
-    vocabulary = Vocabulary.load(folder)
+    """Read a folder whole, in a process of its own, and return its manifest; what has arrived is converted first.
+
+    Raises:
+        Corrupt: names what is damaged.
+    """
     command = [sys.executable, "-m", "services.trainer.training.inspect", str(folder)]
+    if (folder / _ARRIVED).is_dir():
+        command.append(str(folder / _ARRIVED))
+    else:
+        Vocabulary.load(folder)  # says at once what takes long to find out otherwise
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         found = json.loads(ended.stdout.splitlines()[-1])
@@ -148,6 +179,20 @@ def inspect(folder: Path, name: str) -> dict[str, Any]:
         raise Corrupt(f"{folder} could not be read: {words[0]}", metadata={"file": str(folder)}) from None
     if "error" in found:
         raise Corrupt(found["error"], metadata={"file": found["file"]})
+    shutil.rmtree(folder / _ARRIVED, ignore_errors=True)
+    return manifest_of(folder, name, found)
+
+
+def manifest_of(folder: Path, name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a base.
+
+    Args:
+        found: `config` and `prefix`, as training/inspect.py says them.
+
+    Raises:
+        Corrupt: the vocabulary is damaged, or is not of the model's size; names the file.
+    """
+    vocabulary = Vocabulary.load(folder)
     config = GPT2Config.from_hparams(found["config"])
     if vocabulary.size != config.n_vocab:
         raise Corrupt(

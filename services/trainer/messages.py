@@ -13,6 +13,10 @@ from protos import trainer_pb2 as pb
 from services.common.errors import InvalidRequest
 from services.gpt2.config import GPT2Config
 from services.trainer.checkpoints import Checkpoint, best, list_checkpoints, marked_steps
+from services.trainer.fetching.names import Known
+from services.trainer.fetching.record import ACTIVE as ACTIVE_FETCHES
+from services.trainer.fetching.record import FetchRecord
+from services.trainer.fetching.sources import HUB, OPENAI
 from services.trainer.metrics_log import FILE_NAME, newest_lines
 from services.trainer.planning import Forecast
 from services.trainer.publishing import ModelVersion
@@ -75,6 +79,48 @@ def plan_message(forecast: Forecast) -> pb.RunPlan:
         epochs=forecast.epochs,
         device=forecast.device,
         fits=forecast.fits,
+    )
+
+
+def fetchable_message(known: Known, *, is_here: bool) -> pb.FetchableBase:
+    """A base that can be fetched by name."""
+    return pb.FetchableBase(
+        name=known.name,
+        aliases=known.aliases,
+        repository=known.repository,
+        num_parameters=known.config.num_parameters,
+        download_bytes=known.download_bytes,
+        context=known.config.n_ctx,
+        num_layers=known.config.n_layer,
+        width=known.config.n_embd,
+        is_here=is_here,
+    )
+
+
+def fetch_source(source: pb.FetchSource) -> str:
+    """The source that a request names; empty when it names none."""
+    sources = {pb.FETCH_SOURCE_UNSPECIFIED: "", pb.FETCH_SOURCE_HUB: HUB, pb.FETCH_SOURCE_OPENAI: OPENAI}
+    if source not in sources:
+        raise InvalidRequest(f"source has no value {source}", field="source")
+    return sources[source]
+
+
+def fetch_message(record: FetchRecord) -> pb.Fetch:
+    """A fetch as it is now."""
+    active = record.state in ACTIVE_FETCHES
+    return pb.Fetch(
+        name=record.name,
+        base=record.asked,
+        state=f"FETCH_STATE_{record.state}",
+        phase=f"FETCH_PHASE_{record.phase.upper()}" if active and record.phase else None,
+        url=record.url,
+        file=record.file,
+        bytes_done=record.bytes_done,
+        bytes_total=record.bytes_total,
+        error=record.error,
+        remarks=record.remarks,
+        created_at=timestamp(record.created_at) if record.created_at else None,
+        updated_at=timestamp(record.updated_at) if record.updated_at else None,
     )
 
 

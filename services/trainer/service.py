@@ -10,6 +10,8 @@ from typing import IO
 from services.trainer.auto_publishing import AutoPublisher
 from services.trainer.bases import Bases
 from services.trainer.child import PROGRAM
+from services.trainer.fetching.fetches import Fetches
+from services.trainer.fetching.sources import Sources
 from services.trainer.gauges import RunGauges
 from services.trainer.publishing import Models
 from services.trainer.runs import Runs
@@ -23,12 +25,16 @@ LOCK_FILE = ".lock"
 class Trainer:
     """One trainer service over one volume.
 
+
     Args:
         nice: added to the niceness of training processes.
         program: what trains a run; see child.py.
+        sources: where base models are fetched from.
     """
 
-    def __init__(self, data: Path, *, nice: int, program: Sequence[str] = PROGRAM) -> None:
+    def __init__(
+        self, data: Path, *, nice: int, program: Sequence[str] = PROGRAM, sources: Sources | None = None
+    ) -> None:
         self._volume = Volume(data)
         self._bases, self._models = Bases(self._volume.bases), Models(self._volume.models)
         self._runs = Runs(self._volume)
@@ -36,7 +42,10 @@ class Trainer:
         self._supervisor = Supervisor(
             self._runs, self._volume, nice=nice, on_success=self._publisher.at_end, program=program
         )
-        self.servicer = TrainerServicer(self._volume, self._bases, self._runs, self._models, self._supervisor)
+        self._fetches = Fetches(self._bases, self._volume.bases, sources or Sources(), nice=nice)
+        self.servicer = TrainerServicer(
+            self._volume, self._bases, self._fetches, self._runs, self._models, self._supervisor
+        )
         self._lock: IO[bytes] | None = None
 
     @property
@@ -62,23 +71,27 @@ class Trainer:
         except BlockingIOError:
             raise OSError(f"another trainer works on {self._volume.root}: stop it first") from None
         self._bases.load()
+        self._fetches.load()
         self._models.load()
         self._runs.load()
 
     def start(self) -> None:
-        """Work through the queue; a run that the last service left goes on first."""
+        """Work through the queues; a run or fetch that the last service left goes on first."""
         self._publisher.start()
         self._supervisor.start()
+        self._fetches.start()
 
     def begin_stop(self) -> None:
         """End streams, start no more runs, and ask the training process to save."""
         self.servicer.drain()
         self._publisher.begin_stop()
+        self._fetches.begin_stop()
         self._supervisor.begin_stop()
 
     def finish_stop(self, grace_s: float) -> None:
         """Wait for the training process to have saved, at most `grace_s` seconds."""
         self._supervisor.finish_stop(grace_s)
         self._publisher.finish_stop()
+        self._fetches.finish_stop()
         if self._lock:
             self._lock.close()

@@ -20,6 +20,8 @@ from services.trainer import beginning, foreign, messages
 from services.trainer.auto_publishing import publish
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, list_checkpoints, mark, newest_sound
+from services.trainer.fetching.fetches import Fetches
+from services.trainer.fetching.names import KNOWN, folder_name
 from services.trainer.publishing import Models
 from services.trainer.run_settings import check_same
 from services.trainer.runs import ACTIVE, RESUMABLE, RunRecord, Runs, RunState
@@ -38,9 +40,11 @@ DEFAULT_RUN = "run1"
 class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     """The rpcs; each one's contract is its comment in the proto."""
 
-    def __init__(self, volume: Volume, bases: Bases, runs: Runs, models: Models, supervisor: Supervisor) -> None:
+    def __init__(
+        self, volume: Volume, bases: Bases, fetches: Fetches, runs: Runs, models: Models, supervisor: Supervisor
+    ) -> None:
         self._volume, self._bases, self._runs, self._models = volume, bases, runs, models
-        self._supervisor = supervisor
+        self._fetches, self._supervisor = fetches, supervisor
         self._marking = threading.Lock()
         self._starting = threading.Lock()  # two calls that start one run: the second finds it
         self._trying = threading.Lock()  # steps are tried one plan at a time: two would slow each other
@@ -96,13 +100,47 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             )
         )
 
+    def ListFetchableBases(
+        self, request: pb.ListFetchableBasesRequest, context: grpc.ServicerContext
+    ) -> pb.ListFetchableBasesResponse:
+        """List what is known by name."""
+        here = self._bases.names()
+        found, token = messages.page(list(KNOWN), request.page_size, request.page_token)
+        return pb.ListFetchableBasesResponse(
+            bases=[messages.fetchable_message(known, is_here=known.name in here) for known in found],
+            next_page_token=token,
+        )
+
+    def FetchBase(self, request: pb.FetchBaseRequest, context: grpc.ServicerContext) -> pb.FetchBaseResponse:
+        """Queue a fetch, or find the one under way."""
+        if not request.base:
+            raise InvalidRequest("no base was named: give 124M, distilgpt2 or <owner>/<name>", field="base")
+        record = self._fetches.ask(request.base, name=request.name, source=messages.fetch_source(request.source))
+        return pb.FetchBaseResponse(fetch=messages.fetch_message(record))
+
+    def WatchFetch(self, request: pb.WatchFetchRequest, context: grpc.ServicerContext) -> Iterator[pb.Fetch]:
+        """Stream a fetch until it has ended."""
+        for record in self._fetches.watch(request.name, stopping=self._stopping, listening=context.is_active):
+            yield messages.fetch_message(record)
+
+    def CancelFetch(self, request: pb.CancelFetchRequest, context: grpc.ServicerContext) -> pb.CancelFetchResponse:
+        """End a fetch."""
+        record = self._fetches.cancel(request.name, discard=request.discard)
+        return pb.CancelFetchResponse(fetch=messages.fetch_message(record))
+
+    def ListFetches(self, request: pb.ListFetchesRequest, context: grpc.ServicerContext) -> pb.ListFetchesResponse:
+        """List fetches by name."""
+        found, token = messages.page(self._fetches.all(), request.page_size, request.page_token)
+        return pb.ListFetchesResponse(
+            fetches=[messages.fetch_message(record) for record in found], next_page_token=token
+        )
+
     # Runs
 
     def StartRun(self, request: pb.StartRunRequest, context: grpc.ServicerContext) -> pb.StartRunResponse:
         """Queue a new run, or carry on the one that is there."""
         name = check_name(request.run or DEFAULT_RUN, field="run", kind="run")
-        choices = messages.choices(request.settings)
-        choices |= {field: getattr(request, field) for field in ("dataset", "base") if getattr(request, field)}
+        choices = self._choices(request)
         with self._starting:
             record = self._runs.find(name)
             if record and request.fresh:
@@ -126,6 +164,14 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self._supervisor.wake()
         return pb.StartRunResponse(run=messages.run_message(self._runs, record), resumed=resumed)
 
+    def _choices(self, request: pb.StartRunRequest) -> dict[str, Any]:
+        """What a request names, by field of RunSettings; a base goes by the name of its folder."""
+        choices = messages.choices(request.settings)
+        choices |= {field: getattr(request, field) for field in ("dataset", "base") if getattr(request, field)}
+        if choices.get("base") and choices["base"] not in self._bases.names():
+            choices["base"] = folder_name(choices["base"])  # `117M` is 124M
+        return choices
+
     def _plan(self, name: str, choices: dict[str, Any]) -> tuple[Plan, bool]:
         """Plan a new run; True when its folder holds one that another program began."""
         folder = self._runs.folder(name)
@@ -145,8 +191,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 reason="RUN_TRAINING",
             )
         asked = request.run
-        choices = messages.choices(asked.settings)
-        choices |= {field: getattr(asked, field) for field in ("dataset", "base") if getattr(asked, field)}
+        choices = self._choices(asked)
         yield pb.PlanRunUpdate(progress="reading the dataset and the base")
         planned, _ = self._plan(check_name(asked.run or DEFAULT_RUN, field="run.run", kind="run"), choices)
 

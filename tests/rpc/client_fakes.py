@@ -282,6 +282,13 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         self.watching = threading.Event()
         self.models: dict[str, list[trainer_pb2.ModelVersion]] = {}
         self.imported: dict[str, bytes] = {}
+        self.fetchable = {"355M": "355M", "345M": "355M", "someone/tiny": "someone--tiny"}
+        self.fetches: list[trainer_pb2.Fetch] = []
+        self.fetch_requests: list[trainer_pb2.FetchBaseRequest] = []
+        self.fetch_script: list[trainer_pb2.Fetch] = []
+        self.fetch_error = ""
+        self.holds_fetch = False
+        self.fetch_waits, self.fetch_cancelled = threading.Event(), threading.Event()
         self.checkpoints = [10, 20]
         self.elsewhere: dict[str, trainer_pb2.Base] = {}  # by the words that are no base's name
         self.moved: list[tuple[str, int]] = []
@@ -307,6 +314,45 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
                 self.imported[file] += request.chunk
         self.bases.append(trainer_pb2.Base(name=name, num_parameters=1000))
         return trainer_pb2.ImportBaseResponse(base=self.bases[-1])
+
+    def ListFetchableBases(self, request, context):
+        names = {base.name for base in self.bases}
+        known = [trainer_pb2.FetchableBase(name="124M"), trainer_pb2.FetchableBase(name="355M", download_bytes=10**9)]
+        for base in known:
+            base.is_here = base.name in names
+        return _page(known, request, trainer_pb2.ListFetchableBasesResponse, "bases")
+
+    def ListFetches(self, request, context):
+        return _page(self.fetches, request, trainer_pb2.ListFetchesResponse, "fetches")
+
+    def FetchBase(self, request, context):
+        if request.base not in self.fetchable:
+            raise NotFound(f"there is no base {request.base!r} to fetch")
+        self.fetch_requests.append(request)
+        name = request.name or self.fetchable[request.base]
+        return trainer_pb2.FetchBaseResponse(fetch=trainer_pb2.Fetch(name=name, state=trainer_pb2.FETCH_STATE_PENDING))
+
+    def WatchFetch(self, request, context):
+        for fetch in self.fetch_script:
+            told = trainer_pb2.Fetch(name=request.name)
+            told.MergeFrom(fetch)
+            yield told
+        self.fetch_waits.set()
+        if self.holds_fetch:
+            self.fetch_cancelled.wait(30)
+            yield trainer_pb2.Fetch(name=request.name, state=trainer_pb2.FETCH_STATE_CANCELLED)
+            return
+        if not self.fetch_error:
+            self.bases.append(trainer_pb2.Base(name=request.name, num_parameters=1000, context=64))
+        yield trainer_pb2.Fetch(
+            name=request.name,
+            state=trainer_pb2.FETCH_STATE_FAILED if self.fetch_error else trainer_pb2.FETCH_STATE_SUCCEEDED,
+            error=self.fetch_error,
+        )
+
+    def CancelFetch(self, request, context):
+        self.fetch_cancelled.set()
+        return trainer_pb2.CancelFetchResponse()
 
     def DeleteBase(self, request, context):
         kept = [base for base in self.bases if base.name != request.base]

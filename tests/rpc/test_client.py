@@ -306,10 +306,90 @@ def test_bases_import_sends_the_files_of_the_layout(run, fakes, tmp_path):
     assert not {"notes.txt", "model.ckpt.meta"} & set(fakes.trainer.imported)
     assert "exists" in again.stderr
     run("bases", "delete", "117M")
-    assert len(json.loads(run("bases", "list", "--json").stdout)) == 3
+    assert "117M" not in run("bases", "list").stdout
+
+
+def test_bases_import_sends_a_folder_of_hugging_face(run, fakes, tmp_path):
+    for name in ("config.json", "model.safetensors", "vocab.json", "merges.txt", "README.md", "pytorch_model.bin"):
+        (tmp_path / name).write_text(name)
+
+    run("bases", "import", tmp_path, "--name", "theirs")
+
+    assert set(fakes.trainer.imported) == {"config.json", "model.safetensors", "vocab.json", "merges.txt"}
+
+
+def test_bases_list_shows_what_can_be_fetched_and_what_is_being_fetched(run, fakes):
+    fakes.trainer.fetches = [
+        trainer_pb2.Fetch(
+            name="someone--tiny",
+            state=trainer_pb2.FETCH_STATE_RUNNING,
+            phase=trainer_pb2.FETCH_PHASE_DOWNLOADING,
+            bytes_done=25,
+            bytes_total=100,
+        )
+    ]
+
+    listed = run("bases", "list").stdout
+
+    assert "355M" in listed and "to fetch: 1.0 GB" in listed
+    assert "fetching: 25%" in listed
+    names = [base["name"] for base in json.loads(run("bases", "list", "--json").stdout)]
+    assert names == ["nano", "micro", "124M", "355M", "someone--tiny"]
+
+
+def test_bases_fetch_waits_until_the_base_is_here_and_tells_what_went_wrong_meanwhile(run, fakes):
+    fakes.trainer.fetch_script = [
+        trainer_pb2.Fetch(
+            state=trainer_pb2.FETCH_STATE_RUNNING,
+            phase=trainer_pb2.FETCH_PHASE_DOWNLOADING,
+            bytes_done=5,
+            bytes_total=10,
+            remarks=["the hub answers 503; trying again in 1 s"],
+        )
+    ] * 2
+
+    result = run("bases", "fetch", "345M", "--from", "hub", "--as", "mine")
+
+    assert "base mine: 1,000 parameters" in result.stdout
+    assert "fetching mine" in result.stderr and result.stderr.count("503") == 1
+    [request] = fakes.trainer.fetch_requests
+    assert (request.base, request.name, request.source) == ("345M", "mine", trainer_pb2.FETCH_SOURCE_HUB)
+    assert json.loads(run("bases", "fetch", "someone/tiny", "--json").stdout)["name"] == "someone--tiny"
+
+
+def test_a_failed_fetch_says_why_and_how_to_go_on(run, fakes):
+    fakes.trainer.fetch_error = "http://hub/x answers with a page"
+
+    stderr = run("bases", "fetch", "355M", status=1).stderr
+
+    assert "answers with a page" in stderr and "nonesuch bases fetch 355M" in stderr
+
+
+def test_an_interrupt_of_a_fetch_cancels_it_and_says_that_the_same_command_goes_on(run, fakes):
+    fakes.trainer.holds_fetch = True
+    interrupt_when(fakes.trainer.fetch_waits)
+
+    assert "the same command goes on" in run("bases", "fetch", "355M", status=130).stderr
+    assert fakes.trainer.fetch_cancelled.wait(WAIT_S)
+
+
+def test_bases_cancel_stops_a_fetch(run, fakes):
+    assert "go on with" in run("bases", "cancel", "355M").stdout
+    assert "nothing is kept" in run("bases", "cancel", "355M", "--discard").stdout
 
 
 # train
+
+
+def test_train_fetches_the_base_that_is_not_here(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x"}
+
+    run("train", "--base", "345M")
+
+    assert [request.base for request in fakes.trainer.fetch_requests] == ["345M"]
+    assert fakes.trainer.started[0].base == "355M"
+    run("train", "--base", "124M", "--run", "other")
+    assert len(fakes.trainer.fetch_requests) == 1, "what is here is not fetched"
 
 
 def test_train_builds_a_dataset_with_the_fresh_bases_vocabulary_size(run, fakes):

@@ -45,6 +45,7 @@ class Offers:
 
     bases: tuple[trainer_pb2.Base, ...]
     corpora: tuple[corpus_pb2.Corpus, ...]
+    fetchable: tuple[trainer_pb2.FetchableBase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ def offers(services: Connection) -> Offers:
     """Ask trainer and corpus what there is."""
     bases = tuple(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
     corpora = tuple(pages(services.corpus.ListCorpora, corpus_pb2.ListCorporaRequest(), "corpora"))
-    return Offers(bases, tuple(corpus for corpus in corpora if corpus.num_documents))
+    known = pages(services.trainer.ListFetchableBases, trainer_pb2.ListFetchableBasesRequest(), "bases")
+    fetchable = tuple(base for base in known if not base.is_here)
+    return Offers(bases, tuple(corpus for corpus in corpora if corpus.num_documents), fetchable)
 
 
 def empty_form(taken: Sequence[str], choices: Offers | None) -> FlaskForm:
@@ -164,6 +167,8 @@ def _telling(progress: Progress) -> Progress:
     """Progress in the page's words."""
 
     def tell(stage: str, done: int, total: int) -> None:
+        if stage.startswith(("fetching ", "converting ")) and total:
+            stage, done, total = f"{stage} (MB)", done // 10**6, total // 10**6
         progress(STAGES.get(stage, stage[:1].upper() + stage[1:]), done, total)
 
     return tell

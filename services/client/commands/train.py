@@ -48,7 +48,12 @@ def _option(name: str, setting: Setting) -> Callable[[Callable[..., None]], Call
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file; options go before it.")
 @click.option("--run", default="", metavar="NAME", help=f"Name of the run.  [default: {preparing.DEFAULT_RUN}]")
-@click.option("--base", default="", metavar="NAME", help="What to start from; see `bases list`.  [default: nano]")
+@click.option(
+    "--base",
+    default="",
+    metavar="NAME",
+    help="What to start from, fetched if need be; see `bases list`.  [default: nano]",
+)
 @click.option("--corpus", default="", metavar="NAME", help="Which posts to learn from.  [default: default]")
 @click.option("--dataset", default="", metavar="ID", help="A dataset that is there, instead of a corpus.")
 @click.option("--fresh", is_flag=True, help="Refuse to go on with a run of that name.")
@@ -100,7 +105,12 @@ def train(
         return
     with terminal.progress() as on_progress:
         started = preparing.start_run(
-            nonesuch.connection, **what, settings=settings, fresh=fresh, on_progress=on_progress
+            nonesuch.connection,
+            **what,
+            settings=settings,
+            fresh=fresh,
+            on_progress=on_progress,
+            on_remark=terminal.note,
         )
     if started.remark:
         terminal.note(started.remark)

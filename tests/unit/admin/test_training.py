@@ -61,6 +61,19 @@ def test_the_form_offers_a_free_name_and_every_base(client, ready):
     assert 'value="124M"' in page
 
 
+def test_the_form_offers_what_can_be_fetched_with_its_size(client, ready):
+    known = [
+        trainer_pb2.FetchableBase(name="124M", is_here=True),
+        trainer_pb2.FetchableBase(name="355M", num_parameters=354_823_168, download_bytes=1_519_955_968),
+    ]
+    ready.trainer.answer("ListFetchableBases", trainer_pb2.ListFetchableBasesResponse(bases=known))
+
+    page = client.get("/runs").text
+
+    assert page.count('value="124M"') == 1
+    assert 'value="355M"' in page and "1.5 GB" in page
+
+
 def test_training_starts_with_what_was_filled_in_and_nothing_else(app, client, ready, started, csrf):
     answer = client.post(
         "/start",

@@ -29,6 +29,26 @@ def test_openais_layout_is_sent_without_the_graph(tmp_path):
     ]
 
 
+def test_hugging_faces_layout_is_sent_without_what_is_not_needed(tmp_path):
+    touch(tmp_path, "config.json", "model.safetensors", "vocab.json", "merges.txt", "generation_config.json", "x.bin")
+
+    assert names(tmp_path) == ["config.json", "merges.txt", "model.safetensors", "vocab.json"]
+
+
+def test_hugging_faces_shards_are_sent_with_their_index(tmp_path):
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    touch(tmp_path, "config.json", "tokenizer.json", "model.safetensors.index.json", *shards)
+
+    assert names(tmp_path) == ["config.json", *shards, "model.safetensors.index.json", "tokenizer.json"]
+
+
+def test_pickles_are_not_sent(tmp_path):
+    touch(tmp_path, "config.json", "pytorch_model.bin", "vocab.json", "merges.txt")
+
+    with pytest.raises(InvalidRequest, match="pickle"):
+        layout_files(tmp_path)
+
+
 def test_of_several_checkpoints_the_named_one_is_sent(tmp_path):
     for step in (100, 200):
         touch(tmp_path, f"model-{step}.index", f"model-{step}.data-00000-of-00001")

@@ -13,10 +13,14 @@ import pytest
 import tensorflow as tf
 import torch
 import transformers
+from safetensors.numpy import load_file
 from transformers.initialization import no_init_weights
 
+from services.gpt2.checkpoint import read_weights
 from services.gpt2.config import SIZES, GPT2Config
+from services.gpt2.hugging_face import convert
 from services.gpt2.model import forward, init_params, loss
+from tests.rpc.hugging_face_files import write_hugging_face
 
 TOLERANCE = 1e-4
 CASES = {
@@ -96,3 +100,22 @@ def test_logits_and_loss_gradient_equal_those_of_transformers(case: str) -> None
     assert distance(logits, expected_logits) < TOLERANCE
     distances = {name: distance(gradients[name], expected[name]) for name in config.shapes}
     assert max(distances.values()) < TOLERANCE, max(distances.items(), key=lambda item: item[1])
+
+
+def test_a_folder_that_transformers_saved_gives_its_logits(tmp_path):
+    torch.manual_seed(0)
+    hf_config = transformers.GPT2Config(
+        vocab_size=257, n_positions=32, n_embd=16, n_head=2, n_layer=2, bos_token_id=256, eos_token_id=256
+    )
+    theirs = transformers.GPT2LMHeadModel(hf_config).eval()
+    source = write_hugging_face(tmp_path / "hf")
+    theirs.save_pretrained(source)  # replaces config.json and the weights
+    assert any(name.startswith("transformer.") for name in load_file(source / "model.safetensors"))
+    (tmp_path / "ours").mkdir()
+    convert(source, tmp_path / "ours")
+    config, params = read_weights(tmp_path / "ours")
+    ids = np.random.default_rng(0).integers(0, 257, (2, 32))
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(ids)).logits.numpy()
+    found = forward(params, ids, config).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
