@@ -26,6 +26,7 @@ from services.gpt2.config import SIZES, GPT2Config
 
 RATE, BETA1, BETA2, EPSILON, DECAY = 1e-4, 0.9, 0.99, 1e-8, 0.01
 SEED = 1
+NUM_BATCHES = 30
 Step = Callable[[np.ndarray], float]
 """Trains on rows int32 [B, T+1] and returns the loss."""
 
@@ -238,7 +239,7 @@ def main() -> None:
     name, precision, batch, context = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     config = SIZES["124M"]
     step = CONTESTANTS[name](config, precision, batch, context)
-    rows = batches(config, batch, context, 4)
+    rows = batches(config, batch, context, NUM_BATCHES)
     print(json.dumps({"ready": True}), flush=True)
     for number, _ in enumerate(sys.stdin):
         begun, used = time.perf_counter(), time.process_time()
