@@ -21,37 +21,67 @@ from services.trainer.samples import Sample
 T = TypeVar("T")
 MAX_PAGE, DEFAULT_PAGE = 1000, 100
 
-_SCALARS = (
-    "steps", "batch_size", "accumulation", "context", "learning_rate", "warmup_steps", "floor",
-    "weight_decay",
-    "beta1", "beta2", "clip_norm", "dropout", "seed", "save_every", "sample_every", "sample_num",
-    "sample_length", "validate_every", "keep",
-)  # fmt: skip
-_ENUMS = {"schedule": pb.Schedule, "precision": pb.Precision, "publish": pb.PublishRule}
-_PREFIXES = {"schedule": "SCHEDULE_", "precision": "PRECISION_", "publish": "PUBLISH_RULE_"}
+_FIELDS: Any = pb.RunSettings.DESCRIPTOR.fields
+# On the wire, and not built yet.
+NOT_YET = frozenset(
+    {
+        *("preset", "epochs", "tokens", "minutes", "patience", "optimizer", "momentum", "decay_share"),
+        *("label_smoothing", "input_noise", "gradient_checkpointing", "only_transformer_layers", "frozen_layers"),
+        *("lora_rank", "lora_alpha", "packing", "sample_prompts", "sample_temperatures", "on_divergence"),
+        *("spike_limit", "restarts", "fit_memory", "gpus", "keep_versions", "sample_top_k", "sample_top_p"),
+        *("save_best",),
+    }
+)
+NOT_YET_VALUES = {
+    "publish": ("on_best",),
+    "schedule": ("warmup_stable_decay", "inverse_sqrt"),
+    "precision": ("float16",),
+}
 
 
 def choices(settings: pb.RunSettings) -> dict[str, Any]:
     """The settings that a request names, by field of RunSettings."""
-    named = {name: getattr(settings, name) for name in _SCALARS if settings.HasField(name)}
-    for name, enum in _ENUMS.items():
-        value = getattr(settings, name)
-        if value:
-            try:
-                named[name] = enum.Name(value).removeprefix(_PREFIXES[name]).lower()
-            except ValueError:
-                raise InvalidRequest(f"{name} has no value {value}", field=f"settings.{name}") from None
-    if named.get("publish") == "on_best":
-        raise Unimplemented("publish rule ON_BEST is not built yet; use AT_END or publish by hand")
+    named: dict[str, Any] = {}
+    for field in _FIELDS:
+        value = getattr(settings, field.name)
+        if field.is_repeated:
+            if value:
+                named[field.name] = tuple(value)
+        elif field.enum_type is not None:
+            if value:
+                named[field.name] = _word(field, value)
+        elif settings.HasField(field.name):
+            named[field.name] = value
+    for name, value in named.items():
+        if name in NOT_YET or value in NOT_YET_VALUES.get(name, ()):
+            raise Unimplemented(f"{name} {value} is not built yet; leave it out")
     return named
 
 
 def settings_message(settings: RunSettings) -> pb.RunSettings:
     """A run's settings, with nothing unset."""
-    message = pb.RunSettings(**{name: getattr(settings, name) for name in _SCALARS})
-    for name, enum in _ENUMS.items():
-        setattr(message, name, enum.Value(_PREFIXES[name] + getattr(settings, name).upper()))
+    message = pb.RunSettings()
+    for field in _FIELDS:
+        value = getattr(settings, field.name)
+        if field.is_repeated:
+            getattr(message, field.name).extend(value)
+        elif field.enum_type is not None:
+            setattr(message, field.name, field.enum_type.values_by_name[_prefix(field) + value.upper()].number)
+        else:
+            setattr(message, field.name, value)
     return message
+
+
+def _word(field: Any, value: int) -> str:
+    """An enum's value as RunSettings has it; InvalidRequest when it has none."""
+    if value not in field.enum_type.values_by_number:
+        raise InvalidRequest(f"{field.name} has no value {value}", field=f"settings.{field.name}")
+    return str(field.enum_type.values_by_number[value].name).removeprefix(_prefix(field)).lower()
+
+
+def _prefix(field: Any) -> str:
+    """What the names of an enum's values begin with."""
+    return str(field.enum_type.values[0].name).removesuffix("UNSPECIFIED")
 
 
 def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = "") -> pb.Run:

@@ -14,9 +14,16 @@ from typing import Any
 from services.common.errors import FailedPrecondition, InvalidRequest
 
 MIN_CONTEXT = 8  # below this nothing can be learned from a row
-SCHEDULES = ("cosine", "linear", "constant")
-PRECISIONS = ("auto", "float32", "bfloat16")
-PUBLISH_RULES = ("never", "at_end")
+CHOICES = {
+    "schedule": ("cosine", "linear", "constant", "warmup_stable_decay", "inverse_sqrt"),
+    "precision": ("auto", "float32", "bfloat16", "float16"),
+    "publish": ("never", "at_end", "on_best"),
+    "preset": ("gentle", "standard", "thorough"),
+    "optimizer": ("adamw", "adam", "sgd", "adafactor", "lion"),
+    "packing": ("stream", "masked", "documents"),
+    "on_divergence": ("skip_step", "lower_rate", "fail"),
+}
+MAX_PROMPTS, MAX_TEMPERATURES = 16, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +47,15 @@ class RunSettings:
     warmup_steps: int = 0
     """Steps of linear rise, below `steps`."""
     schedule: str = "cosine"
-    """What follows the rise: cosine, linear or constant."""
+    """What follows the rise: cosine, linear, constant, warmup_stable_decay or inverse_sqrt."""
     floor: float = 0.1
     """The rate at the last step as a share of the highest, 0 to 1; unused when constant."""
+    decay_share: float = 0.2
+    """The last part of warmup_stable_decay as a share of `steps`, above 0 to 1."""
+    optimizer: str = "adamw"
+    """adamw, adam, sgd, adafactor or lion."""
+    momentum: float = 0.9
+    """SGD's, 0 to below 1."""
     weight_decay: float = 0.01
     """Decoupled decay of matrices, from 0."""
     beta1: float = 0.9
@@ -53,8 +66,28 @@ class RunSettings:
     """Largest norm of all gradients together; 0 does not clip."""
     dropout: float = 0.1
     """Probability of dropping an activation, 0 to below 1."""
+    label_smoothing: float = 0.0
+    """Share of the target's probability that is spread over the vocabulary, 0 to below 1."""
+    input_noise: float = 0.0
+    """Chance that an input token is replaced by a random one, 0 to below 1."""
+    packing: str = "stream"
+    """How documents become rows: stream, masked (the same, without attention across documents) or documents."""
+    gradient_checkpointing: bool = False
+    """Whether each block's activations are computed again in the backward pass."""
+    only_transformer_layers: bool = False
+    """Whether the embeddings stay as they are."""
+    frozen_layers: int = 0
+    """The first so many blocks, and the embeddings, stay as they are; from 0."""
+    lora_rank: int = 0
+    """Rank of the thin matrices that are trained in place of the weights (LoRA); 0 trains the weights."""
+    lora_alpha: float = 0.0
+    """What the thin matrices add is multiplied by lora_alpha / lora_rank; 0 means twice the rank."""
+    fit_memory: bool = True
+    """Whether a step that does not fit is made to fit: smaller micro-batches, then gradient checkpointing."""
+    gpus: int = 0
+    """GPUs to train on together; 0 means all there are."""
     precision: str = "auto"
-    """Matrix products in float32 or bfloat16; auto takes the faster for this model and machine."""
+    """Matrix products in float32, bfloat16 or float16; auto takes the faster for this model and machine."""
     seed: int = 0
     """Of fresh weights, order of rows, dropout and samples; 0 to 2^63 - 1."""
     save_every: int = 1000
@@ -69,8 +102,36 @@ class RunSettings:
     """Samples at a time, from 1."""
     validate_every: int = 100
     """Steps between validations; 0 validates at the end only."""
+    save_best: bool = True
+    """Whether the lowest validation loss so far writes a checkpoint."""
+    sample_prompts: tuple[str, ...] = ("",)
+    """Texts that samples begin with; an empty one begins from nothing."""
+    sample_temperatures: tuple[float, ...] = (1.0,)
+    """Each prompt is written at each of these; from 0."""
+    sample_top_k: int = 40
+    """Samples are drawn among so many most likely tokens; 0 means all."""
+    sample_top_p: float = 1.0
+    """And among the most likely that together have this probability, above 0 to 1."""
     publish: str = "never"
-    """never, or at_end: the last checkpoint, as a model of the run's name."""
+    """never; at_end: one checkpoint, the best where validation ended the run; or on_best: each new best one."""
+    keep_versions: int = 5
+    """Published versions of the run's model kept, from 1; marked ones are kept besides."""
+    preset: str = "standard"
+    """Where the settings that the request left out came from: gentle, standard or thorough."""
+    epochs: float = 0.0
+    """End after so many passes over the training documents; 0 is no end."""
+    tokens: int = 0
+    """End after so many tokens; 0 is no end."""
+    minutes: float = 0.0
+    """End after so many minutes of training; 0 is no end."""
+    patience: int = 0
+    """End after so many validations without a new lowest loss; 0 is no end."""
+    on_divergence: str = "skip_step"
+    """What a step whose loss is no number, or jumps, leads to: skip_step, lower_rate or fail."""
+    spike_limit: float = 0.0
+    """A loss so many standard deviations above the mean of the last 128 is a jump; 0: only what is no number."""
+    restarts: int = 5
+    """How often in a row a killed process is started again without a new checkpoint between."""
 
     @property
     def rows_per_step(self) -> int:
@@ -146,29 +207,45 @@ def check(settings: RunSettings) -> None:
     s = settings
     if not s.dataset:
         _refuse("dataset", s.dataset, "give the id of a dataset")
-    for name in ("steps", "batch_size", "accumulation", "save_every", "keep", "sample_length", "sample_num"):
+    for name in (
+        *("steps", "batch_size", "accumulation", "save_every", "keep", "keep_versions"),
+        *("sample_length", "sample_num"),
+    ):
         if getattr(s, name) < 1:
             _refuse(name, getattr(s, name), "it must be at least 1")
-    for name in ("warmup_steps", "sample_every", "validate_every"):
+    for name in (
+        *("warmup_steps", "sample_every", "validate_every", "frozen_layers", "lora_rank", "gpus", "sample_top_k"),
+        *("patience", "restarts", "tokens"),
+    ):
         if getattr(s, name) < 0:
             _refuse(name, getattr(s, name), "it must be at least 0")
-    for name in ("learning_rate", "weight_decay", "clip_norm"):
+    for name in (*("learning_rate", "weight_decay", "clip_norm", "lora_alpha", "epochs", "minutes", "spike_limit"),):
         if not (math.isfinite(getattr(s, name)) and getattr(s, name) >= 0):
             _refuse(name, getattr(s, name), "it must be a finite number, at least 0")
-    for name in ("beta1", "beta2", "dropout"):
+    for name in ("beta1", "beta2", "dropout", "momentum", "label_smoothing", "input_noise"):
         if not 0 <= getattr(s, name) < 1:
             _refuse(name, getattr(s, name), "it must be at least 0 and below 1")
     if s.learning_rate == 0:
         _refuse("learning_rate", s.learning_rate, "it must be above 0")
     if not 0 <= s.floor <= 1:
         _refuse("floor", s.floor, "it must be a share of learning_rate, 0 to 1")
+    for name in ("decay_share", "sample_top_p"):
+        if not 0 < getattr(s, name) <= 1:
+            _refuse(name, getattr(s, name), "it must be above 0, and at most 1")
+    if not 1 <= len(s.sample_prompts) <= MAX_PROMPTS:
+        _refuse("sample_prompts", len(s.sample_prompts), f"give 1 to {MAX_PROMPTS} texts")
+    if not 1 <= len(s.sample_temperatures) <= MAX_TEMPERATURES:
+        _refuse("sample_temperatures", len(s.sample_temperatures), f"give 1 to {MAX_TEMPERATURES} numbers")
+    for value in s.sample_temperatures:
+        if not (math.isfinite(value) and value >= 0):
+            _refuse("sample_temperatures", value, "each must be a finite number, at least 0")
     if s.context < 2:
         _refuse("context", s.context, "it must be at least 2")
     if s.warmup_steps >= s.steps and s.warmup_steps:
         _refuse("warmup_steps", s.warmup_steps, f"it must be below steps ({s.steps})")
     if not 0 <= s.seed < 2**63:
         _refuse("seed", s.seed, "it must be 0 to 2^63 - 1")
-    for name, allowed in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("publish", PUBLISH_RULES)):
+    for name, allowed in CHOICES.items():
         if getattr(s, name) not in allowed:
             _refuse(name, getattr(s, name), f"it must be one of {', '.join(allowed)}")
 

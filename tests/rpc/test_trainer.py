@@ -318,7 +318,7 @@ def test_bad_settings_are_refused_by_field(service: Service) -> None:
     refused(
         lambda: service.start("bad", {"publish": pb.PUBLISH_RULE_ON_BEST}),
         grpc.StatusCode.UNIMPLEMENTED,
-        "ON_BEST",
+        "on_best",
     )
     assert not (service.data / "checkpoint" / "bad").exists()
 

@@ -7,47 +7,41 @@ from contextlib import suppress
 from typing import Any
 
 import click
+from google.protobuf.descriptor import FieldDescriptor
 
 from protos import trainer_pb2
 from services.client import preparing
 from services.client.commands import following, terminal
 from services.client.nonesuch import Nonesuch
-from services.common.errors import FailedPrecondition, NonesuchError
+from services.client.run_settings import FIELDS, SETTINGS, Setting, run_settings, words_of
+from services.common.errors import FailedPrecondition, InvalidRequest, NonesuchError
 
 INTERRUPTED = 130
-
-_ENUMS = {"schedule": "SCHEDULE", "precision": "PRECISION", "publish": "PUBLISH_RULE"}
-_SETTINGS: tuple[tuple[str, Any, str], ...] = (
-    ("steps", int, "Optimizer steps in all."),
-    ("batch_size", int, "Sequences per micro-batch."),
-    ("accumulation", int, "Micro-batches per step."),
-    ("context", int, "Tokens per sequence."),
-    ("learning_rate", float, "Highest learning rate."),
-    ("warmup_steps", int, "Steps of linear warm-up."),
-    ("schedule", click.Choice(["constant", "linear", "cosine"]), "How the rate moves after the warm-up."),
-    ("floor", float, "Lowest learning rate as a share of the highest."),
-    ("weight_decay", float, "AdamW's decay, on matrices only."),
-    ("beta1", float, "AdamW's first decay rate."),
-    ("beta2", float, "AdamW's second decay rate."),
-    ("clip_norm", float, "Largest norm of the gradient; 0 does not clip."),
-    ("dropout", float, "Share of activations dropped while learning."),
-    ("precision", click.Choice(["auto", "float32", "bfloat16"]), "Number format of the matrix products."),
-    ("seed", int, "Seed of everything random."),
-    ("save_every", int, "Steps between checkpoints.  [default: 1000]"),
-    ("sample_every", int, "Steps between samples; 0 writes none.  [default: 100]"),
-    ("sample_num", int, "Samples each time.  [default: 1]"),
-    ("sample_length", int, "Longest sample in tokens."),
-    ("validate_every", int, "Steps between validations; 0 measures at the end only.  [default: 100]"),
-    ("keep", int, "Checkpoints kept.  [default: 5]"),
-    ("publish", click.Choice(["never", "at-end", "on-best"]), "When to publish by itself, as model RUN."),
-)
+_KINDS: dict[int, Any] = {
+    **dict.fromkeys((FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64), int),
+    FieldDescriptor.TYPE_DOUBLE: float,
+    FieldDescriptor.TYPE_STRING: str,
+}
 
 
 def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """One option per field of RunSettings; one that is not given stays unset."""
-    for name, kind, help_text in reversed(_SETTINGS):
-        command = click.option(f"--{name.replace('_', '-')}", name, type=kind, help=help_text)(command)
+    for group in reversed(SETTINGS.values()):
+        for name, setting in reversed(group.items()):
+            command = _option(name, setting)(command)
     return command
+
+
+def _option(name: str, setting: Setting) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    field, flag = FIELDS[name], f"--{name.replace('_', '-')}"
+    help_text = f"{setting.meaning}  [default: {setting.default}]" if setting.default else setting.meaning
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text)
+    if field.is_repeated:
+        # One option per value, such as --sample-prompts "Dear" --sample-prompts "Today".
+        return click.option(flag, name, type=_KINDS[field.type], multiple=True, help=help_text)
+    kind = click.Choice(words_of(field)) if field.enum_type is not None else _KINDS[field.type]
+    return click.option(flag, name, type=kind, help=help_text)
 
 
 @click.command()
@@ -80,6 +74,11 @@ def train(
     """
     if corpus and dataset:
         raise click.UsageError("give --corpus or --dataset, not both")
+    try:
+        settings = run_settings(values)
+    except InvalidRequest as error:
+        option = f"--{str(error.field).replace('_', '-')}"
+        raise click.BadParameter(error.message, param_hint=option) from None
     with terminal.progress() as on_progress:
         started = preparing.start_run(
             nonesuch.connection,
@@ -87,7 +86,7 @@ def train(
             base=base,
             corpus=corpus,
             dataset=dataset,
-            settings=run_settings(values),
+            settings=settings,
             fresh=fresh,
             on_progress=on_progress,
         )
@@ -104,20 +103,6 @@ def train(
         begun = "goes on" if started.resumed else "is started"
         terminal.say(f"{run} {begun}: base {started.run.base}, dataset {started.run.dataset}")
         terminal.say(f"{following.describe(started.run)}; watch it with: nonesuch runs watch {run}")
-
-
-def run_settings(values: dict[str, Any]) -> trainer_pb2.RunSettings:
-    """The message of options by field name; None leaves a field unset."""
-    settings = trainer_pb2.RunSettings()
-    for name, value in values.items():
-        if value is not None:
-            word = f"{_ENUMS[name]}_{value.upper().replace('-', '_')}" if name in _ENUMS else value
-            try:
-                setattr(settings, name, word)
-            except ValueError:
-                option = f"--{name.replace('_', '-')}"
-                raise click.BadParameter(f"{value} is more than a run can have", param_hint=option) from None
-    return settings
 
 
 def _follow(nonesuch: Nonesuch, started: preparing.Started, as_json: bool) -> None:

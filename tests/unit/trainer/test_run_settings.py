@@ -66,7 +66,7 @@ def test_unset_sample_is_as_long_as_the_context_that_the_corpus_fills() -> None:
         ("beta1", 1.0),
         ("clip_norm", float("inf")),
         ("dropout", -0.1),
-        ("precision", "float16"),
+        ("precision", "float8"),
         ("schedule", "step"),
         ("seed", -1),
         ("keep", 0),
