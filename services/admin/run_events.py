@@ -115,6 +115,9 @@ def run_json(run: trainer_pb2.Run) -> dict[str, Any]:
         "checkpoint": run.checkpoint_step,
         "metrics": metrics_json(run.metrics) if run.HasField("metrics") else None,
         "validation": validation_json(run.validation) if run.HasField("validation") else None,
+        "best": validation_json(run.best_validation) if run.HasField("best_validation") else None,
+        "restarts": run.restarts,
+        "because": sentence(run.ended_because),
     }
 
 
@@ -125,7 +128,13 @@ def metrics_json(metrics: trainer_pb2.Metrics) -> dict[str, Any]:
         "seconds": round(metrics.seconds, 2),
         "loss": _finite(metrics.loss),
         "average": _finite(metrics.average_loss),
+        "rate": metrics.learning_rate,
+        "norm": _finite(metrics.gradient_norm),
         "speed": round(metrics.tokens_per_second),
+        "mfu": round(metrics.mfu, 4) if metrics.HasField("mfu") else None,
+        "remaining": round(metrics.remaining_seconds),
+        "memory": words.size(metrics.memory_bytes) if metrics.memory_bytes else "",
+        "epoch": round(metrics.epoch, 3),
         "line": f"[{metrics.step} | {metrics.seconds:.2f}] loss={metrics.loss:.2f} avg={metrics.average_loss:.2f}",
     }
 
@@ -136,6 +145,8 @@ def validation_json(validation: trainer_pb2.Validation) -> dict[str, Any]:
         "step": validation.step,
         "loss": _finite(validation.loss),
         "bits": _finite(validation.bits_per_byte),
+        "perplexity": _finite(validation.perplexity),
+        "accuracy": round(validation.token_accuracy, 4),
     }
 
 
@@ -145,6 +156,7 @@ def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
     return {
         "step": sample.step,
         "index": sample.index,
+        "wish": words.wish(sample),
         "title": post.title,
         "tags": list(post.tags),
         "date": post.date,

@@ -87,6 +87,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def wish(sample: Any) -> str:
+    """What a sample was asked for: `From nothing, temperature 0.8`."""
+    begun = f"“{sample.prompt}”" if sample.prompt else "From nothing"
+    return f"{begun}, temperature {sample.temperature:g}"
+
+
 def ticks(text: str) -> Markup:
     """A sentence whose words in `ticks` are set as code."""
     parts = [escape(part) for part in text.split("`")]
@@ -135,6 +141,7 @@ def install(app: Flask) -> None:
         diffs.lines,
         diffs.changes,
         duration,
+        wish,
         ago,
         exact,
         sentence,

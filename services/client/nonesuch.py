@@ -24,6 +24,18 @@ PUBLISH_S = 600.0  # a version is copied and verified before the trainer answers
 MODEL_PATIENCE_S = 60.0  # how long a model may take to load before a request gives up
 
 
+def publish_request(
+    run: str, *, step: int | None = None, base: str = "", model: str = ""
+) -> trainer_pb2.PublishModelRequest:
+    """What asks to publish a run's checkpoint, or a base; see Nonesuch.publish."""
+    request = trainer_pb2.PublishModelRequest(model=model)
+    if base:
+        request.base = base
+    else:
+        request.checkpoint.CopyFrom(trainer_pb2.CheckpointSource(run=run, step=step))
+    return request
+
+
 class Nonesuch:
     """A person's way to the services. A context manager; close it when done.
 
@@ -110,6 +122,33 @@ class Nonesuch:
         found: trainer_pb2.Run = self.connection.trainer.StopRun(trainer_pb2.StopRunRequest(run=run)).run
         return found
 
+    def move(self, run: str, place: int) -> trainer_pb2.Run:
+        """Give a pending run another place in the queue, from 1; beyond the end means last."""
+        request = trainer_pb2.MoveRunRequest(run=run, queue_position=place)
+        moved: trainer_pb2.Run = self.connection.trainer.MoveRun(request).run
+        return moved
+
+    def repeat(self, run: str = preparing.DEFAULT_RUN, new_run: str = "") -> trainer_pb2.Run:
+        """Queue a run with the settings, dataset and first weights of another.
+
+        Args:
+            new_run: its name; empty is the other's with the next free number.
+        """
+        request = trainer_pb2.RepeatRunRequest(run=run, new_run=new_run)
+        queued: trainer_pb2.Run = self.connection.trainer.RepeatRun(request, timeout_s=preparing.START_S).run
+        return queued
+
+    def checkpoints(self, run: str = preparing.DEFAULT_RUN) -> Iterator[trainer_pb2.Checkpoint]:
+        """Yield the checkpoints of a run by step."""
+        request = trainer_pb2.ListCheckpointsRequest(run=run)
+        return pages(self.connection.trainer.ListCheckpoints, request, "checkpoints")
+
+    def mark_checkpoint(self, run: str, step: int, *, marked: bool = True) -> trainer_pb2.Checkpoint:
+        """Let a checkpoint be kept whatever the run's `keep` says, or no longer."""
+        request = trainer_pb2.MarkCheckpointRequest(run=run, step=step, marked=marked)
+        found: trainer_pb2.Checkpoint = self.connection.trainer.MarkCheckpoint(request).checkpoint
+        return found
+
     def samples(self, run: str = preparing.DEFAULT_RUN) -> Iterator[trainer_pb2.Sample]:
         """Yield the samples of a run by step."""
         return pages(self.connection.trainer.ListSamples, trainer_pb2.ListSamplesRequest(run=run), "samples")
@@ -124,13 +163,15 @@ class Nonesuch:
             base: publish this base model instead of a run's checkpoint.
             model: name of the model; empty is the run's or the base's.
         """
-        request = trainer_pb2.PublishModelRequest(model=model)
-        if base:
-            request.base = base
-        else:
-            request.checkpoint.CopyFrom(trainer_pb2.CheckpointSource(run=run, step=step))
+        request = publish_request(run, step=step, base=base, model=model)
         version: trainer_pb2.ModelVersion = self.connection.trainer.PublishModel(request, timeout_s=PUBLISH_S).version
         return version
+
+    def mark_model(self, model: str, version: int, *, marked: bool = True) -> trainer_pb2.ModelVersion:
+        """Let a model's version be kept whatever a run's `keep_versions` says, or no longer."""
+        request = trainer_pb2.MarkModelVersionRequest(model=model, version=version, marked=marked)
+        found: trainer_pb2.ModelVersion = self.connection.trainer.MarkModelVersion(request).version
+        return found
 
     def models(self) -> Iterator[trainer_pb2.Model]:
         """Yield the published models by name."""

@@ -17,6 +17,7 @@ from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
 DEFAULT_CORPUS = "default"
 DEFAULT_BASE = "nano"
 DEFAULT_RUN = "run1"
+ELSEWHERE = ("fresh/", "runs/", "models/")  # what a word for something else than a base begins with
 START_S = 120.0  # the trainer may verify a base of 6 GB before it answers
 SNAPSHOT_S = 300.0
 
@@ -31,7 +32,12 @@ class Started:
 
 
 def find_base(connection: Connection, name: str) -> trainer_pb2.Base:
-    """Return the base model called `name`; raise NotFound listing those there are."""
+    """Return the base model called `name`, or what else a run can start from; raise NotFound listing the bases."""
+    if name.startswith(ELSEWHERE):
+        asked: trainer_pb2.Base = connection.trainer.GetBase(
+            trainer_pb2.GetBaseRequest(base=name), timeout_s=START_S
+        ).base
+        return asked
     bases = list(pages(connection.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
     for base in bases:
         if base.name == name:

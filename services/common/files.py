@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -151,13 +151,16 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sha256_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below `folder` by relative path, manifest.json apart: what a manifest records."""
-    return {
-        str(path.relative_to(folder)): sha256_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "manifest.json"
-    }
+def sha256_files(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """SHA-256 of every file below `folder` by relative path, manifest.json apart: what a manifest records.
+
+    Args:
+        known: digests that the writer has computed from what it wrote, by relative path; those files are not read.
+    """
+    names = sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"
+    )
+    return {name: (known or {}).get(name) or sha256_file(folder / name) for name in names}
 
 
 def verify_files(folder: Path, digests: dict[str, str]) -> None:

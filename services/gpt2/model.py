@@ -30,6 +30,7 @@ from services.gpt2.gradients import recomputed
 from services.gpt2.layers import Drop, add, affine, embed, gelu, keep, norm
 
 Params = Mapping[str, Any]
+LORA_SCALE = "model/lora_scale"  # name of the number that LoRA's products are multiplied by
 Attend = Callable[[tf.Tensor], tf.Tensor]  # q|k|v [B*T, 3C] -> [B*T, C]
 
 
@@ -55,10 +56,18 @@ def init_params(config: GPT2Config, seed: int) -> dict[str, np.ndarray]:
 
 
 def linear(params: Params, name: str, x: tf.Tensor) -> tf.Tensor:
-    """Affine map, computed and returned in the type of `x`. [N, C] -> [N, F]"""
+    """Affine map, computed and returned in the type of `x`. [N, C] -> [N, F]
+
+    Where `params` has LoRA's thin matrices for it, [C, R] and [R, F], what they make of `x` is added.
+    """
     w = tf.convert_to_tensor(params[f"{name}/w"])
     w = tf.reshape(w, w.shape[-2:])  # [C, F]: OpenAI's leading 1 goes
-    return affine(x, w, tf.convert_to_tensor(params[f"{name}/b"]))
+    y = affine(x, w, tf.convert_to_tensor(params[f"{name}/b"]))
+    if f"{name}/lora_a" not in params:
+        return y
+    thin = tf.matmul(x, tf.cast(params[f"{name}/lora_a"], x.dtype))  # [N, R]
+    thin *= tf.cast(params[LORA_SCALE], x.dtype)
+    return y + tf.matmul(thin, tf.cast(params[f"{name}/lora_b"], x.dtype))
 
 
 def layer_norm(params: Params, name: str, x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -128,7 +137,7 @@ def hidden(
         attend_here, drops = partial(attend, place), [drop_at(place + 1), drop_at(place + 2)]
         if not gradient_checkpointing:
             return block(params, name, x, attend_here, compute_dtype, drops)
-        names = [each for each in config.shapes if each.startswith(f"{name}/")]
+        names = [each for each in params if each.startswith(f"{name}/") or each == LORA_SCALE]
 
         def again(x: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
             return block(dict(zip(names, weights, strict=True)), name, x, attend_here, compute_dtype, drops)

@@ -1,9 +1,11 @@
-"""The vocabularies on the volume: those trained here, and those that base models bring.
+"""The vocabularies on the volume: those trained here, and those that base models, runs and published models bring.
 
-    vocabularies/<id>/   encoder.json vocab.bpe manifest.json    written here alone
-    base/<name>/         encoder.json vocab.bpe ...              read only; the trainer writes it
+    vocabularies/<id>/       encoder.json vocab.bpe manifest.json    written here alone
+    base/<name>/             encoder.json vocab.bpe ...              read only; the trainer writes it, and these:
+    checkpoint/<run>/        by the name runs/<run>, whatever step follows it
+    models/<name>/<number>/  by the name models/<name>, or models/<name>@<number>
 
-A name is looked up in that order. Opened codecs are kept, a few at a time, as long as their files stay as
+A plain name is looked up in that order. Opened codecs are kept, a few at a time, as long as their files stay as
 they were.
 """
 
@@ -63,14 +65,17 @@ class Vocabularies:
 
     def __init__(self, data: Path) -> None:
         self._own = data / "vocabularies"
-        self._bases = data / "base"
+        self._bases, self._runs, self._models = data / "base", data / "checkpoint", data / "models"
         self._opened: OrderedDict[Path, _Opened] = OrderedDict()
         self._lock = threading.Lock()
         self._own.mkdir(parents=True, exist_ok=True)
         remove_partials(self._own)
 
     def folder(self, name: str, *, field: str = "vocabulary") -> Path:
-        """Where the files of a vocabulary or base model of this name are; NotFound if there is none."""
+        """Where the files of a vocabulary, base model, run or published model are; NotFound if there is none."""
+        kind, slash, rest = name.partition("/")
+        if slash and kind in ("runs", "models"):
+            return self._learned(name, kind, rest, field)
         check_name(name, field=field, kind="vocabulary")
         if (self._own / name / MANIFEST_FILE).is_file():
             return self._own / name
@@ -80,6 +85,22 @@ class Vocabularies:
             f"no vocabulary or base model {name!r}; train a vocabulary, or import the base model first",
             metadata={"vocabulary": name},
         )
+
+    def _learned(self, name: str, kind: str, rest: str, field: str) -> Path:
+        """The folder of a run or a published model: what goes on from it speaks its vocabulary."""
+        plain, _, at = rest.partition("@")
+        check_name(plain, field=field, kind=kind.removesuffix("s"))
+        if kind == "runs":
+            folder: Path | None = self._runs / plain
+        elif at:
+            folder = self._models / plain / at if at.isascii() and at.isdigit() else None
+        else:
+            numbers = [path.parent.name for path in (self._models / plain).glob(f"*/{ENCODER_FILE}")]
+            newest = max((int(number) for number in numbers if number.isdigit()), default=None)
+            folder = self._models / plain / str(newest) if newest is not None else None
+        if folder is None or not (folder / ENCODER_FILE).is_file():
+            raise NotFound(f"{name!r} is not there: no such {kind[:-1]}", metadata={"vocabulary": name})
+        return folder
 
     def codec(self, name: str, *, field: str = "vocabulary") -> Codec:
         """The codec of a vocabulary or base model; NotFound if there is none, Corrupt if it is damaged."""
@@ -189,7 +210,7 @@ class Vocabularies:
         folder = self.folder(name)
         if folder.parent != self._own:
             raise NotFound(
-                f"{name!r} is a base model's vocabulary, not one of vocabularies/; it goes with the base",
+                f"{name!r} is not one of vocabularies/: it goes with the base model, run or model that brings it",
                 metadata={"vocabulary": name},
             )
         remove_folder(folder)

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+
+from prometheus_client import REGISTRY
 
 from protos import trainer_pb2, trainer_pb2_grpc
 from services.common import process
 from services.common.settings import CommonSettings, read_or_exit
+from services.trainer.child import PROGRAM
 from services.trainer.service import Trainer
 from services.trainer.settings import PREFIX, TrainerSettings
 
 
-def main() -> int:
-    """Serve until SIGTERM; a training process that runs then saves first."""
+def main(program: Sequence[str] = PROGRAM) -> int:
+    """Serve until SIGTERM; a training process that runs then saves first.
+
+    Args:
+        program: what trains a run.
+    """
     common = read_or_exit(CommonSettings, "NONESUCH_", os.environ)
     settings = read_or_exit(TrainerSettings, PREFIX, os.environ)
-    trainer = Trainer(common.data, nice=settings.nice)
+    trainer = Trainer(common.data, nice=settings.nice, program=program)
     try:
         trainer.open()
     except OSError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 1
+    REGISTRY.register(trainer.gauges)
     return process.run(
         "trainer",
         common,

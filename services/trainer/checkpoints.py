@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from services.common.errors import Corrupt, NotFound
-from services.common.files import remove_folder, verify_files
+from services.common.files import read_json, remove_folder, verify_files, write_json
 from services.gpt2.pointer import write_pointer
 from services.trainer.volume import read_manifest, size_of
 
+MARKS_FILE = "marks.json"  # of a run: the steps whose checkpoints are kept whatever `keep` says
 _FOLDER = re.compile(r"step-(\d+)")
 
 
@@ -102,11 +103,36 @@ def delete_after(run_folder: Path, step: int) -> None:
             remove_folder(folder_of(run_folder, later))
 
 
-def superfluous(checkpoints: list[Checkpoint], keep: int) -> list[Checkpoint]:
-    """Those to delete: all but the newest `keep` and the one with the lowest validation loss."""
+def best(checkpoints: list[Checkpoint]) -> Checkpoint | None:
+    """The one with the lowest validation loss, the earliest of equals; None where none was validated."""
     validated = [checkpoint for checkpoint in checkpoints if checkpoint.validation]
-    best = min(validated, key=lambda checkpoint: checkpoint.validation["loss"], default=None)  # type: ignore[index]
-    return [checkpoint for checkpoint in checkpoints[:-keep] if checkpoint is not best]
+    return min(validated, key=lambda checkpoint: checkpoint.validation["loss"], default=None)  # type: ignore[index]
+
+
+def marked_steps(run_folder: Path) -> list[int]:
+    """The steps whose checkpoints are marked, ascending; Corrupt names marks.json when it is damaged."""
+    path = run_folder / MARKS_FILE
+    if not path.exists():
+        return []
+    steps = read_json(path)
+    if not isinstance(steps, list) or not all(isinstance(step, int) for step in steps):
+        raise Corrupt(f"{path} is not a list of steps; delete it and mark again", metadata={"file": str(path)})
+    return steps
+
+
+def mark(run_folder: Path, step: int, marked: bool) -> None:
+    """Note that a checkpoint is to be kept, or no longer. Only the service calls this."""
+    steps = {*marked_steps(run_folder)} - {step}
+    write_json(run_folder / MARKS_FILE, sorted(steps | {step} if marked else steps))
+
+
+def superfluous(checkpoints: list[Checkpoint], keep: int) -> list[Checkpoint]:
+    """Those to delete: all but the newest `keep`, the one with the lowest validation loss, and marked ones."""
+    if not checkpoints:
+        return []
+    kept = {*marked_steps(checkpoints[0].folder.parent)}
+    lowest = best(checkpoints)
+    return [old for old in checkpoints[:-keep] if old is not lowest and old.step not in kept]
 
 
 def delete_checkpoint(checkpoint: Checkpoint) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.errors import Corrupt, InvalidRequest
+from services.trainer.patient_file import PatientFile
 
 FILE_NAME = "events.jsonl"
 
@@ -38,10 +39,16 @@ def parse_line(line: bytes, path: Path) -> dict[str, Any]:
 
 
 class EventLog:
-    """A run's history file."""
+    """A run's history file.
 
-    def __init__(self, run_folder: Path) -> None:
+    Args:
+        patient: lines that cannot be written, as on a full disk, wait for the next one instead of raising OSError.
+    """
+
+    def __init__(self, run_folder: Path, *, patient: bool = False) -> None:
         self._path = run_folder / FILE_NAME
+        self._file = PatientFile(self._path)
+        self._patient = patient
 
     def repair(self) -> None:
         """Drop an unfinished last line. For a writer, before it begins."""
@@ -62,8 +69,9 @@ class EventLog:
     def append(self, kind: str, **facts: Any) -> None:
         """Write one line."""
         line = json.dumps({"kind": kind, "time": now(), **facts}, ensure_ascii=False, allow_nan=False) + "\n"
-        with self._path.open("ab") as file:
-            file.write(line.encode())
+        self._file.append(line.encode())
+        if not self._patient:
+            self._file.flush()
 
     def read(self, cursor: int) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield (cursor after the line, line) for every whole line from `cursor` on.

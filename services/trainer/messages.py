@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,32 +12,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import trainer_pb2 as pb
 from services.common.errors import InvalidRequest, Unimplemented
 from services.gpt2.config import GPT2Config
-from services.trainer.checkpoints import Checkpoint, list_checkpoints
+from services.trainer.checkpoints import Checkpoint, best, list_checkpoints, marked_steps
 from services.trainer.metrics_log import FILE_NAME, newest_lines
 from services.trainer.publishing import ModelVersion
 from services.trainer.run_settings import RunSettings
 from services.trainer.runs import RunRecord, Runs
-from services.trainer.samples import Sample
+from services.trainer.samples import Sample, wishes
 
 T = TypeVar("T")
 MAX_PAGE, DEFAULT_PAGE = 1000, 100
 
 _FIELDS: Any = pb.RunSettings.DESCRIPTOR.fields
 # On the wire, and not built yet.
-NOT_YET = frozenset(
-    {
-        *("preset", "epochs", "tokens", "minutes", "patience", "optimizer", "momentum", "decay_share"),
-        *("label_smoothing", "input_noise", "gradient_checkpointing", "only_transformer_layers", "frozen_layers"),
-        *("lora_rank", "lora_alpha", "packing", "sample_prompts", "sample_temperatures", "on_divergence"),
-        *("spike_limit", "restarts", "fit_memory", "gpus", "keep_versions", "sample_top_k", "sample_top_p"),
-        *("save_best",),
-    }
-)
-NOT_YET_VALUES = {
-    "publish": ("on_best",),
-    "schedule": ("warmup_stable_decay", "inverse_sqrt"),
-    "precision": ("float16",),
-}
+NOT_YET = frozenset({"preset", "epochs", "tokens"})
 
 
 def choices(settings: pb.RunSettings) -> dict[str, Any]:
@@ -53,7 +41,7 @@ def choices(settings: pb.RunSettings) -> dict[str, Any]:
         elif settings.HasField(field.name):
             named[field.name] = value
     for name, value in named.items():
-        if name in NOT_YET or value in NOT_YET_VALUES.get(name, ()):
+        if name in NOT_YET:
             raise Unimplemented(f"{name} {value} is not built yet; leave it out")
     return named
 
@@ -87,7 +75,7 @@ def _prefix(field: Any) -> str:
 def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = "") -> pb.Run:
     """A run as it is now; `state` and `error` override for a moment of its history."""
     folder = runs.folder(record.name)
-    step_line, validation_line = newest_lines(folder / FILE_NAME)
+    newest = newest_lines(folder / FILE_NAME)
     checkpoints = list_checkpoints(folder)
     queue = [pending.name for pending in runs.queue()]
     run = pb.Run(
@@ -98,20 +86,21 @@ def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = 
         dataset=record.settings.dataset,
         base=record.settings.base,
         settings=settings_message(record.settings),
-        step=step_line["step"] if step_line else 0,
+        step=newest.step["step"] if newest.step else 0,
         checkpoint_step=checkpoints[-1].step if checkpoints else 0,
         num_parameters=record.num_parameters,
         created_at=timestamp(record.created_at),
         updated_at=timestamp(record.updated_at),
+        restarts=record.restarts,
+        ended_because=record.ended_because,
+        environment=record.environment,
+        dataset_digest=str(record.dataset_facts.get("digest", "")),
     )
-    if step_line:
-        run.metrics.CopyFrom(metrics_message(step_line))
-    if validation_line:
-        run.validation.CopyFrom(
-            validation_message(
-                validation_line["step"], validation_line["validation_loss"], validation_line["bits_per_byte"]
-            )
-        )
+    if newest.step:
+        run.metrics.CopyFrom(metrics_message(newest.step))
+    for line, message in ((newest.validation, run.validation), (newest.best_validation, run.best_validation)):
+        if line:
+            message.CopyFrom(validation_message(line | {"loss": line["validation_loss"]}))
     return run
 
 
@@ -125,31 +114,55 @@ def metrics_message(line: dict[str, Any]) -> pb.Metrics:
         learning_rate=line["learning_rate"],
         gradient_norm=line["gradient_norm"],
         tokens_per_second=line["tokens_per_second"],
+        mfu=line.get("mfu"),
+        remaining_seconds=line.get("remaining_seconds"),
+        memory_bytes=line.get("memory_bytes"),
+        epoch=line.get("epoch"),
     )
 
 
-def validation_message(step: int, loss: float, bits_per_byte: float) -> pb.Validation:
-    """A validation."""
-    perplexity = math.exp(min(loss, 700.0))  # above, a double overflows
-    return pb.Validation(step=step, loss=loss, bits_per_byte=bits_per_byte, perplexity=perplexity)
+def validation_message(facts: dict[str, Any]) -> pb.Validation:
+    """A validation as state.json and events.jsonl hold it; before accuracy was measured it was without."""
+    perplexity = math.exp(min(facts["loss"], 700.0))  # above, a double overflows
+    return pb.Validation(
+        step=facts["step"],
+        loss=facts["loss"],
+        bits_per_byte=facts["bits_per_byte"],
+        perplexity=perplexity,
+        token_accuracy=facts.get("token_accuracy"),
+    )
 
 
-def checkpoint_message(checkpoint: Checkpoint) -> pb.Checkpoint:
+def checkpoint_messages(run_folder: Path) -> list[pb.Checkpoint]:
+    """A run's checkpoints by step, each with what the others and the marks make of it."""
+    found, marked = list_checkpoints(run_folder), marked_steps(run_folder)
+    lowest = best(found)
+    return [checkpoint_message(one, marked=one.step in marked, best=one is lowest) for one in found]
+
+
+def checkpoint_message(checkpoint: Checkpoint, *, marked: bool, best: bool) -> pb.Checkpoint:
     """A checkpoint."""
     message = pb.Checkpoint(
         run=checkpoint.run,
         step=checkpoint.step,
         created_at=timestamp(checkpoint.created_at),
         size_bytes=checkpoint.size_bytes,
+        marked=marked,
+        best=best,
     )
     if checkpoint.validation:
-        message.validation.CopyFrom(validation_message(**checkpoint.validation))
+        message.validation.CopyFrom(validation_message(checkpoint.validation))
     return message
 
 
-def sample_message(sample: Sample) -> pb.Sample:
-    """A sample."""
-    return pb.Sample(run=sample.run, step=sample.step, index=sample.index, text=sample.text)
+def sample_message(sample: Sample, settings: RunSettings) -> pb.Sample:
+    """A sample of a run with these settings."""
+    message = pb.Sample(run=sample.run, step=sample.step, index=sample.index, text=sample.text)
+    wished = wishes(settings)
+    if sample.index <= len(wished):
+        wish = wished[sample.index - 1]
+        message.prompt, message.temperature = wish.prompt, wish.temperature
+    return message
 
 
 def base_message(name: str, config: GPT2Config, *, fresh: bool, vocabulary_digest: str = "") -> pb.Base:
@@ -180,10 +193,18 @@ def version_message(version: ModelVersion) -> pb.ModelVersion:
         num_parameters=manifest["num_parameters"],
         size_bytes=version.size_bytes,
         created_at=timestamp(manifest["created_at"]),
+        marked=version.marked,
     )
     if manifest["validation_loss"] is not None:
         message.validation.CopyFrom(
-            validation_message(manifest["validation_step"], manifest["validation_loss"], manifest["bits_per_byte"])
+            validation_message(
+                {
+                    "step": manifest["validation_step"],
+                    "loss": manifest["validation_loss"],
+                    "bits_per_byte": manifest["bits_per_byte"],
+                    "token_accuracy": manifest.get("token_accuracy"),
+                }
+            )
         )
     return message
 

@@ -1,4 +1,6 @@
-"""metrics.jsonl: one line of JSON per step or validation, floats at full precision.
+"""metrics.jsonl: one line of JSON per step or validation, floats at full precision, figures of a clock rounded.
+
+A validation's line with the lowest loss so far says `"best": true`.
 
 The training process appends; anyone reads. A resumed run first drops every line after its checkpoint's
 step, so that from there on the file is the one an undisturbed run would have written.
@@ -10,34 +12,59 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from services.common.files import write_atomic
 from services.trainer.events import parse_line
+from services.trainer.patient_file import PatientFile
 
 FILE_NAME = "metrics.jsonl"
+CLOCKS = ("seconds", "tokens_per_second", "mfu", "remaining_seconds", "memory_bytes")
+"""What depends on the machine's mood. All else in a line is the same in a resumed run, to the last bit."""
+_VALIDATION, _BEST = b'"validation_loss"', b'"best":true'
 
 
 class MetricsLog:
-    """The writer's end. Every line is flushed to the system, so that a killed process loses none."""
+    """The writer's end. Every line goes to the system at once, so that a killed process loses none."""
 
     def __init__(self, path: Path, *, after_step: int, validated: bool = True) -> None:
         """Open for appending, keeping only the whole lines up to `after_step`; its validation if `validated`."""
+        self.best: float | None = None
+        """The lowest validation loss so far; None before the first validation."""
+        kept: list[dict[str, Any]] = []
         if path.exists():
             kept = [
                 line
                 for line in read_metrics(path)
-                if line["step"] < after_step + (validated or "validation_loss" not in line)
+                if is_kept(
+                    line["step"],
+                    is_validation="validation_loss" in line,
+                    after_step=after_step,
+                    validated=validated,
+                )
             ]
             write_atomic(path, "".join(_encode(line) for line in kept).encode())
-        self._file = path.open("a", encoding="utf-8")
+        self.best = min((line["validation_loss"] for line in kept if "validation_loss" in line), default=None)
+        self._file = PatientFile(path)
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line."""
-        self._file.write(_encode(line))
+        """Write one line; on a full disk it waits for the next."""
+        self._file.append(_encode(line).encode())
+
+    def flush(self) -> None:
+        """Write the lines that wait; OSError says why they cannot be written."""
         self._file.flush()
+
+    def append_validation(self, line: dict[str, Any]) -> bool:
+        """Write a validation's line; True when its `validation_loss` is lower than all before."""
+        is_best = self.best is None or line["validation_loss"] < self.best
+        if is_best:
+            self.best = line["validation_loss"]
+        self.append(line | ({"best": True} if is_best else {}))
+        return is_best
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -45,11 +72,23 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if kind is None:
+            self._file.flush()
+
+
+def is_kept(step: int, *, is_validation: bool, after_step: int, validated: bool) -> bool:
+    """Whether a resumed run keeps what was measured at `step`.
+
+    Args:
+        is_validation: measured on the held-out documents.
+        after_step: the step that the run goes on from.
+        validated: whether that step's own validation was made; else it is made again.
+    """
+    return step < after_step or (step == after_step and (validated or not is_validation))
 
 
 def _encode(line: dict[str, Any]) -> str:
-    return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
@@ -66,27 +105,37 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
                 yield parse_line(line, path)
 
 
-def newest_lines(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """The newest step's line and the newest validation's, found from the end; None where there is none.
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest lines of their kinds; None where there is none."""
+
+    step: dict[str, Any] | None = None
+    validation: dict[str, Any] | None = None
+    best_validation: dict[str, Any] | None = None
+
+
+def newest_lines(path: Path) -> Newest:
+    """The newest step's line, the newest validation's and the best one's, found from the end.
 
     Raises:
         Corrupt: one of them is damaged; names the file.
     """
     if not path.exists() or not path.stat().st_size:
-        return None, None
+        return Newest()
     # Mapped, for a run without validation is searched to its beginning. The writer only appends or replaces
     # the file, so that what is mapped stays.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = content.rfind(b"\n") + 1  # what follows the last newline is still being written
-        step, validation = _line_before(content, end), None
-        found = content.rfind(b'"validation_loss"', 0, end)
-        if found >= 0:
-            validation = content[content.rfind(b"\n", 0, found) + 1 : content.find(b"\n", found)]
+        step = _line_around(content, end - 1) if end else None
+        validation = _line_around(content, content.rfind(_VALIDATION, 0, end))
+        best = _line_around(content, content.rfind(_BEST, 0, end))
         if step == validation and validation is not None:
-            step = _line_before(content, end - len(validation) - 1)
-    return tuple(parse_line(line, path) if line else None for line in (step, validation))  # type: ignore[return-value]
+            step = _line_around(content, end - len(validation) - 2)
+    return Newest(*(parse_line(line, path) if line else None for line in (step, validation, best)))
 
 
-def _line_before(content: mmap.mmap, end: int) -> bytes | None:
-    """The line that ends with the newline before `end`, without it."""
-    return content[content.rfind(b"\n", 0, end - 1) + 1 : end - 1] if end > 0 else None
+def _line_around(content: mmap.mmap, place: int) -> bytes | None:
+    """The line that holds this place, or ends with the newline there, without that; None for a place before all."""
+    if place < 0:
+        return None
+    return content[content.rfind(b"\n", 0, place) + 1 : content.find(b"\n", place)]

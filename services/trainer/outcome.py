@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from services.common.errors import Corrupt
-from services.common.files import read_json
+from services.common.files import read_json, write_json
 
 EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
-OUTCOME_FILE = "outcome.json"  # written by a training process that knows why it fails
+EXIT_AGAIN = 4  # nothing is wrong with the run: another process is to go on from its last checkpoint
+EXIT_OUT_OF_MEMORY = 5  # of the device: an exception, where the kernel would have killed the process
+OUTCOME_FILE = "outcome.json"  # written by a training process that knows why it ends
 LOCK_FILE = "lock"  # held by the process that writes the run
 LOG_FILE = "log.txt"  # what the process prints
 _LOG_TAIL_BYTES = 4096
 
 
-def oom_kills(events: Path = Path("/sys/fs/cgroup/memory.events")) -> int:
-    """How many processes of this container the kernel has killed for want of memory; 0 where unknown."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a training process says of its end."""
+
+    error: str = ""
+    """Why it failed."""
+    passing: bool = False
+    """The error may pass: another process is to try again."""
+    again: str = ""
+    """Why another process is to go on."""
+    ended_because: str = ""
+    """Why the run has ended."""
+
+
+def write_outcome(run_folder: Path, outcome: Outcome) -> None:
+    """Say why the process ends. On a full disk nothing is said."""
+    with contextlib.suppress(OSError):
+        write_json(run_folder / OUTCOME_FILE, asdict(outcome))
+
+
+def read_outcome(run_folder: Path) -> Outcome | None:
+    """What the run's last process said of its end; None when it said nothing."""
     try:
-        counts = dict(line.split() for line in events.read_text().splitlines())
-    except (OSError, ValueError):
-        return 0
-    return int(counts.get("oom_kill", 0))
+        return Outcome(**read_json(run_folder / OUTCOME_FILE))
+    except (Corrupt, TypeError):
+        return None
 
 
 def explain(exit_status: int, run_folder: Path, *, out_of_memory: bool) -> str:
@@ -34,14 +57,14 @@ def explain(exit_status: int, run_folder: Path, *, out_of_memory: bool) -> str:
     if exit_status < 0:
         name = signal.Signals(-exit_status).name
         if out_of_memory:
-            return f"the training process was killed by {name}: out of memory; lower batch_size or context"
+            return f"the training process was killed by {name}: out of memory"
         if name == "SIGKILL":
-            return "the training process was killed by SIGKILL: by hand, or for want of memory; resume the run"
+            return "the training process was killed by SIGKILL, not for want of memory"
         return f"the training process was killed by {name}; {_last_words(run_folder)}"
-    try:
-        return str(read_json(run_folder / OUTCOME_FILE)["error"])
-    except (Corrupt, KeyError):
-        return f"the training process ended with status {exit_status}; {_last_words(run_folder)}"
+    said = read_outcome(run_folder)
+    if said and said.error:
+        return said.error
+    return f"the training process ended with status {exit_status}; {_last_words(run_folder)}"
 
 
 def _last_words(run_folder: Path) -> str:

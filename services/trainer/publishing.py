@@ -34,6 +34,7 @@ from services.trainer.volume import read_manifest, size_of
 
 log = logging.getLogger(__name__)
 _NUMBERS_FILE = ".numbers.json"  # the last number given to each name, kept when the name is deleted
+_MARKS_FILE = ".marks.json"  # by name the versions that are kept whatever a run's `keep_versions` says
 _FACTS = (
     *("name", "version", "run", "step", "dataset", "created_at", "num_parameters", "vocabulary_digest"),
     *("validation_loss", "bits_per_byte", "validation_step"),
@@ -47,6 +48,8 @@ class ModelVersion:
 
     folder: Path
     manifest: dict[str, Any]
+    marked: bool = False
+    """Whether it is kept whatever `keep_versions` says."""
 
     @property
     def name(self) -> str:
@@ -81,7 +84,7 @@ class Models:
         """Publish a run's checkpoint as the next version of `name`.
 
         Args:
-            dataset: the manifest of the dataset that the run learned from.
+            dataset: what is known of the dataset that the run learned from, as RunRecord.dataset_facts has it.
 
         Raises:
             Corrupt: a file of the checkpoint or of the run is damaged; names it.
@@ -106,6 +109,7 @@ class Models:
                 "header_format": dataset["header_format"],
                 "validation_loss": validation.get("loss"),
                 "bits_per_byte": validation.get("bits_per_byte"),
+                "token_accuracy": validation.get("token_accuracy"),
                 "validation_step": validation.get("step"),
             },
         )
@@ -150,6 +154,45 @@ class Models:
             raise NotFound(f"there is no model {name!r}", reason="MODEL_NOT_FOUND", metadata={"model": name})
         return versions
 
+    def get(self, name: str, version: int | None) -> ModelVersion:
+        """One version of a model, the newest for None; NotFound names what there is."""
+        versions = self.versions(name)
+        if version is None:
+            return versions[0]
+        for found in versions:
+            if found.version == version:
+                return found
+        present = ", ".join(str(found.version) for found in versions)
+        raise NotFound(
+            f"model {name!r} has no version {version}; it has {present}",
+            reason="VERSION_NOT_FOUND",
+            metadata={"model": name, "version": str(version)},
+        )
+
+    def mark(self, name: str, version: int, marked: bool) -> ModelVersion:
+        """Let a version be kept whatever `keep_versions` says, or no longer; NotFound when it is not there."""
+        with self._lock:
+            self.get(name, version)
+            marks = self._marks()
+            versions = {*marks.get(name, ())} - {version}
+            marks[name] = sorted(versions | {version} if marked else versions)
+            write_json(self._folder / _MARKS_FILE, {name: found for name, found in marks.items() if found})
+            return self.get(name, version)
+
+    def prune(self, name: str, keep: int) -> list[int]:
+        """Delete all but the newest `keep` versions and the marked ones; return the numbers of what went.
+
+        Args:
+            keep: at least 1: the newest, which the generator may be loading, stays in any case.
+        """
+        with self._lock:
+            old = [version for version in self._versions(name)[keep:] if not version.marked]
+            for version in old:
+                remove_folder(version.folder)
+            if old:
+                log.info("model %s: versions %s deleted", name, ", ".join(str(v.version) for v in old))
+            return sorted(version.version for version in old)
+
     def rollback(self, name: str) -> ModelVersion:
         """Delete the newest version and return the one before.
 
@@ -170,29 +213,27 @@ class Models:
     def delete(self, name: str, version: int | None) -> None:
         """Delete one version, or the model with all of them; NotFound when it is not there."""
         with self._lock:
-            versions = self.versions(name)
-            if version is None:
-                remove_folder(self._folder / name)
-                return
-            for found in versions:
-                if found.version == version:
-                    remove_folder(found.folder)
-                    return
-            present = ", ".join(str(found.version) for found in versions)
-            raise NotFound(
-                f"model {name!r} has no version {version}; it has {present}",
-                reason="VERSION_NOT_FOUND",
-                metadata={"model": name, "version": str(version)},
-            )
+            found = self.get(name, version)
+            remove_folder(self._folder / name if version is None else found.folder)
 
     def _versions(self, name: str) -> list[ModelVersion]:
         found = []
+        marks = self._marks().get(name, [])
         for folder in (self._folder / name).glob("[1-9]*"):
             try:
-                found.append(ModelVersion(folder, read_manifest(folder, *_FACTS)))
+                manifest = read_manifest(folder, *_FACTS)
+                found.append(ModelVersion(folder, manifest, manifest["version"] in marks))
             except Corrupt as error:
                 log.warning("a model version is left out: %s", error.message)
         return sorted(found, key=lambda version: version.version, reverse=True)
+
+    def _marks(self) -> dict[str, list[int]]:
+        """The marked versions by name. Corrupt names the file: nothing is deleted while nobody knows what to keep."""
+        path = self._folder / _MARKS_FILE
+        marks = read_json(path) if path.exists() else {}
+        if not isinstance(marks, dict) or not all(isinstance(versions, list) for versions in marks.values()):
+            raise Corrupt(f"{path} does not hold marks; delete it and mark again", metadata={"file": str(path)})
+        return marks
 
     def _publish(
         self,

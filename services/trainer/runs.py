@@ -5,6 +5,7 @@
       │ └─────────┘ └────> CANCELLED ─┤        RUNNING -> PENDING: the service ended, the next start carries
       on └──> CANCELLED    ^─────────────┴── resume: back to PENDING
 
+The queue is in order of `queued_at` until someone moves a run; then its order is in .queue.json, written whole.
 One service owns the folder; its threads share this object. Starts no process.
 """
 
@@ -13,19 +14,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, NotFound
-from services.common.files import new_folder, read_json, remove_folder, remove_partials, write_json
+from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidRequest, NotFound
+from services.common.files import MAX_NAME_LENGTH, new_folder, read_json, remove_folder, remove_partials, write_json
+from services.trainer.environment import differences, environment
 from services.trainer.events import EventLog, now
 from services.trainer.run_settings import RunSettings
 from services.trainer.volume import Volume
 
 log = logging.getLogger(__name__)
 RECORD_FILE = "run.json"
+QUEUE_FILE = ".queue.json"
 
 
 class RunState(StrEnum):
@@ -63,7 +66,16 @@ class RunRecord:
     created_at: str
     updated_at: str
     queued_at: str
-    """Its place in the queue: the earliest goes first."""
+    """When it was queued: the earliest goes first, unless runs were moved."""
+    dataset_facts: dict[str, Any] = field(default_factory=dict)
+    """What is told of its dataset, so that it can be published when that is gone: `id`, `digest`, `corpus`,
+    `header_format`, `vocabulary`, `vocabulary_digest`."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Where it first trained; empty before."""
+    restarts: int = 0
+    """How often its process was killed and it went on by itself."""
+    ended_because: str = ""
+    """Why it ended when it did, in a sentence."""
 
 
 def read_record(run_folder: Path) -> RunRecord:
@@ -86,6 +98,7 @@ class Runs:
         self._lock = threading.RLock()
         self._records: dict[str, RunRecord] = {}
         self._damaged: dict[str, Corrupt] = {}
+        self._order: dict[str, int] = {}
 
     def load(self) -> None:
         """Read every run; those that were training when the service ended go back into the queue."""
@@ -101,6 +114,7 @@ class Runs:
                 self._damaged[folder.name] = error
             remove_partials(folder)
             remove_partials(self._volume.samples / folder.name)
+        self._order = _read_order(self._volume.runs / QUEUE_FILE)
         for record in tuple(self._records.values()):
             if record.state == RunState.RUNNING:
                 self.move(record.name, RunState.PENDING)
@@ -128,6 +142,14 @@ class Runs:
                 raise Corrupt(f"{error.message}; restore the file, or delete the run", metadata=error.metadata)
             return self._records.get(name)
 
+    def free_name(self, name: str) -> str:
+        """The name with the lowest number from 2 that no run has: `blog-2` after `blog`."""
+        with self._lock:
+            taken = {path.name for path in self._volume.runs.iterdir()}
+            numbers = range(2, len(taken) + 3)
+            stem = name[: MAX_NAME_LENGTH - len(f"-{len(taken) + 3}")]
+            return next(free for number in numbers if (free := f"{stem}-{number}") not in taken)
+
     def all(self) -> list[RunRecord]:
         """All runs, newest first."""
         with self._lock:
@@ -137,7 +159,37 @@ class Runs:
         """The pending runs, next first."""
         with self._lock:
             pending = [record for record in self._records.values() if record.state == RunState.PENDING]
-        yield from sorted(pending, key=lambda record: record.queued_at)
+            order = self._order
+        # Those that were there when the order was last changed, in that order; then the later ones.
+        yield from sorted(pending, key=lambda record: (order.get(_ticket(record), len(order)), record.queued_at))
+
+    def reorder(self, name: str, position: int) -> RunRecord:
+        """Move a pending run to a place of the queue.
+
+        Args:
+            position: from 1; beyond the end means last.
+
+        Raises:
+            NotFound: no such run. FailedPrecondition: it is not pending. InvalidRequest: a place below 1.
+        """
+        if position < 1:
+            raise InvalidRequest(f"queue_position is {position}: places begin with 1", field="queue_position")
+        with self._lock:
+            record = self.get(name)
+            if record.state != RunState.PENDING:
+                raise FailedPrecondition(
+                    f"run {name!r} is {record.state}: only a pending run has a place in the queue",
+                    reason="WRONG_STATE",
+                    metadata={"run": name, "state": record.state},
+                )
+            order = [other for other in self.queue() if other.name != name]
+            order.insert(position - 1, record)
+            # A run that trains now comes first again should the service end meanwhile.
+            training = [other for other in self._records.values() if other.state == RunState.RUNNING]
+            tickets = [_ticket(other) for other in (*training, *order)]
+            write_json(self._volume.runs / QUEUE_FILE, {"kind": "queue", "order": tickets})
+            self._order = {ticket: place for place, ticket in enumerate(tickets)}
+        return record
 
     def create(
         self,
@@ -147,10 +199,12 @@ class Runs:
         *,
         num_parameters: int,
         fill: Callable[[Path], None],
+        dataset_facts: dict[str, Any] | None = None,
     ) -> RunRecord:
         """Make a PENDING run.
 
         Args:
+            dataset_facts: see RunRecord; None: nothing is known of its dataset.
             fill: writes hparams.json and the vocabulary into the new folder.
 
         Raises:
@@ -167,6 +221,7 @@ class Runs:
             created_at=moment,
             updated_at=moment,
             queued_at=moment,
+            dataset_facts=dataset_facts or {},
         )
         with self._lock:
             if self.folder(name).exists():
@@ -178,8 +233,20 @@ class Runs:
             self._records[name] = record
         return record
 
-    def move(self, name: str, state: RunState, *, error: str = "") -> RunRecord:
+    def note_restart(self, name: str) -> RunRecord:
+        """Count that a run's process was killed and that it goes on by itself."""
+        with self._lock:
+            record = replace(self.get(name), restarts=self.get(name).restarts + 1)
+            write_json(self.folder(name) / RECORD_FILE, _to_json(record))
+            self._records[name] = record
+        return record
+
+    def move(self, name: str, state: RunState, *, error: str = "", ended_because: str = "") -> RunRecord:
         """Change a run's state, on the volume first.
+
+        Args:
+            error: why it is FAILED.
+            ended_because: why it has ended, when it has.
 
         Raises:
             FailedPrecondition: its present state does not lead there.
@@ -195,12 +262,25 @@ class Runs:
             moment = now()
             # A run that its service left keeps its place in the queue; one that is resumed goes to the end.
             queued_at = moment if state == RunState.PENDING and record.state in RESUMABLE else record.queued_at
-            record = replace(record, state=state, error=error, updated_at=moment, queued_at=queued_at)
+            here = environment()
+            changed = differences(record.environment, here) if record.environment else []
+            record = replace(
+                record,
+                state=state,
+                error=error,
+                ended_because=ended_because,
+                updated_at=moment,
+                queued_at=queued_at,
+                environment=record.environment or (here if state == RunState.RUNNING else {}),
+            )
             write_json(self.folder(name) / RECORD_FILE, _to_json(record))
             self._records[name] = record
             events = EventLog(self.folder(name))
             events.repair()
             events.append("state", state=state, error=error)
+            if state == RunState.RUNNING and changed:
+                message = f"goes on elsewhere than it began: {'; '.join(changed)}"
+                events.append("event", step=0, message=message)
         return record
 
     def delete(self, name: str) -> None:
@@ -219,6 +299,22 @@ class Runs:
             remove_folder(self.folder(name))
             self._records.pop(name, None)
             self._damaged.pop(name, None)
+
+
+def _ticket(record: RunRecord) -> str:
+    """One stay in the queue: a run that comes back to it stands at its end again."""
+    return f"{record.name} {record.queued_at}"
+
+
+def _read_order(path: Path) -> dict[str, int]:
+    """The places that runs were moved to; none where the file is missing, and none where it is damaged."""
+    if not path.exists():
+        return {}
+    try:
+        return {str(ticket): place for place, ticket in enumerate(read_json(path)["order"])}
+    except (Corrupt, KeyError, TypeError) as error:
+        log.error("the order of the queue is lost, runs go by the time they were queued: %s", error)
+        return {}
 
 
 def _to_json(record: RunRecord) -> dict[str, Any]:

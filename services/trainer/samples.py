@@ -4,6 +4,9 @@
     <text>
 
 Blocks are joined by an empty line. In: texts and a step. Out: the same. Does not generate.
+
+What the layout has no place for, a sample's prompt and temperature, follows from its number and the run's
+settings, which never change.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.common.files import write_atomic
+from services.trainer.run_settings import RunSettings
 
 _FILE = re.compile(r"samples-(\d+)")
 
@@ -26,6 +30,25 @@ class Sample:
     index: int
     """Number within the step, from 1."""
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one sample of a step is asked for."""
+
+    prompt: str
+    """Text it begins with; empty: nothing."""
+    temperature: float
+
+
+def wishes(settings: RunSettings) -> list[Wish]:
+    """The samples of a step in order: each prompt at each temperature, `sample_num` times."""
+    return [
+        Wish(prompt, temperature)
+        for prompt in settings.sample_prompts
+        for temperature in settings.sample_temperatures
+        for _ in range(settings.sample_num)
+    ]
 
 
 def _header(index: int) -> str:

@@ -13,14 +13,16 @@ from protos import trainer_pb2_grpc
 from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidRequest, NotFound
 from services.common.files import check_name
 from services.gpt2.config import FRESH
-from services.trainer import messages
+from services.trainer import beginning, messages
+from services.trainer.auto_publishing import publish
 from services.trainer.bases import Bases
-from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, list_checkpoints, newest_sound
+from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, list_checkpoints, mark, newest_sound
 from services.trainer.publishing import Models
 from services.trainer.run_settings import check_same
 from services.trainer.runs import ACTIVE, RESUMABLE, RunRecord, Runs, RunState
 from services.trainer.samples import delete_samples, read_samples, steps_with_samples
-from services.trainer.starting import open_dataset, plan
+from services.trainer.sources import is_fresh
+from services.trainer.starting import check_dataset, plan, plan_again
 from services.trainer.supervisor import Supervisor
 from services.trainer.volume import Volume
 from services.trainer.watching import watch
@@ -35,6 +37,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def __init__(self, volume: Volume, bases: Bases, runs: Runs, models: Models, supervisor: Supervisor) -> None:
         self._volume, self._bases, self._runs, self._models = volume, bases, runs, models
         self._supervisor = supervisor
+        self._marking = threading.Lock()
         self._starting = threading.Lock()  # two calls that start one run: the second finds it
         self._stopping = threading.Event()
 
@@ -79,6 +82,15 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self._bases.delete(request.base)
         return pb.DeleteBaseResponse()
 
+    def GetBase(self, request: pb.GetBaseRequest, context: grpc.ServicerContext) -> pb.GetBaseResponse:
+        """Say what a run would start from."""
+        found = beginning.find(self._volume, self._bases, request.base)
+        return pb.GetBaseResponse(
+            base=messages.base_message(
+                found.word, found.config, fresh=found.fresh, vocabulary_digest=found.vocabulary_digest
+            )
+        )
+
     # Runs
 
     def StartRun(self, request: pb.StartRunRequest, context: grpc.ServicerContext) -> pb.StartRunResponse:
@@ -104,9 +116,35 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                     choices,
                     num_parameters=planned.config.num_parameters,
                     fill=planned.fill,
+                    dataset_facts=planned.dataset_facts,
                 )
         self._supervisor.wake()
         return pb.StartRunResponse(run=messages.run_message(self._runs, record), resumed=resumed)
+
+    def RepeatRun(self, request: pb.RepeatRunRequest, context: grpc.ServicerContext) -> pb.RepeatRunResponse:
+        """Queue a run that does what another did."""
+        record = self._runs.get(request.run)
+        with self._starting:
+            name = request.new_run or self._runs.free_name(record.name)
+            check_name(name, field="new_run", kind="run")
+            if self._runs.find(name):
+                raise AlreadyExists(f"there is a run {name!r} already", metadata={"run": name})
+            planned = plan_again(self._volume, record)
+            repeated = self._runs.create(
+                name,
+                planned.settings,
+                record.asked,
+                num_parameters=planned.config.num_parameters,
+                fill=planned.fill,
+                dataset_facts=planned.dataset_facts,
+            )
+        self._supervisor.wake()
+        return pb.RepeatRunResponse(run=messages.run_message(self._runs, repeated))
+
+    def MoveRun(self, request: pb.MoveRunRequest, context: grpc.ServicerContext) -> pb.MoveRunResponse:
+        """Give a pending run another place."""
+        record = self._runs.reorder(request.run, request.queue_position)
+        return pb.MoveRunResponse(run=messages.run_message(self._runs, record))
 
     def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
         """List runs, newest first."""
@@ -130,9 +168,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             if kind == "metrics":
                 update.metrics.CopyFrom(messages.metrics_message(line))
             elif kind == "validation":
-                update.validation.CopyFrom(
-                    messages.validation_message(line["step"], line["loss"], line["bits_per_byte"])
-                )
+                update.validation.CopyFrom(messages.validation_message(line))
             elif kind == "state":
                 record = self._runs.get(request.run)
                 update.run.CopyFrom(messages.run_message(self._runs, record, state=line["state"], error=line["error"]))
@@ -140,11 +176,10 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 samples = read_samples(self._volume.samples / request.run, line["step"])
                 if line["index"] > len(samples):
                     continue  # deleted since
-                update.sample.CopyFrom(messages.sample_message(samples[line["index"] - 1]))
+                update.sample.CopyFrom(messages.sample_message(samples[line["index"] - 1], record.settings))
             elif kind == "checkpoint":
                 try:
-                    checkpoint = get_checkpoint(self._runs.folder(request.run), line["step"])
-                    update.checkpoint.CopyFrom(messages.checkpoint_message(checkpoint))
+                    update.checkpoint.CopyFrom(self._checkpoint_message(request.run, line["step"]))
                 except (NotFound, Corrupt, OSError):
                     continue  # superseded since
             else:
@@ -175,6 +210,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 reason="WRONG_STATE",
                 metadata={"run": record.name, "state": record.state},
             )
+        check_dataset(self._volume, record)
         checkpoint, damage = newest_sound(self._runs.folder(record.name))
         if checkpoint is None and damage:
             raise damage[0]
@@ -186,12 +222,9 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self, request: pb.ListCheckpointsRequest, context: grpc.ServicerContext
     ) -> pb.ListCheckpointsResponse:
         """List a run's checkpoints by step."""
-        checkpoints = list_checkpoints(self._runs.folder(self._runs.get(request.run).name))
+        checkpoints = messages.checkpoint_messages(self._runs.folder(self._runs.get(request.run).name))
         found, token = messages.page(checkpoints, request.page_size, request.page_token)
-        return pb.ListCheckpointsResponse(
-            checkpoints=[messages.checkpoint_message(checkpoint) for checkpoint in found],
-            next_page_token=token,
-        )
+        return pb.ListCheckpointsResponse(checkpoints=found, next_page_token=token)
 
     def DeleteCheckpoint(
         self, request: pb.DeleteCheckpointRequest, context: grpc.ServicerContext
@@ -203,13 +236,32 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         delete_checkpoint(get_checkpoint(self._runs.folder(record.name), request.step))
         return pb.DeleteCheckpointResponse()
 
+    def MarkCheckpoint(
+        self, request: pb.MarkCheckpointRequest, context: grpc.ServicerContext
+    ) -> pb.MarkCheckpointResponse:
+        """Let a checkpoint be kept, or no longer."""
+        record = self._runs.get(request.run)
+        folder = self._runs.folder(record.name)
+        with self._marking:
+            get_checkpoint(folder, request.step)
+            mark(folder, request.step, request.marked)
+        return pb.MarkCheckpointResponse(checkpoint=self._checkpoint_message(record.name, request.step))
+
+    def _checkpoint_message(self, run: str, step: int) -> pb.Checkpoint:
+        folder = self._runs.folder(run)
+        for message in messages.checkpoint_messages(folder):
+            if message.step == step:
+                return message
+        raise NotFound(f"the checkpoint of step {step} of run {run!r} was deleted meanwhile")
+
     def ListSamples(self, request: pb.ListSamplesRequest, context: grpc.ServicerContext) -> pb.ListSamplesResponse:
         """List a run's samples by step and number."""
-        folder = self._volume.samples / self._runs.get(request.run).name
+        record = self._runs.get(request.run)
+        folder = self._volume.samples / record.name
         samples = [sample for step in steps_with_samples(folder) for sample in read_samples(folder, step)]
         found, token = messages.page(samples, request.page_size, request.page_token)
         return pb.ListSamplesResponse(
-            samples=[messages.sample_message(sample) for sample in found], next_page_token=token
+            samples=[messages.sample_message(sample, record.settings) for sample in found], next_page_token=token
         )
 
     def DeleteSamples(
@@ -226,8 +278,9 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def PublishModel(self, request: pb.PublishModelRequest, context: grpc.ServicerContext) -> pb.PublishModelResponse:
         """Make the next version of a model from a checkpoint or a base."""
         source = request.WhichOneof("source")
+        deleted: list[int] = []
         if source == "base":
-            if request.base in FRESH:
+            if is_fresh(request.base):
                 raise FailedPrecondition(f"base {request.base!r} has no weights to publish: train it first")
             name = check_name(request.model or request.base, field="model", kind="model")
             version = self._models.publish_base(name, self._bases.get(request.base))
@@ -243,11 +296,10 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                     metadata={"run": record.name},
                 )
             step = request.checkpoint.step if request.checkpoint.HasField("step") else steps[-1]
-            dataset = open_dataset(self._volume, record.settings.dataset)
-            version = self._models.publish_checkpoint(name, get_checkpoint(folder, step), dataset=dataset.manifest)
+            version, deleted = publish(self._volume, self._models, record, get_checkpoint(folder, step), name=name)
         else:
             raise InvalidRequest("name a checkpoint or a base to publish", field="source")
-        return pb.PublishModelResponse(version=messages.version_message(version))
+        return pb.PublishModelResponse(version=messages.version_message(version), deleted_versions=deleted)
 
     def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
         """List models with their versions."""
@@ -264,6 +316,14 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """Delete a model's newest version."""
         check_name(request.model, field="model", kind="model")
         return pb.RollbackModelResponse(version=messages.version_message(self._models.rollback(request.model)))
+
+    def MarkModelVersion(
+        self, request: pb.MarkModelVersionRequest, context: grpc.ServicerContext
+    ) -> pb.MarkModelVersionResponse:
+        """Let a version be kept, or no longer."""
+        check_name(request.model, field="model", kind="model")
+        version = self._models.mark(request.model, request.version, request.marked)
+        return pb.MarkModelVersionResponse(version=messages.version_message(version))
 
     def DeleteModel(self, request: pb.DeleteModelRequest, context: grpc.ServicerContext) -> pb.DeleteModelResponse:
         """Delete a version, or a model whole."""

@@ -1,21 +1,27 @@
 """What must be true before a run begins: the dataset and the base are there, sound, and speak one vocabulary.
 
-In: the choices of a request. Out: the run's settings, its architecture, and how its folder is filled.
+In: the choices of a request, or an earlier run. Out: the run's settings, its architecture, what is known of its
+dataset, and how its folder is filled.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
+from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound
 from services.common.files import check_name, write_json
-from services.gpt2.config import FRESH, GPT2Config
+from services.gpt2.config import GPT2Config
 from services.tokens.dataset import Dataset
+from services.trainer import beginning
 from services.trainer.bases import Bases
+from services.trainer.beginning import Beginning
 from services.trainer.run_settings import RunSettings, resolve
+from services.trainer.runs import RunRecord
 from services.trainer.volume import Volume
 
 VOCABULARY_FILES = ("encoder.json", "vocab.bpe")
@@ -28,9 +34,20 @@ class Plan:
     settings: RunSettings
     config: GPT2Config
     dataset: Dataset
+    beginning: Beginning
+
+    @property
+    def dataset_facts(self) -> dict[str, Any]:
+        """What is to be known of the dataset when it is gone."""
+        return facts_of(self.dataset)
 
     def fill(self, folder: Path) -> None:
-        """Write the architecture and the vocabulary into the run's new folder, which then explains itself."""
+        """Write what the run is made of into its new folder, which then explains itself.
+
+        Architecture, vocabulary, and the weights that it starts from; NotFound and Corrupt as
+        Beginning.carry_into.
+        """
+        self.beginning.carry_into(folder)
         write_json(folder / "hparams.json", self.config.to_hparams())
         for name in VOCABULARY_FILES:
             shutil.copyfile(self.dataset.folder / name, folder / name)
@@ -40,36 +57,102 @@ def plan(volume: Volume, bases: Bases, choices: dict[str, Any]) -> Plan:
     """Check the choices of a new run against the volume.
 
     Raises:
-        NotFound: no such dataset or base. Corrupt: a file of theirs is damaged.
-        FailedPrecondition: the vocabularies differ (both are named), or the corpus is too small.
-        InvalidRequest: a setting is out of its range.
+        NotFound: no such dataset, base, run, checkpoint or model. Corrupt: a file of theirs is damaged.
+        FailedPrecondition: the vocabularies differ (both are named), the corpus is too small, or the run to start
+        from has no such checkpoint yet.
+        InvalidRequest: a setting is out of its range, or the base is no word for one.
     """
     dataset = open_dataset(volume, choices.get("dataset", ""))
     dataset.verify()
-    about = dataset.manifest
-    base = choices.get("base", "nano")
-    if base in FRESH:
-        config = replace(FRESH[base], n_vocab=int(about["vocabulary_size"]))
+    begin = beginning.find(volume, bases, choices.get("base", "nano"))
+    config = begin.config
+    if begin.fresh:
+        config = replace(config, n_vocab=int(dataset.manifest["vocabulary_size"]))
     else:
-        found = bases.get(base)
-        config = found.config
-        if found.vocabulary_digest != about["vocabulary_digest"]:
-            raise FailedPrecondition(
-                f"dataset {about['id']!r} is encoded with vocabulary {about['vocabulary']!r} "
-                f"({about['vocabulary_digest'][:8]}) and base {base!r} has another "
-                f"({found.vocabulary_digest[:8]}); build a dataset with vocabulary {base!r}",
-                reason="VOCABULARY_MISMATCH",
-                metadata={
-                    "dataset": str(about["id"]),
-                    "dataset_vocabulary_digest": str(about["vocabulary_digest"]),
-                    "base": base,
-                    "base_vocabulary_digest": found.vocabulary_digest,
-                },
-            )
-    settings = resolve(choices, model_context=config.n_ctx, num_train_tokens=len(dataset.train))
-    if base in FRESH:
+        _check_vocabulary(dataset.manifest, begin)
+    settings = resolve(choices | {"base": begin.word}, model_context=config.n_ctx, num_train_tokens=len(dataset.train))
+    if begin.fresh:
         config = replace(config, n_ctx=settings.context)  # positions that are never trained would only mislead
-    return Plan(settings, config, dataset)
+    return Plan(settings, config, dataset, begin)
+
+
+def plan_again(volume: Volume, record: RunRecord) -> Plan:
+    """Check that a run can be repeated: the same settings, dataset and first weights.
+
+    Raises:
+        NotFound: its dataset is gone. FailedPrecondition: the dataset is not what it was.
+        Corrupt: a file of the dataset or of the run's first weights is damaged.
+    """
+    run_folder = volume.runs / record.name
+    dataset = check_dataset(volume, record)
+    dataset.verify()
+    begin = beginning.of_start(run_folder, record.settings.base)
+    return Plan(record.settings, begin.config, dataset, begin)
+
+
+def check_dataset(volume: Volume, record: RunRecord) -> Dataset:
+    """Open the dataset that a run began with.
+
+    Raises:
+        NotFound: it is gone; says how to make it again. FailedPrecondition: another has its name.
+        Corrupt: it is damaged.
+    """
+    name, known = record.settings.dataset, record.dataset_facts
+    try:
+        dataset = open_dataset(volume, name)
+    except NotFound:
+        raise NotFound(
+            f"there is no dataset {name!r} any more, and run {record.name!r} needs it; build it again as it was, or "
+            f"start a new run from runs/{record.name}. What was learned can be published without it",
+            reason="DATASET_NOT_FOUND",
+            metadata={"dataset": name, "run": record.name},
+        ) from None
+    found = digest_of(dataset)
+    if known and known["digest"] != found:
+        raise FailedPrecondition(
+            f"dataset {name!r} is not the one that run {record.name!r} began with: its digest is {found[:12]}, and "
+            f"was {known['digest'][:12]}; start a new run from runs/{record.name}",
+            reason="DATASET_CHANGED",
+            metadata={"dataset": name, "run": record.name},
+        )
+    return dataset
+
+
+def facts_of(dataset: Dataset) -> dict[str, Any]:
+    """What a run keeps of its dataset's manifest, as RunRecord.dataset_facts has it."""
+    names = ("id", "corpus", "header_format", "vocabulary", "vocabulary_digest")
+    absent = [name for name in names if name not in dataset.manifest]
+    if absent:
+        path = dataset.folder / "manifest.json"
+        raise Corrupt(f"{path} does not say {', '.join(absent)}", metadata={"file": str(path)})
+    return {name: dataset.manifest[name] for name in names} | {"digest": digest_of(dataset)}
+
+
+def facts_for_publishing(volume: Volume, record: RunRecord) -> dict[str, Any]:
+    """The facts of a run's dataset: its own, or the dataset's where it began before runs kept them."""
+    return record.dataset_facts or facts_of(open_dataset(volume, record.settings.dataset))
+
+
+def digest_of(dataset: Dataset) -> str:
+    """SHA-256 over the digests of a dataset's files: the same for the same tokens, borders, posts and vocabulary."""
+    return hashlib.sha256(json.dumps(dataset.manifest["files"], sort_keys=True).encode()).hexdigest()
+
+
+def _check_vocabulary(about: dict[str, Any], begin: Beginning) -> None:
+    if begin.vocabulary_digest == about["vocabulary_digest"]:
+        return
+    raise FailedPrecondition(
+        f"dataset {about['id']!r} is encoded with vocabulary {about['vocabulary']!r} "
+        f"({about['vocabulary_digest'][:8]}) and base {begin.word!r} has another "
+        f"({begin.vocabulary_digest[:8]}); build a dataset with vocabulary {begin.word!r}",
+        reason="VOCABULARY_MISMATCH",
+        metadata={
+            "dataset": str(about["id"]),
+            "dataset_vocabulary_digest": str(about["vocabulary_digest"]),
+            "base": begin.word,
+            "base_vocabulary_digest": begin.vocabulary_digest,
+        },
+    )
 
 
 def open_dataset(volume: Volume, dataset_id: str) -> Dataset:

@@ -1,37 +1,34 @@
 """Trains the runs of the queue, one at a time, each in a child process, and notes what becomes of them.
 
-One thread starts the child and waits for it; as it lives as long as the service, the kernel can tie the
-child's
-life to it. A child that dies takes its run down, not the service. In: the runs. Out: their states. Loads no
-model.
+One thread starts the child and waits for it; as it lives as long as the service, the kernel can tie the child's
+life to it. A child that dies is followed by another, as restarting.py decides. In: the runs. Out: their states.
+Loads no model.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable
-from typing import BinaryIO
+from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter, Gauge
 
 from services.common.errors import FailedPrecondition, NonesuchError
 from services.common.files import remove_partials
+from services.trainer.child import PROGRAM, Child, Ending
 from services.trainer.events import EventLog
-from services.trainer.outcome import EXIT_DONE, EXIT_STOPPED, LOG_FILE, OUTCOME_FILE, explain, oom_kills
+from services.trainer.outcome import EXIT_DONE, EXIT_STOPPED, explain, read_outcome
+from services.trainer.restarting import Failure, Restarts, newest_step
 from services.trainer.runs import RunRecord, Runs, RunState
 from services.trainer.volume import Volume
 
 log = logging.getLogger(__name__)
 ENDED = Counter("nonesuch_trainer_runs_ended_total", "Ends of training processes.", ["state"])
+RESTARTS = Counter("nonesuch_trainer_restarts_total", "Killed training processes that were started again.")
 TRAINING = Gauge("nonesuch_trainer_training", "Runs in training now: 0 or 1.")
 
-_STOP_SIGNALS = (-signal.SIGTERM, -signal.SIGKILL)  # before it could listen, or after the grace period
 RETRY_S = 5.0
 OnSuccess = Callable[[RunRecord], None]
 
@@ -44,14 +41,18 @@ class Supervisor:
         nice: added to the child's niceness, so that generation and the page go first.
         on_success: called before a run is noted as SUCCEEDED; an error of ours in it becomes an event of
         the run.
+        program: what trains; a volume and a run are its arguments.
     """
 
-    def __init__(self, runs: Runs, volume: Volume, *, nice: int, on_success: OnSuccess) -> None:
+    def __init__(
+        self, runs: Runs, volume: Volume, *, nice: int, on_success: OnSuccess, program: Sequence[str] = PROGRAM
+    ) -> None:
         self._runs, self._volume, self._nice, self._on_success = runs, volume, nice, on_success
+        self._program = program
         self._changed = threading.Condition()
         self._stopping = False
         self._stop_wanted: set[str] = set()
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
 
     @property
@@ -88,6 +89,7 @@ class Supervisor:
             self._stop_wanted.add(name)
             if self._child:
                 self._child.terminate()
+            self._changed.notify_all()
             return record
 
     def begin_stop(self) -> None:
@@ -124,48 +126,76 @@ class Supervisor:
             if self._stopping:
                 return False
             record = self._runs.move(next(self._runs.queue()).name, RunState.RUNNING)
-            folder = self._runs.folder(record.name)
-            (folder / OUTCOME_FILE).unlink(missing_ok=True)
-            kills_before = oom_kills()
+        restarts = Restarts(self._runs.folder(record.name), record.settings)
+        while not self._train_once(record, restarts):
+            pass
+        return True
+
+    def _train_once(self, record: RunRecord, restarts: Restarts) -> bool:
+        """Have one process train the run; True when the run has settled, False when another is to go on."""
+        folder = self._runs.folder(record.name)
+        with self._changed:
+            if self._stopping or record.name in self._stop_wanted:
+                self._settle(record.name, self._stopped(record.name))
+                return True
             try:
-                with (folder / LOG_FILE).open("ab") as output:
-                    child = self._child = self._spawn(record.name, output)
+                child = self._child = Child(self._volume.root, folder, nice=self._nice, program=self._program)
             except OSError as failure:
-                self._settle(record.name, RunState.FAILED, f"the training process could not be started: {failure}")
+                error = f"the training process could not be started: {failure}"
+                self._settle(record.name, RunState.FAILED, error=error)
                 return True
         log.info("run %s trains in process %d", record.name, child.pid)
         TRAINING.set(1)
-        exit_status = child.wait()
+        ending = child.wait()
         TRAINING.set(0)
-        self._note_end(record, exit_status, out_of_memory=oom_kills() > kills_before)
-        return True
-
-    def _spawn(self, run: str, output: BinaryIO) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "services.trainer.training", str(self._volume.root), run),
-                *("--parent", str(os.getpid()), "--nice", str(self._nice)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C at the terminal is the service's to handle
-        )
-
-    def _note_end(self, record: RunRecord, exit_status: int, *, out_of_memory: bool) -> None:
-        folder = self._runs.folder(record.name)
+        with self._changed:
+            self._child = None
         remove_partials(folder)  # a killed process may have left most of a checkpoint
-        error = ""
-        if exit_status == EXIT_DONE:
-            state = RunState.SUCCEEDED
+        if ending.status == EXIT_DONE:
+            said = read_outcome(folder)
             self._publish(record)
-        elif self._stopping and exit_status in (EXIT_STOPPED, *_STOP_SIGNALS):
-            state = RunState.CANCELLED if record.name in self._stop_wanted else RunState.PENDING
-        elif exit_status in (EXIT_STOPPED, -signal.SIGTERM):
-            state = RunState.CANCELLED
-        else:
-            state, error = RunState.FAILED, explain(exit_status, folder, out_of_memory=out_of_memory)
-        self._settle(record.name, state, error)
+            self._settle(record.name, RunState.SUCCEEDED, ended_because=said.ended_because if said else "")
+            return True
+        if self._stopping or record.name in self._stop_wanted or ending.status in (EXIT_STOPPED, -signal.SIGTERM):
+            self._tell_end_of_stopped(record.name, ending)
+            self._settle(record.name, self._stopped(record.name))
+            return True
+        try:
+            decision = restarts.after(ending)
+        except (OSError, NonesuchError) as failure:
+            decision = Failure(f"what had to be noted before another try could not be: {failure}")
+        if isinstance(decision, Failure):
+            self._settle(record.name, RunState.FAILED, error=decision.error)
+            return True
+        self._tell(record.name, decision.why)
+        if decision.killed:
+            self._note_restart(record.name)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or record.name in self._stop_wanted, timeout=decision.wait_s)
+        return False
+
+    def _stopped(self, run: str) -> RunState:
+        """What a run becomes whose process was stopped: with the service it waits for the next start."""
+        return RunState.PENDING if self._stopping and run not in self._stop_wanted else RunState.CANCELLED
+
+    def _tell_end_of_stopped(self, run: str, ending: Ending) -> None:
+        if ending.status != EXIT_STOPPED:
+            why = explain(ending.status, self._runs.folder(run), out_of_memory=ending.out_of_memory)
+            self._tell(run, f"{why}; it had been asked to stop, and goes on from its last checkpoint when resumed")
+
+    def _note_restart(self, run: str) -> None:
+        RESTARTS.inc()
+        with contextlib.suppress(OSError):  # the disk may be full: that is why
+            self._runs.note_restart(run)
+
+    def _tell(self, run: str, message: str) -> None:
+        """Tell those who watch a run, while no process trains it."""
+        log.warning("run %s: %s", run, message)
+        folder = self._runs.folder(run)
+        with contextlib.suppress(OSError):
+            events = EventLog(folder)
+            events.repair()
+            events.append("event", step=newest_step(folder), message=message)
 
     def _publish(self, record: RunRecord) -> None:
         """What is due when a run has succeeded; a failure of it does not undo the run's success."""
@@ -179,13 +209,13 @@ class Supervisor:
                     "event", step=record.settings.steps, message=f"not published: {failure}"
                 )
 
-    def _settle(self, run: str, state: RunState, error: str) -> None:
+    def _settle(self, run: str, state: RunState, *, error: str = "", ended_because: str = "") -> None:
         """Note what has become of a run. A full disk only delays it: a run without a process is not RUNNING."""
         with self._changed:
             self._child = None
             while self._runs.get(run).state == RunState.RUNNING:
                 try:
-                    self._runs.move(run, state, error=error)
+                    self._runs.move(run, state, error=error, ended_because=ended_because)
                 except OSError:
                     log.exception("run %s: cannot note that it is %s; trying again in %.0f s", run, state, RETRY_S)
                     if self._stopping:

@@ -283,10 +283,17 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         self.models: dict[str, list[trainer_pb2.ModelVersion]] = {}
         self.imported: dict[str, bytes] = {}
         self.checkpoints = [10, 20]
+        self.elsewhere: dict[str, trainer_pb2.Base] = {}  # by the words that are no base's name
+        self.moved: list[tuple[str, int]] = []
+        self.marked_steps: set[int] = set()
+        self.deleted_versions: list[int] = []
         self.samples = [(10, 1), (10, 2), (20, 1)]
 
     def ListBases(self, request, context):
         return _page(self.bases, request, trainer_pb2.ListBasesResponse, "bases")
+
+    def GetBase(self, request, context):
+        return trainer_pb2.GetBaseResponse(base=self.elsewhere[request.base])
 
     def ImportBase(self, requests, context):
         name, file = next(requests).name, ""
@@ -336,6 +343,22 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             run.settings.steps = 3
         self.runs[request.run] = run
         return trainer_pb2.StartRunResponse(run=run)
+
+    def MoveRun(self, request, context):
+        run = self._run(request.run)
+        if run.state != trainer_pb2.RUN_STATE_PENDING:
+            raise FailedPrecondition(f"run {request.run!r} is not pending")
+        self.moved.append((request.run, request.queue_position))
+        run.queue_position = request.queue_position
+        return trainer_pb2.MoveRunResponse(run=run)
+
+    def RepeatRun(self, request, context):
+        run = trainer_pb2.Run()
+        run.CopyFrom(self._run(request.run))
+        run.name = request.new_run or f"{request.run}-2"
+        run.state, run.queue_position = trainer_pb2.RUN_STATE_PENDING, 1
+        self.runs[run.name] = run
+        return trainer_pb2.RepeatRunResponse(run=run)
 
     def ListRuns(self, request, context):
         return _page(list(self.runs.values()), request, trainer_pb2.ListRunsResponse, "runs")
@@ -390,9 +413,18 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         return trainer_pb2.DeleteRunResponse()
 
     def ListCheckpoints(self, request, context):
-        entries = [trainer_pb2.Checkpoint(run=request.run, step=step, size_bytes=2048) for step in self.checkpoints]
+        entries = [self._checkpoint(request.run, step) for step in self.checkpoints]
         self._run(request.run)
         return _page(entries, request, trainer_pb2.ListCheckpointsResponse, "checkpoints")
+
+    def _checkpoint(self, run, step):
+        return trainer_pb2.Checkpoint(run=run, step=step, size_bytes=2048, marked=step in self.marked_steps)
+
+    def MarkCheckpoint(self, request, context):
+        if request.step not in self.checkpoints:
+            raise NotFound(f"run {request.run!r} has no checkpoint at step {request.step}")
+        (self.marked_steps.add if request.marked else self.marked_steps.discard)(request.step)
+        return trainer_pb2.MarkCheckpointResponse(checkpoint=self._checkpoint(request.run, request.step))
 
     def DeleteCheckpoint(self, request, context):
         if request.step not in self.checkpoints:
@@ -420,7 +452,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         versions = self.models.setdefault(name, [])
         version.version = len(versions) + 1
         versions.insert(0, version)
-        return trainer_pb2.PublishModelResponse(version=version)
+        return trainer_pb2.PublishModelResponse(version=version, deleted_versions=self.deleted_versions)
 
     def ListModels(self, request, context):
         entries = [trainer_pb2.Model(name=name, versions=versions) for name, versions in sorted(self.models.items())]
@@ -432,6 +464,13 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             raise FailedPrecondition(f"model {request.model!r} has one version only; delete the model instead")
         versions.pop(0)
         return trainer_pb2.RollbackModelResponse(version=versions[0])
+
+    def MarkModelVersion(self, request, context):
+        for version in self.models.get(request.model, ()):
+            if version.version == request.version:
+                version.marked = request.marked
+                return trainer_pb2.MarkModelVersionResponse(version=version)
+        raise NotFound(f"model {request.model!r} has no version {request.version}")
 
     def DeleteModel(self, request, context):
         if request.model not in self.models:

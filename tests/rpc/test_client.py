@@ -418,7 +418,9 @@ def test_train_follow_prints_the_line_of_the_2019_script(run, fakes):
         metrics(1),
         trainer_pb2.RunUpdate(sample={"run": "run1", "step": 1, "index": 1, "text": POST_TEXT}),
         metrics(2),
-        trainer_pb2.RunUpdate(validation={"step": 2, "loss": 2.5, "bits_per_byte": 1.5, "perplexity": 12}),
+        trainer_pb2.RunUpdate(
+            validation={"step": 2, "loss": 2.5, "bits_per_byte": 1.5, "perplexity": 12, "token_accuracy": 0.25}
+        ),
         trainer_pb2.RunUpdate(checkpoint={"run": "run1", "step": 2, "size_bytes": 2048}),
     ]
 
@@ -429,7 +431,7 @@ def test_train_follow_prints_the_line_of_the_2019_script(run, fakes):
     assert lines[2] == "title: The heron"
     assert "[2 | 3.00] loss=3.00 avg=3.25" in lines
     assert lines[-2:] == [
-        "[2] validation loss=2.500 bits/byte=1.500 perplexity=12.0",
+        "[2] validation loss=2.500 bits/byte=1.500 perplexity=12.0 accuracy=25.0% (best so far)",
         "[2] saved checkpoint (2.0 KiB)",
     ]
 
@@ -527,6 +529,65 @@ def test_runs_watch_shows_the_last_steps_or_all(run, fakes):
 
     assert recent[0].startswith("[21 |")
     assert everything[0].startswith("[1 |")
+
+
+def validation(step, loss):
+    return trainer_pb2.RunUpdate(validation={"step": step, "loss": loss, "bits_per_byte": loss / 2})
+
+
+def test_a_validation_says_how_it_stands_against_those_before_also_after_a_resume(run, fakes):
+    fakes.trainer.script = [validation(2, 3.0), validation(4, 2.0), validation(4, 2.0), validation(6, 2.5)]
+    add_run(fakes)
+
+    lines = run("runs", "watch", "run1", "--all").stdout.splitlines()
+
+    standings = [line.split("% ")[1] for line in lines]
+    assert standings == ["(best so far)", "(best so far)", "(best so far)", "(best: 2.000 at step 4)"]
+
+
+def test_off_a_terminal_progress_is_told_at_every_tenth(run, fakes):
+    fakes.trainer.script = [metrics(step) for step in range(1, 21)]
+    fakes.trainer.script[9].metrics.remaining_seconds = 100
+    fakes.trainer.script[9].metrics.mfu = 0.5
+    add_run(fakes).settings.steps = 20
+
+    told = [line for line in run("runs", "watch", "run1", "--all").stderr.splitlines() if "step" in line]
+
+    assert sum("tokens/s" in line for line in told) == 10
+    assert any("step 10 of 20, loss 3.25" in line and line.endswith("MFU 50% · 1 min 40 s to go") for line in told), (
+        told
+    )
+
+
+def test_runs_compare_sets_runs_side_by_side(run, fakes):
+    fakes.trainer.script = [metrics(1), validation(1, 3.0), metrics(2), validation(2, 2.0), metrics(3)]
+    for name, rate in (("run1", 0.1), ("run2", 0.2)):
+        add_run(fakes, name, state=trainer_pb2.RUN_STATE_SUCCEEDED, step=3)
+        fakes.trainer.runs[name].settings.learning_rate = rate
+
+    said = run("runs", "compare", "run1", "run2").stdout
+    values = json.loads(run("runs", "compare", "run1", "run2", "--json").stdout)
+
+    rows = {line[:20].strip(): line.split()[-2:] for line in said.splitlines()}
+    assert rows["learning rate"] == ["0.1", "0.2"]
+    assert "base" not in rows and "Average loss by step" in said
+    assert values["differing_settings"] == {"learning_rate": ["0.1", "0.2"]}
+    assert [at["step"] for at in values["metrics_at_common_steps"]] == [1, 2, 3]
+    assert [found["best_validation"]["step"] for found in values["runs"]] == [2, 2]
+    assert "two runs" in run("runs", "compare", "run1", "run1", status=2).stderr
+    assert "no run 'run9'" in run("runs", "compare", "run1", "run9", status=1).stderr
+
+
+def test_runs_compare_does_not_wait_for_a_run_that_trains(run, fakes):
+    fakes.trainer.script = [metrics(1), metrics(2)]
+    fakes.trainer.hold = True
+    for name in ("run1", "run2"):
+        add_run(fakes, name, step=2)
+
+    values = json.loads(run("runs", "compare", "run1", "run2", "--json").stdout)
+
+    assert [at["step"] for at in values["metrics_at_common_steps"]] == [1, 2]
+    assert {found["run"]["state"] for found in values["runs"]} == {"RUNNING"}
 
 
 def test_an_end_in_the_past_of_a_resumed_run_does_not_end_the_watch(run, fakes):

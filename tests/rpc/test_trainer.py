@@ -315,11 +315,6 @@ def test_bad_settings_are_refused_by_field(service: Service) -> None:
         assert field_of(error) == f"settings.{name}", name
     error = refused(lambda: service.start("../up", {}), grpc.StatusCode.INVALID_ARGUMENT, "../up")
     assert field_of(error) == "run"
-    refused(
-        lambda: service.start("bad", {"publish": pb.PUBLISH_RULE_ON_BEST}),
-        grpc.StatusCode.UNIMPLEMENTED,
-        "on_best",
-    )
     assert not (service.data / "checkpoint" / "bad").exists()
 
 

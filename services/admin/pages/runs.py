@@ -6,18 +6,20 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos import trainer_pb2
-from services.admin import run_events, streams, words
+from services.admin import comparison, run_events, streams, words
 from services.admin.context import current
 from services.admin.fields import chosen_number
 from services.admin.pages.starting import empty_form, offers
 from services.admin.paging import place
 from services.admin.peers import PUBLISH_S, QUICK_S
 from services.admin.problems import attempt
+from services.client.comparing import read_curve
 from services.client.connection import pages
 
 blueprint = Blueprint("runs", __name__, url_prefix="/runs")
 
 PER_PAGE = 30
+MOST_COMPARED = 8
 
 
 @blueprint.get("")
@@ -36,6 +38,25 @@ def index() -> str:
         offers=choices,
         problem=problem,
         jobs=current().jobs.underway(),
+    )
+
+
+@blueprint.get("/-compare")  # no run has a name like this
+def compare() -> str:
+    """Two or more runs on one chart, and in what they differ; with fewer, the runs to choose from."""
+    services = current().services
+    wanted = trainer_pb2.ListRunsRequest(page_size=100)
+    listed = services.trainer.ListRuns(wanted, timeout_s=QUICK_S).runs
+    names = list(dict.fromkeys(request.args.getlist("run")))[:MOST_COMPARED]
+    curves = [read_curve(services, name) for name in names] if len(names) > 1 else []
+    return render_template(
+        "compare.html",
+        runs=listed,
+        chosen=names,
+        curves=curves,
+        drawn=[comparison.drawn(curve) for curve in curves],
+        facts=comparison.facts(curves),
+        common=comparison.at_common_steps(curves),
     )
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos import trainer_pb2
+from services.admin import words
 from services.admin.context import current
 from services.admin.downloads import attachment, file_stem
 from services.admin.fields import chosen_number
 from services.admin.peers import QUICK_S
 from services.client.connection import pages
-from services.client.post import as_markdown, parse
+from services.client.post import Post, as_markdown, parse
 
 blueprint = Blueprint("samples", __name__, url_prefix="/samples")
 
 STEPS_PER_PAGE = 10
+SIDE_BY_SIDE = 4  # steps from the first to the newest: what fits a screen
 
 
 def _samples(run: str) -> list[trainer_pb2.Sample]:
@@ -47,10 +50,32 @@ def index() -> str:
         runs=listed,
         chosen=chosen,
         steps=[(step, [(sample, parse(sample.text)) for sample in group]) for step, group in shown],
+        growth=growth(found) if page == 1 else [],
         page=page,
         has_next=len(by_step) > start + STEPS_PER_PAGE,
         total=len(found),
     )
+
+
+def growth(found: list[trainer_pb2.Sample]) -> list[tuple[str, list[tuple[int, Post, str]]]]:
+    """For each prompt and temperature, what was written at some steps from the first to the newest: step, post, text.
+
+    The first sample of each, where a step wrote several; nothing for what was written at one step only. The texts are
+    closed up: early ones are mostly empty lines.
+    """
+    by_wish: dict[str, dict[int, trainer_pb2.Sample]] = {}
+    for sample in found:
+        by_wish.setdefault(words.wish(sample), {}).setdefault(sample.step, sample)
+    rows = []
+    for wish, by_step in by_wish.items():
+        steps = sorted(by_step)
+        if len(steps) < 2:
+            continue
+        count = min(SIDE_BY_SIDE, len(steps))
+        places = [round(place * (len(steps) - 1) / (count - 1)) for place in range(count)]
+        posts = [(steps[place], parse(by_step[steps[place]].text)) for place in places]
+        rows.append((wish, [(step, post, re.sub(r"\n\s*\n", "\n\n", post.body).strip()) for step, post in posts]))
+    return rows
 
 
 @blueprint.get("/download")

@@ -1,13 +1,14 @@
 // A run's page: the curve, the numbers, the samples, as they come over server-sent events.
 
+import { axis, colour, draw as drawChart, star, thin } from "./chart.js";
+
 const root = document.getElementById("run");
 const byId = (id) => document.getElementById(id);
 const first = JSON.parse(root.dataset.state);
-const MOST_POINTS = 1500; // drawn; more cannot be told apart on a screen
 const MOST_SAMPLES = 12;
 const REDRAW_MS = 400;
 
-const metrics = { step: [], loss: [], average: [] };
+const metrics = { step: [], loss: [], average: [], rate: [], norm: [], speed: [] };
 const validations = { step: [], loss: [] };
 let lastMetrics = null;
 let drawn = false;
@@ -15,6 +16,7 @@ let drawTimer = null;
 
 const text = (id, value) => { byId(id).textContent = value; };
 const two = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
+const percent = (value, digits) => `${(value * 100).toFixed(digits)} %`;
 const element = (name, className, content) => {
   const made = document.createElement(name);
   if (className) made.className = className;
@@ -22,38 +24,26 @@ const element = (name, className, content) => {
   return made;
 };
 
-// Keep the first, the last and evenly spaced points between. Always a new array: plotly compares by identity.
-function thin(values) {
-  const stride = Math.max(1, Math.ceil(values.length / MOST_POINTS));
-  return values.filter((_, index) => index % stride === 0 || index === values.length - 1);
-}
-
 function draw() {
   drawTimer = null;
   if (!window.Plotly || !metrics.step.length) return;
-  if (!drawn) byId("chart").replaceChildren();
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  const lines = [
-    { x: thin(metrics.step), y: thin(metrics.loss), name: "Loss", line: { color: colour("--chart-faint"), width: 1 }, hoverinfo: "skip" },
-    { x: thin(metrics.step), y: thin(metrics.average), name: "Average", line: { color: colour("--accent"), width: 2.5 } },
-    { x: thin(validations.step), y: thin(validations.loss), name: "Unread posts", mode: "lines+markers", line: { color: colour("--chart-other"), width: 2, dash: "dot" }, marker: { size: 7 } },
-  ].map((line) => ({ type: "scatter", mode: "lines", hovertemplate: "%{y:.3f}", ...line }));
-  const axis = { gridcolor: colour("--line"), zeroline: false, linecolor: colour("--line"), tickfont: { color: colour("--faint") } };
-  const layout = {
-    margin: { l: 44, r: 12, t: 8, b: 40 },
-    height: Math.min(340, Math.max(240, root.clientWidth * 0.45)),
-    paper_bgcolor: "transparent",
-    plot_bgcolor: "transparent",
-    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("--ink") },
-    legend: { orientation: "h", x: 1, xanchor: "right", y: 1.0, yanchor: "top", bgcolor: "transparent" },
-    hovermode: "x unified",
-    hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
-    xaxis: { ...axis, title: { text: "Step", standoff: 8 }, rangemode: "tozero", showgrid: false, tickformat: ",d", dtick: metrics.step.at(-1) < 8 ? 1 : undefined },
-    yaxis: { ...axis, title: { text: "" } },
-    uirevision: "keep", // a reader who zoomed in stays there
-  };
-  window.Plotly.react("chart", lines, layout, { responsive: true, displayModeBar: false });
+  const [step, last] = [thin(metrics.step), metrics.step.at(-1)];
+  const other = colour("--chart-other");
+  drawChart("chart", [
+    { x: step, y: thin(metrics.loss), name: "Loss", line: { color: colour("--chart-faint"), width: 1 }, hoverinfo: "skip" },
+    { x: step, y: thin(metrics.average), name: "Average", line: { color: colour("--accent"), width: 2.5 } },
+    { x: thin(validations.step), y: thin(validations.loss), name: "Unread posts", mode: "lines+markers", line: { color: other, width: 2, dash: "dot" }, marker: { size: 7 } },
+    star(validations.step, validations.loss, { name: "Best", marker: { symbol: "star", size: 15, color: other, line: { color: colour("--card"), width: 1 } } }),
+  ], last);
+  const legend = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "transparent" };
+  const small = { height: 200, legend, margin: { l: 52, r: 48, t: 26, b: 28 }, xaxis: axis({ showgrid: false, rangemode: "tozero", tickformat: ",d" }) };
+  drawChart("chart-rate", [
+    { x: step, y: thin(metrics.rate), name: "Learning rate", line: { color: colour("--accent"), width: 2 }, hovertemplate: "%{y:.3~g}" },
+    { x: step, y: thin(metrics.norm), name: "Gradient", yaxis: "y2", line: { color: other, width: 1 }, hovertemplate: "%{y:.3~g}" },
+  ], last, { ...small, yaxis: axis({ rangemode: "tozero", tickformat: ".2~g" }), yaxis2: axis({ overlaying: "y", side: "right", tickmode: "auto", nticks: 5, tickformat: ".2~g", showgrid: false, rangemode: "tozero" }) });
+  drawChart("chart-speed", [
+    { x: step, y: thin(metrics.speed), name: "Tokens a second", line: { color: colour("--accent"), width: 2 }, hovertemplate: "%{y:,.0f}" },
+  ], last, { ...small, showlegend: false, yaxis: axis({ rangemode: "tozero", tickformat: "~s" }) });
   drawn = true;
 }
 
@@ -71,30 +61,29 @@ function showMetrics(found) {
   for (const now of found) {
     // A resumed run goes back to its checkpoint: what came after it is written anew.
     while (metrics.step.length && metrics.step.at(-1) >= now.step) for (const list of Object.values(metrics)) list.pop();
-    metrics.step.push(now.step);
-    metrics.loss.push(now.loss);
-    metrics.average.push(now.average);
+    for (const [name, list] of Object.entries(metrics)) list.push(now[name]);
   }
   lastMetrics = found.at(-1);
   text("loss", two(lastMetrics.loss));
   text("average", two(lastMetrics.average));
   text("speed", lastMetrics.speed.toLocaleString());
+  text("mfu", lastMetrics.mfu ? `${percent(lastMetrics.mfu, lastMetrics.mfu < 0.1 ? 1 : 0)} of the machine` : "");
+  text("memory", lastMetrics.memory || "–");
+  text("epoch", two(lastMetrics.epoch));
   text("line", lastMetrics.line);
   showSteps(lastMetrics.step);
 }
 
 let steps = first.steps;
 let ended = first.ended;
-let pace = null; // [step, seconds] where this process was first seen
 
 function showSteps(step) {
   byId("progress").max = steps || 1;
   byId("progress").value = step;
   text("steps", `Step ${step.toLocaleString()} of ${steps.toLocaleString()}`);
-  if (!lastMetrics || ended || step >= steps) return text("remaining", "");
-  if (!pace || lastMetrics.seconds < pace[1]) pace = [lastMetrics.step, lastMetrics.seconds];
-  const done = lastMetrics.step - pace[0];
-  if (done > 0) text("remaining", `about ${duration(((lastMetrics.seconds - pace[1]) / done) * (steps - step))} to go`);
+  const seconds = !lastMetrics || ended || step >= steps ? 0 : lastMetrics.remaining;
+  text("to-go", seconds ? duration(seconds) : "–");
+  text("remaining", seconds ? `about ${duration(seconds)} to go` : "");
 }
 
 function showValidations(found) {
@@ -103,14 +92,20 @@ function showValidations(found) {
     validations.step.push(now.step);
     validations.loss.push(now.loss);
   }
-  text("validation", two(found.at(-1).loss));
-  text("bits", two(found.at(-1).bits));
+  const newest = found.at(-1);
+  text("validation", two(newest.loss));
+  text("bits", two(newest.bits));
+  text("perplexity", newest.perplexity === null ? "" : `perplexity ${newest.perplexity.toFixed(1)}`);
+  text("accuracy", percent(newest.accuracy, 1));
+  const lowest = Math.min(...validations.loss);
+  const at = validations.step[validations.loss.indexOf(lowest)];
+  text("best", at === newest.step ? "the best so far" : `best ${two(lowest)} at step ${at.toLocaleString()}`);
 }
 
 function showSample(sample) {
   byId("no-samples")?.remove();
   const sheet = element("article", "sheet prose");
-  sheet.append(element("p", "eyebrow", `Step ${sample.step.toLocaleString()}`));
+  sheet.append(element("p", "eyebrow", `Step ${sample.step.toLocaleString()} · ${sample.wish}`));
   if (sample.title) sheet.append(element("h3", "", sample.title));
   if (sample.date || sample.tags.length) {
     const meta = element("p", "meta");
@@ -160,6 +155,8 @@ function showRun(run) {
   text("queue", run.queue ? `It is number ${run.queue} in the queue; one run trains at a time.` : "");
   byId("error").hidden = !(run.error && run.tone === "bad");
   text("error", run.error);
+  text("because", run.because);
+  text("restarts", run.restarts ? `Its process was killed ${run.restarts === 1 ? "once" : `${run.restarts} times`} and went on by itself.` : "");
   if (run.metrics && !lastMetrics) showMetrics([run.metrics]);
   if (run.validation && !validations.step.length) showValidations([run.validation]);
   showSteps(run.step);

@@ -6,7 +6,6 @@ import click
 
 from protos import trainer_pb2
 from services.client.commands import terminal
-from services.client.connection import pages
 from services.client.nonesuch import Nonesuch
 
 
@@ -31,7 +30,7 @@ class RunAtStep(click.ParamType):
 
 @click.group()
 def checkpoints() -> None:
-    """List and delete the checkpoints of a run."""
+    """List, mark and delete the checkpoints of a run."""
 
 
 @checkpoints.command("list")
@@ -40,14 +39,14 @@ def checkpoints() -> None:
 @click.pass_obj
 def list_checkpoints(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
     """List a run's checkpoints by step."""
-    request = trainer_pb2.ListCheckpointsRequest(run=run)
-    found = list(pages(nonesuch.connection.trainer.ListCheckpoints, request, "checkpoints"))
+    found = list(nonesuch.checkpoints(run))
     if as_json:
         terminal.print_json(found)
         return
     rows = [
         [
             f"{entry.run}@{entry.step}",
+            ", ".join(word for word, holds in (("best", entry.best), ("marked", entry.marked)) if holds),
             f"{entry.validation.loss:.3f}" if entry.HasField("validation") else "",
             f"{entry.validation.bits_per_byte:.3f}" if entry.HasField("validation") else "",
             terminal.size(entry.size_bytes),
@@ -55,8 +54,23 @@ def list_checkpoints(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
         ]
         for entry in found
     ]
-    headings = ["CHECKPOINT", "VALIDATION", "BITS/BYTE", "SIZE", "CREATED"]
+    headings = ["CHECKPOINT", "KEPT", "VALIDATION", "BITS/BYTE", "SIZE", "CREATED"]
     terminal.table(headings, rows, right=["VALIDATION", "BITS/BYTE", "SIZE"])
+
+
+@checkpoints.command()
+@click.argument("run")
+@click.argument("step", type=click.IntRange(1, 2**31 - 1))
+@click.option("--off", is_flag=True, help="Take the mark away.")
+@terminal.json_option
+@click.pass_obj
+def mark(nonesuch: Nonesuch, run: str, step: int, off: bool, as_json: bool) -> None:
+    """Keep a checkpoint whatever the run's `keep` says."""
+    checkpoint = nonesuch.mark_checkpoint(run, step, marked=not off)
+    if as_json:
+        terminal.print_json(checkpoint)
+    else:
+        terminal.say(f"{run}@{checkpoint.step} {'is kept' if checkpoint.marked else 'is no longer marked'}")
 
 
 @checkpoints.command()

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from protos import tokenizer_pb2
+from protos import tokenizer_pb2, trainer_pb2
 from services.client import exchange, preparing
 from services.client.commands import terminal
 from services.client.commands.plain import enum_name
 from services.client.commands.posts import corpus_option
 from services.client.connection import pages
 from services.client.nonesuch import Nonesuch
+from services.common.errors import FailedPrecondition, Unavailable
 
 LARGEST_SIZE = 2**31 - 1  # that the wire holds; the tokenizer's own limit is lower
 
@@ -125,10 +126,29 @@ def show(nonesuch: Nonesuch, dataset_id: str, as_json: bool) -> None:
 @terminal.yes_option
 @click.pass_obj
 def delete(nonesuch: Nonesuch, dataset_id: str, yes: bool) -> None:
-    """Delete a dataset. Runs that learn from it could not be resumed."""
+    """Delete a dataset. Runs that learned from it can still be published, but not resumed or repeated without it."""
+    users = _learned_from(nonesuch, dataset_id)
+    active = [run.name for run in users if run.state in (trainer_pb2.RUN_STATE_PENDING, trainer_pb2.RUN_STATE_RUNNING)]
+    if active:
+        raise FailedPrecondition(
+            f"{', '.join(active)} {'learns' if len(active) == 1 else 'learn'} from dataset {dataset_id}: "
+            "stop first, or wait",
+            metadata={"dataset": dataset_id},
+        )
+    if users:
+        names = ", ".join(run.name for run in users)
+        terminal.note(f"{names}: published as before, but not resumed or repeated without this dataset")
     terminal.confirm(f"Delete dataset {dataset_id}?", yes=yes)
     nonesuch.connection.tokenizer.DeleteDataset(tokenizer_pb2.DeleteDatasetRequest(dataset=dataset_id))
     terminal.say(f"dataset {dataset_id} deleted")
+
+
+def _learned_from(nonesuch: Nonesuch, dataset_id: str) -> list[trainer_pb2.Run]:
+    """The runs of a dataset; none where the trainer is down: it does not train then."""
+    try:
+        return [run for run in nonesuch.runs() if run.dataset == dataset_id]
+    except Unavailable:
+        return []
 
 
 @dataset.command("export")

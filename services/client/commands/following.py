@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from protos import trainer_pb2
 from services.client.commands import terminal
+from services.client.comparing import add
 from services.client.nonesuch import Nonesuch
 from services.common.errors import NonesuchError
 
@@ -37,6 +38,61 @@ def metrics_line(metrics: trainer_pb2.Metrics) -> str:
     return f"[{metrics.step} | {metrics.seconds:2.2f}] loss={metrics.loss:2.2f} avg={metrics.average_loss:2.2f}"
 
 
+def speed(metrics: trainer_pb2.Metrics) -> str:
+    """How fast a run is: tokens per second, and the share of the machine that it uses where that is known."""
+    share = f", {metrics.mfu:.0%} of the machine's matrix rate" if metrics.HasField("mfu") else ""
+    return f"{metrics.tokens_per_second:,.0f} tokens/s{share}"
+
+
+def to_go(run: trainer_pb2.Run) -> str:
+    """How long a training run has to go; empty when it does not train, or nobody knows."""
+    if run.state != trainer_pb2.RUN_STATE_RUNNING or not run.metrics.remaining_seconds:
+        return ""
+    return duration(run.metrics.remaining_seconds)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(42), duration(61), duration(7300)
+    ('42 s', '1 min 01 s', '2 h 01 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"
+
+
+def validation_words(found: trainer_pb2.Validation) -> str:
+    """A validation in a line of `runs show`."""
+    return (
+        f"loss {found.loss:.3f}, {found.bits_per_byte:.3f} bits/byte, perplexity {found.perplexity:.1f}, "
+        f"accuracy {found.token_accuracy:.1%} at step {found.step:,}"
+    )
+
+
+class _Told:
+    """What has been told of a run so far, so that a line can say how it compares."""
+
+    def __init__(self) -> None:
+        self._losses: dict[int, float] = {}
+        self._tenths = 0
+
+    def standing(self, found: trainer_pb2.Validation) -> str:
+        """Whether a validation is the best so far, or which was."""
+        add(self._losses, found.step, found.loss)
+        best = min(self._losses, key=lambda step: (self._losses[step], step))
+        return "(best so far)" if best == found.step else f"(best: {self._losses[best]:.3f} at step {best})"
+
+    def is_due(self, run: trainer_pb2.Run) -> bool:
+        """Whether another tenth of the run is done since this was last asked."""
+        tenths = 10 * run.step // max(1, run.settings.steps)
+        before, self._tenths = self._tenths, tenths
+        return tenths > before
+
+
 def follow(nonesuch: Nonesuch, name: str, *, cursor: int = 0, after_step: int, as_json: bool) -> trainer_pb2.Run:
     """Print what happens in a run until it ends, and return it as it is then.
 
@@ -44,7 +100,7 @@ def follow(nonesuch: Nonesuch, name: str, *, cursor: int = 0, after_step: int, a
         cursor: of the last update seen.
         after_step: what happened up to this step is history and is not printed, JSON apart.
     """
-    run = trainer_pb2.Run()
+    run, told = trainer_pb2.Run(), _Told()
     updates = nonesuch.watch(name, cursor, on_break=lambda error: terminal.note(f"{error.message}; waiting for it"))
     with _bar(shown=not as_json) as move:
         for update in updates:
@@ -61,8 +117,12 @@ def follow(nonesuch: Nonesuch, name: str, *, cursor: int = 0, after_step: int, a
                 if kind == "metrics":
                     run.step = update.metrics.step
                     move(run, update.metrics)
-                if getattr(update, kind).step > after_step:
-                    _print(update, kind)
+                standing = told.standing(update.validation) if kind == "validation" else ""
+                is_news = getattr(update, kind).step > after_step
+                if is_news:
+                    _print(update, kind, standing)
+                if kind == "metrics" and told.is_due(run) and is_news and not terminal.err().is_terminal:
+                    terminal.note(f"{describe(run)}, {_progress(update.metrics)}")
     return nonesuch.run(name)
 
 
@@ -75,14 +135,22 @@ def describe(run: trainer_pb2.Run) -> str:
     return f"{run.name}: {words}{where}"
 
 
-def _print(update: trainer_pb2.RunUpdate, kind: str) -> None:
+def _progress(metrics: trainer_pb2.Metrics) -> str:
+    """Where a step stands, in a line."""
+    words = f"loss {metrics.average_loss:.2f} · {metrics.tokens_per_second:,.0f} tokens/s"
+    if metrics.HasField("mfu"):
+        words += f" · MFU {metrics.mfu:.0%}"
+    return f"{words} · {duration(metrics.remaining_seconds)} to go" if metrics.remaining_seconds else words
+
+
+def _print(update: trainer_pb2.RunUpdate, kind: str, standing: str) -> None:
     if kind == "metrics":
         terminal.say(metrics_line(update.metrics))
     elif kind == "validation":
         measured = update.validation
         terminal.say(
             f"[{measured.step}] validation loss={measured.loss:.3f} bits/byte={measured.bits_per_byte:.3f} "
-            f"perplexity={measured.perplexity:.1f}"
+            f"perplexity={measured.perplexity:.1f} accuracy={measured.token_accuracy:.1%} {standing}"
         )
     elif kind == "sample":
         terminal.print_post(update.sample.text, title=f"sample {update.sample.index}")
@@ -104,7 +172,6 @@ def _bar(*, shown: bool) -> Iterator[Callable[[trainer_pb2.Run, trainer_pb2.Metr
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TextColumn("{task.fields[measured]}"),
-        TimeRemainingColumn(compact=True),
     )
     # Lines go above the bar when both are on the terminal; a file gets them directly.
     redirect = sys.stdout.isatty()
@@ -114,8 +181,7 @@ def _bar(*, shown: bool) -> Iterator[Callable[[trainer_pb2.Run, trainer_pb2.Metr
         def move(run: trainer_pb2.Run, metrics: trainer_pb2.Metrics | None) -> None:
             bars.update(task, description=run.name, completed=run.step, total=run.settings.steps or None)
             if metrics is not None:
-                measured = f"loss {metrics.average_loss:.2f} · {metrics.tokens_per_second:,.0f} tokens/s"
-                bars.update(task, measured=measured)
+                bars.update(task, measured=_progress(metrics))
 
         yield move
 

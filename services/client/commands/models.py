@@ -7,7 +7,7 @@ import click
 from protos import trainer_pb2
 from services.client.commands import terminal
 from services.client.commands.checkpoints import RunAtStep
-from services.client.nonesuch import PUBLISH_S, Nonesuch
+from services.client.nonesuch import PUBLISH_S, Nonesuch, publish_request
 from services.client.writing import parse_model
 
 
@@ -28,6 +28,7 @@ def list_models(nonesuch: Nonesuch, as_json: bool) -> None:
     rows = [
         [
             f"{version.model}@{version.version}",
+            "marked" if version.marked else "",
             f"{version.run}@{version.step}" if version.run else "a base",
             f"{version.validation.bits_per_byte:.3f}" if version.HasField("validation") else "",
             f"{version.num_parameters:,}",
@@ -37,7 +38,7 @@ def list_models(nonesuch: Nonesuch, as_json: bool) -> None:
         for model in found
         for version in model.versions
     ]
-    headings = ["MODEL", "FROM", "BITS/BYTE", "PARAMETERS", "SIZE", "PUBLISHED"]
+    headings = ["MODEL", "KEPT", "FROM", "BITS/BYTE", "PARAMETERS", "SIZE", "PUBLISHED"]
     terminal.table(headings, rows, right=["BITS/BYTE", "PARAMETERS", "SIZE"])
 
 
@@ -52,18 +53,24 @@ def publish(
 ) -> None:
     """Publish a checkpoint as the next version of a model; without @STEP the newest one.
 
-    The generator picks it up by itself within seconds.
+    The generator picks it up by itself within seconds. Of the model's older versions as many are kept as the run's
+    keep_versions says, and those that are marked.
     """
     if (checkpoint is None) == (not base):
         raise click.UsageError("say what to publish: RUN, RUN@STEP or --base NAME")
     run, step = checkpoint or ("", None)
     with terminal.progress() as on_progress:
         on_progress("publishing", 0, 0)
-        version = nonesuch.publish(run, step=step, base=base, model=model)
+        request = publish_request(run, step=step, base=base, model=model)
+        answer = nonesuch.connection.trainer.PublishModel(request, timeout_s=PUBLISH_S)
+    version = answer.version
     if as_json:
         terminal.print_json(version)
     else:
         terminal.say(f"published {version.model}@{version.version}{_origin(version)}")
+        if answer.deleted_versions:
+            gone = ", ".join(f"{version.model}@{number}" for number in answer.deleted_versions)
+            terminal.note(f"deleted {gone}, as the run's keep_versions says; keep one with: nonesuch models mark")
         terminal.note(f"read a post: nonesuch generate --model {version.model}")
 
 
@@ -95,6 +102,23 @@ def delete(nonesuch: Nonesuch, model: str, yes: bool) -> None:
     terminal.confirm(f"Delete {model}{'' if version is not None else ' with all its versions'}?", yes=yes)
     nonesuch.connection.trainer.DeleteModel(trainer_pb2.DeleteModelRequest(model=name, version=version))
     terminal.say(f"model {model} deleted")
+
+
+@models.command()
+@click.argument("model", metavar="MODEL@VERSION")
+@click.option("--off", is_flag=True, help="Take the mark away.")
+@terminal.json_option
+@click.pass_obj
+def mark(nonesuch: Nonesuch, model: str, off: bool, as_json: bool) -> None:
+    """Keep a version whatever the keep_versions of a run says."""
+    name, number, _ = parse_model(model)
+    if number is None:
+        raise click.UsageError(f"{model!r}: give the version's number, such as {name}@1")
+    version = nonesuch.mark_model(name, number, marked=not off)
+    if as_json:
+        terminal.print_json(version)
+    else:
+        terminal.say(f"{version.model}@{version.version} {'is kept' if version.marked else 'is no longer marked'}")
 
 
 def _origin(version: trainer_pb2.ModelVersion) -> str:

@@ -8,6 +8,7 @@ import click
 
 from protos import trainer_pb2
 from services.client.commands import following, terminal
+from services.client.commands.comparing import compare
 from services.client.commands.plain import enum_name, plain
 from services.client.commands.train import conclude
 from services.client.nonesuch import Nonesuch
@@ -21,7 +22,10 @@ RECENT_STEPS = 10  # what `watch` shows of the past, as `tail -f` does
 
 @click.group()
 def runs() -> None:
-    """See what is training, stop it, go on with it."""
+    """See what is training and what waits, stop it, go on with it, do it again."""
+
+
+runs.add_command(compare)
 
 
 @runs.command("list")
@@ -74,20 +78,32 @@ def show(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
                 "loss",
                 f"{measured.loss:.3f}, average {measured.average_loss:.3f}" if found.HasField("metrics") else "",
             ),
-            ("speed", f"{measured.tokens_per_second:,.0f} tokens/s" if found.HasField("metrics") else ""),
+            ("speed", following.speed(measured) if found.HasField("metrics") else ""),
+            ("to go", following.to_go(found)),
+            ("memory", terminal.size(measured.memory_bytes) if measured.memory_bytes else ""),
+            ("epoch", f"{measured.epoch:.2f}" if found.HasField("metrics") else ""),
+            ("validation", following.validation_words(held_out) if found.HasField("validation") else ""),
+            ("best", following.validation_words(found.best_validation) if found.HasField("best_validation") else ""),
+            ("restarts", str(found.restarts or "")),
+            ("ended because", found.ended_because),
+            ("base", f"{found.base}, {found.num_parameters:,} parameters"),
+            ("dataset", found.dataset + (f", digest {found.dataset_digest[:12]}" if found.dataset_digest else "")),
+            ("ended", found.ended_because),
+            ("restarts", str(found.restarts or "")),
             (
-                "validation",
-                f"loss {held_out.loss:.3f}, {held_out.bits_per_byte:.3f} bits/byte at step {held_out.step:,}"
-                if found.HasField("validation")
+                "best",
+                f"loss {found.best_validation.loss:.3f} at step {found.best_validation.step:,}"
+                if found.HasField("best_validation")
                 else "",
             ),
-            ("base", f"{found.base}, {found.num_parameters:,} parameters"),
-            ("dataset", found.dataset),
             ("created", terminal.when(found.created_at)),
         ]
     )
     terminal.say()
     terminal.facts([(name.replace("_", " "), str(value)) for name, value in plain(found.settings).items()])
+    if found.environment:
+        terminal.say()
+        terminal.facts(sorted(found.environment.items()))
 
 
 @runs.command()
@@ -113,7 +129,7 @@ def watch(nonesuch: Nonesuch, run: str, everything: bool, cursor: int, as_json: 
 @terminal.json_option
 @click.pass_obj
 def stop(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
-    """Let a run finish its step, save and stop; wait until it has."""
+    """Let a run finish its step, save and stop; wait until it has. A waiting run leaves the queue."""
     stopped = nonesuch.stop(run)
     deadline = time.monotonic() + STOP_S
     with terminal.progress() as on_progress:
@@ -143,6 +159,34 @@ def resume(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
         terminal.print_json(resumed)
     else:
         terminal.say(f"{following.describe(resumed)}; watch it with: nonesuch runs watch {run}")
+
+
+@runs.command()
+@click.argument("run")
+@click.argument("place", type=click.IntRange(1, 2**31 - 1))
+@terminal.json_option
+@click.pass_obj
+def move(nonesuch: Nonesuch, run: str, place: int, as_json: bool) -> None:
+    """Move a waiting run to another place in the queue; 1 is next, a large number last."""
+    moved = nonesuch.move(run, place)
+    if as_json:
+        terminal.print_json(moved)
+    else:
+        terminal.say(following.describe(moved))
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--as", "new_run", default="", metavar="NEW", help="Name of the new run.  [default: RUN-2, RUN-3, ...]")
+@terminal.json_option
+@click.pass_obj
+def repeat(nonesuch: Nonesuch, run: str, new_run: str, as_json: bool) -> None:
+    """Queue a run with the settings, dataset and first weights of another."""
+    queued = nonesuch.repeat(run, new_run)
+    if as_json:
+        terminal.print_json(queued)
+    else:
+        terminal.say(f"{following.describe(queued)}; watch it with: nonesuch runs watch {queued.name}")
 
 
 @runs.command()

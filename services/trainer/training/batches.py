@@ -4,7 +4,10 @@ The train documents of an epoch stand in a row, in an order drawn from (seed, ep
 each other without a seam. Row r covers `context` inputs of that endless stream, so every token is an input
 exactly once per epoch and nothing is dropped at its end. Within an epoch the rows are drawn in random order.
 
-In: the dataset's tokens and documents. Out: int32 rows. Knows no model, no files, no TensorFlow.
+With `masked` no token attends to another document. The end-of-text id between two documents then belongs to the
+second: it is what a model that writes from nothing begins with.
+
+In: the dataset's tokens and documents. Out: batches. Knows no model, no files, no TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,7 +17,26 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from services.trainer.run_settings import RunSettings
+from services.trainer.training.batch import Batch
+from services.trainer.training.document_batches import DocumentBatches
+
 _DOCUMENT_ORDER, _ROW_ORDER = 1, 2  # one random stream for each purpose
+
+
+def make_batches(
+    tokens: npt.NDArray[np.unsignedinteger],
+    starts: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    end_of_text_id: int,
+    *,
+    settings: RunSettings,
+) -> Batches | DocumentBatches:
+    """Make a run's rows out of the train documents, in the way that its `packing` asks for."""
+    context, seed = settings.context, settings.seed
+    if settings.packing == "documents":
+        return DocumentBatches(tokens, starts, ends, end_of_text_id=end_of_text_id, context=context, seed=seed)
+    return Batches(tokens, starts, ends, context=context, seed=seed, masked=settings.packing == "masked")
 
 
 class Batches:
@@ -25,6 +47,7 @@ class Batches:
         starts, ends: of each train document in `tokens`; a document includes its end-of-text id.
         context: inputs per row, T; below the number of train tokens.
         seed: of the order of documents and rows.
+        masked: batches say which tokens belong to which document.
     """
 
     def __init__(
@@ -35,6 +58,7 @@ class Batches:
         *,
         context: int,
         seed: int,
+        masked: bool = False,
     ) -> None:
         self._tokens = tokens
         self._starts = np.asarray(starts, np.int64)
@@ -43,14 +67,17 @@ class Batches:
         if not 0 < context < self.num_tokens:
             raise ValueError(f"{self.num_tokens} tokens cannot fill a row of {context}")
         self.context = context
-        self._seed = seed
+        self._seed, self._masked = seed, masked
         self._documents = lru_cache(maxsize=4)(self._draw_documents)
         self._rows = lru_cache(maxsize=4)(self._draw_rows)
 
-    def batch(self, step: int, num_rows: int) -> npt.NDArray[np.int32]:
-        """Return the rows of `step` (from 1), [num_rows, T+1]: inputs are [:, :-1], targets [:, 1:]."""
+    def batch(self, step: int, num_rows: int) -> Batch:
+        """Return the rows of `step` (from 1)."""
         first = (step - 1) * num_rows
-        return np.stack([self._row(self._place(first + i)) for i in range(num_rows)])
+        rows, lasts = zip(*(self._row(self._place(first + i)) for i in range(num_rows)), strict=True)
+        tokens = np.stack(rows)  # [N, T+1]
+        segments = np.cumsum(np.stack(lasts), axis=1, dtype=np.int32)[:, :-1] if self._masked else None
+        return Batch(tokens[:, :-1], tokens[:, 1:], segments)
 
     def epoch(self, step: int, num_rows: int) -> float:
         """How often the corpus has been seen when `step` is done."""
@@ -76,9 +103,9 @@ class Batches:
         offsets = np.concatenate([[0], np.cumsum(self._lengths[order])])
         return order, offsets
 
-    def _row(self, row: int) -> npt.NDArray[np.int32]:
-        """T+1 tokens of the endless stream from row * T on."""
-        filled = np.empty(self.context + 1, np.int32)
+    def _row(self, row: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """T+1 tokens of the endless stream from row * T on, and which of them is the last of its document."""
+        filled, lasts = np.empty(self.context + 1, np.int32), np.zeros(self.context + 1, np.bool_)
         position, done = row * self.context, 0
         while done < len(filled):
             epoch, within = divmod(position, self.num_tokens)
@@ -87,7 +114,9 @@ class Batches:
             document = int(order[place])
             skip = within - int(offsets[place])
             start = int(self._starts[document]) + skip
-            count = min(len(filled) - done, int(self._lengths[document]) - skip)
+            left = int(self._lengths[document]) - skip
+            count = min(len(filled) - done, left)
             filled[done : done + count] = self._tokens[start : start + count]
+            lasts[done + count - 1] = count == left
             position, done = position + count, done + count
-        return filled
+        return filled, lasts

@@ -1,6 +1,6 @@
 """How well the weights predict the held-out documents, measured on every one of their tokens.
 
-In: weights and the validation documents. Out: nats per token and bits per byte. Changes nothing.
+In: weights and the validation documents. Out: nats per token, bits per byte, token accuracy. Changes nothing.
 Bits per byte count the nats of every token, end-of-text ids included, over the documents' UTF-8 bytes, so
 that figures of different vocabularies compare.
 """
@@ -27,6 +27,8 @@ class Evaluation:
     """Mean cross entropy, nats per token."""
     bits_per_byte: float
     """Bits that the model needs per byte of text."""
+    token_accuracy: float
+    """Share of the tokens that were the most likely one, 0 to 1."""
 
 
 class Evaluator:
@@ -55,7 +57,7 @@ class Evaluator:
         self._num_bytes = num_bytes
         self._context, self._batch_size = context, batch_size
         self._config, self._compute_dtype = config, compute_dtype
-        self._nats_of_batch = tf.function(self._nats)
+        self._score_batch = tf.function(self._score)
 
     def __call__(self, params: model.Params, wanted: Callable[[], bool] = lambda: True) -> Evaluation | None:
         """Score the weights: every token of the validation documents is predicted exactly once.
@@ -63,13 +65,14 @@ class Evaluator:
         Args:
             wanted: asked before each forward pass; None is returned as soon as it says no.
         """
-        nats = 0.0
+        nats, hits = 0.0, 0
         for batch in self._batches():
             if not wanted():
                 return None
-            nats += float(self._nats_of_batch(params, *(tf.constant(array) for array in batch)))
+            more_nats, more_hits = self._score_batch(params, *(tf.constant(array) for array in batch))
+            nats, hits = nats + float(more_nats), hits + int(more_hits)
         count = len(self._stream) - 1
-        return Evaluation(nats / count, nats / math.log(2) / self._num_bytes)
+        return Evaluation(nats / count, nats / math.log(2) / self._num_bytes, hits / count)
 
     def _batches(
         self,
@@ -85,6 +88,11 @@ class Evaluator:
             shape = (self._batch_size, self._context)
             yield padded[:-1].reshape(shape), padded[1:].reshape(shape), weights.reshape(shape)
 
-    def _nats(self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        nats = model.token_losses(params, inputs, targets, self._config, compute_dtype=self._compute_dtype)  # [B, T]
-        return tf.reduce_sum(tf.cast(nats * weights, tf.float64))
+    def _score(
+        self, params: model.Params, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Nats of a batch, and how many of its targets were the likeliest token; padding counts in neither."""
+        logits = tf.cast(model.forward(params, inputs, self._config, compute_dtype=self._compute_dtype), tf.float32)
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # [B, T]
+        hits = (tf.argmax(logits, axis=-1, output_type=tf.int32) == targets) & (weights > 0)
+        return tf.reduce_sum(tf.cast(nats * weights, tf.float64)), tf.reduce_sum(tf.cast(hits, tf.int64))

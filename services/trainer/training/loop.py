@@ -1,119 +1,278 @@
 """One training step of GPT-2, compiled: loss, gradients, accumulation, clipping, update.
 
-In: rows of tokens, a step number, a learning rate. Out: the loss and the gradients' norm; the weights change.
-The same weights, moments, rows and step give the same result, whatever happened before: dropout is drawn from
+A step whose loss or gradient is no number, or whose loss is above a limit, changes neither weights nor moments.
+
+In: a batch of rows, a step number, a learning rate. Out: the loss and the gradients' norm; the weights change.
+The same weights, state, rows and step give the same result, whatever happened before: dropout is drawn from
 (seed, step, pass). Knows no files, no schedule, no clock.
+
+On GPUs loss and gradients are compiled by XLA; what sums them over GPUs, decides and updates stands outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from services.common.errors import FailedPrecondition
 from services.gpt2 import model
 from services.gpt2.config import GPT2Config
 from services.trainer.run_settings import RunSettings
-from services.trainer.training.optimizer import AdamW
+from services.trainer.training import lora, replicas
+from services.trainer.training.batch import Batch, with_noise
+from services.trainer.training.freezing import trained_names
+from services.trainer.training.loss_scale import LossScale
+from services.trainer.training.optimizer import Optimizer
+from services.trainer.training.replicas import Replicas
+
+Weights = Mapping[str, npt.NDArray[np.float32]]
+Refusal = Literal["", "not finite", "above the limit"]
+
+
+class StepResult(NamedTuple):
+    """What a step found, and whether it was done."""
+
+    loss: float
+    """Mean, nats per token, before the update."""
+    norm: float
+    """Of all gradients together, before clipping."""
+    refused: Refusal
+    """Why weights and moments were left as they are: the loss or the norm is no number, or the loss is above the
+    limit. Empty when they were updated."""
 
 
 class Trainer:
-    """The weights and moments of a run in training.
+    """The weights and the state of a run in training.
+
+    `variables` is what the model reads: float32 variables by OpenAI's names, and LoRA's beside them.
 
     Args:
-        params: float32 weights by OpenAI's names; copied into variables.
+        params: float32 weights by OpenAI's names, with LoRA those of the base; copied into variables.
         config: the architecture.
-        settings: the run's; batch_size, accumulation, dropout, seed and the optimizer's numbers are used.
+        settings: the run's.
         compute_dtype: of the matrix products.
+        devices: to train on together; by default the GPUs that `settings` asks for.
+        xla: whether XLA compiles the loss and its gradients; by default where there is a GPU. Dropout draws
+            otherwise then.
+
+    Raises:
+        FailedPrecondition: nothing is left to train, or not so many GPUs are there or divide the rows.
     """
 
     def __init__(
         self,
-        params: Mapping[str, npt.NDArray[np.float32]],
+        params: Weights,
         config: GPT2Config,
         settings: RunSettings,
         compute_dtype: tf.DType,
+        *,
+        devices: Sequence[str] | None = None,
+        xla: bool | None = None,
     ) -> None:
         self.config, self._settings, self.compute_dtype = config, settings, compute_dtype
-        self.variables = {name: tf.Variable(value, name=name) for name, value in params.items()}
-        self.optimizer = AdamW(
-            self.variables,
-            beta1=settings.beta1,
-            beta2=settings.beta2,
-            weight_decay=settings.weight_decay,
-            clip_norm=settings.clip_norm,
-        )
-        self._sums = (
-            {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in self.variables.items()}
-            if settings.accumulation > 1
-            else {}
-        )
+        self._replicas = Replicas(replicas.choose(settings.gpus, settings.batch_size) if devices is None else devices)
+        values = dict(params)
+        self._constants: dict[str, tf.Tensor] = {}
+        if settings.lora_rank:
+            values |= lora.init(config, settings.lora_rank, settings.seed, first_block=settings.frozen_layers)
+            scale = lora.scale_of(settings.lora_rank, settings.lora_alpha)
+            self._constants[model.LORA_SCALE] = tf.constant(scale, tf.float32)
+        trained = trained_names(values, settings)
+        if not trained:
+            raise FailedPrecondition(
+                f"nothing is left to train: frozen_layers is {settings.frozen_layers} of {config.n_layer}, "
+                "and the rest is frozen too; freeze fewer layers",
+                reason="NOTHING_TO_TRAIN",
+            )
+        with self._replicas.scope():
+            self._weights = {name: tf.Variable(value, name=name) for name, value in values.items()}
+            self._trained = {name: self._weights[name] for name in trained}
+            self.optimizer = Optimizer(self._trained, settings)
+            # Each device sums its own gradients here: the copies differ until the step's end.
+            self._sums = (
+                {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in self._trained.items()}
+                if settings.accumulation > 1
+                else {}
+            )
+        self.variables: dict[str, Any] = {name: self._replicas.first(value) for name, value in self._weights.items()}
+        self.variables |= self._constants
+        self.loss_scale = LossScale() if compute_dtype == tf.float16 else None
+        if xla is None:
+            xla = bool(tf.config.list_physical_devices("GPU"))
+        self._gradients = tf.function(self._loss_and_gradients, jit_compile=True) if xla else self._loss_and_gradients
         self._whole_step = tf.function(self._compute_and_apply)
         self._accumulate_one = tf.function(self._accumulate)
-        self._apply_sums = tf.function(self._apply_and_clear)
+        self._apply_sums = tf.function(self._sum_and_apply)
 
-    def step(self, step: int, rows: npt.NDArray[np.int32], rate: float) -> tuple[float, float]:
-        """Update the weights once.
+    def step(self, step: int, batch: Batch, rate: float, *, limit: float = math.inf) -> StepResult:
+        """Update the weights once, if the step's numbers allow it.
+
+        In float16 a step whose gradients overflow is done again with a smaller loss scale.
 
         Args:
             step: its number, from 1.
-            rows: int32 [batch_size * accumulation, T+1].
+            batch: `batch_size * accumulation` rows.
             rate: learning rate.
-
-        Returns:
-            The mean loss in nats per token, and the gradients' norm before clipping.
+            limit: a mean loss above it refuses the update.
         """
-        rate_tensor = tf.constant(rate, tf.float32)
-        powers = tf.constant(self.optimizer.powers(step))
-        size, passes = self._settings.batch_size, self._settings.accumulation
-        if passes == 1:
-            loss, norm = self._whole_step(tf.constant(rows), self._seed(step, 0), rate_tensor, powers)
-            return float(loss), float(norm)
-        losses = [
-            float(self._accumulate_one(tf.constant(rows[i * size : (i + 1) * size]), self._seed(step, i)))
-            for i in range(passes)
-        ]
-        return sum(losses) / passes, float(self._apply_sums(rate_tensor, powers))
+        settings = self._settings
+        batch = with_noise(batch, settings.input_noise, n_vocab=self.config.n_vocab, seed=settings.seed, step=step)
+        pieces = [self._piece(step, i, batch) for i in range(settings.accumulation)]
+        numbers = tf.constant(self.optimizer.numbers(step))
+        how = (tf.constant(rate, tf.float32), tf.constant(limit, tf.float32), numbers)
+        loss, norm, applied = self._do(pieces, how)
+        while self.loss_scale and math.isfinite(loss) and not math.isfinite(norm) and self.loss_scale.scale > 1:
+            self.loss_scale = self.loss_scale.after(overflow=True)
+            loss, norm, applied = self._do(pieces, how)
+        if self.loss_scale:
+            self.loss_scale = self.loss_scale.after(overflow=False)
+        if applied:
+            return StepResult(loss, norm, "")
+        return StepResult(
+            loss, norm, "above the limit" if math.isfinite(loss) and math.isfinite(norm) else "not finite"
+        )
 
     def params(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The weights as arrays, for a checkpoint."""
-        return {name: variable.numpy() for name, variable in self.variables.items()}
+        """The weights as arrays by OpenAI's names, LoRA's merged: what a checkpoint holds."""
+        arrays = {name: self.variables[name].numpy() for name in self._weights}
+        return lora.merge(arrays, float(self._constants[model.LORA_SCALE])) if self._constants else arrays
 
-    def _seed(self, step: int, micro_batch: int) -> tf.Tensor:
-        """Two words for dropout that no other pass of the run has; int32 [2]."""
-        words = np.random.SeedSequence([self._settings.seed, step, micro_batch]).generate_state(2)
-        return tf.constant(words.astype(np.uint32).view(np.int32))
+    def state(self) -> dict[str, npt.NDArray[np.float32]]:
+        """All that `restore` needs beside the weights it was made with: moments, LoRA's matrices, the loss scale."""
+        state = self.optimizer.state()
+        state |= {name: self.variables[name].numpy() for name in self._weights if lora.is_thin(name)}
+        if self.loss_scale:
+            state["loss_scale"] = np.array([self.loss_scale.scale, self.loss_scale.sound_steps], np.float32)
+        return state
 
-    def _loss_and_gradients(self, rows: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        with tf.GradientTape() as tape:
-            loss = model.loss(
-                self.variables,
-                rows[:, :-1],
-                rows[:, 1:],
+    def restore(self, state: Weights) -> None:
+        """Take back what `state` gave.
+
+        Raises:
+            ValueError: something is missing or has another shape.
+        """
+        self.optimizer.restore(state)
+        for name, variable in self._weights.items():
+            if lora.is_thin(name):
+                if name not in state or state[name].shape != tuple(variable.shape):
+                    raise ValueError(f"the state has no {name} of shape {tuple(variable.shape)}")
+                variable.assign(state[name])
+        if self.loss_scale:
+            if "loss_scale" not in state:
+                raise ValueError("the state has no loss_scale, which float16 needs")
+            scale, sound_steps = state["loss_scale"].tolist()
+            self.loss_scale = LossScale(scale, int(sound_steps))
+
+    def _piece(self, step: int, micro_batch: int, batch: Batch) -> Any:
+        """What a forward pass needs to know, for each device: rows, dropout's seed, and its share of the loss."""
+        size = self._settings.batch_size // self._replicas.count
+        pieces = []
+        for replica in range(self._replicas.count):
+            first = micro_batch * self._settings.batch_size + replica * size
+            rows = slice(first, first + size)
+            part = batch.part(rows)
+            words = np.random.SeedSequence([self._settings.seed, step, micro_batch, *[replica][:replica]])
+            seed = words.generate_state(2).astype(np.uint32).view(np.int32)
+            arrays = (part.inputs, part.targets, part.segments, part.weights, seed, np.float32(batch.share(rows)))
+            pieces.append(tuple(None if array is None else tf.constant(array) for array in arrays))
+        return self._replicas.deal(pieces)
+
+    def _do(self, pieces: Sequence[Any], how: tuple[tf.Tensor, ...]) -> tuple[float, float, bool]:
+        """Run the compiled step: the loss, the norm, and whether the update was done."""
+        scale = tf.constant(self.loss_scale.scale, tf.float32) if self.loss_scale else None
+        if len(pieces) == 1:
+            loss, norm, applied = self._whole_step(pieces[0], scale, how)
+        else:
+            losses = [self._accumulate_one(piece, scale, tf.constant(i == 0)) for i, piece in enumerate(pieces)]
+            loss, norm, applied = self._apply_sums(tf.add_n(losses), scale, how)
+        return float(loss), float(norm), bool(applied)
+
+    def _loss_and_gradients(
+        self, params: Mapping[str, tf.Tensor], piece: tuple[Any, ...], scale: tf.Tensor | None
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """What some rows add to the mean loss, and to its gradients times `scale`."""
+        inputs, targets, segments, weights, seed, share = piece
+        trained = {name: params[name] for name in self._trained}
+        # What is not watched is not recorded: frozen weights cost no work.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(trained)
+            loss = share * model.loss(
+                params,
+                inputs,
+                targets,
                 self.config,
                 compute_dtype=self.compute_dtype,
                 dropout=self._settings.dropout,
                 dropout_seed=seed,
+                segments=segments,
+                weights=weights,
+                label_smoothing=self._settings.label_smoothing,
+                gradient_checkpointing=self._settings.gradient_checkpointing,
             )
-        return loss, tape.gradient(loss, self.variables)
+            scaled = loss if scale is None else loss * scale
+        gradients = tape.gradient(scaled, trained)
+        return loss, {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}
 
-    def _compute_and_apply(
-        self, rows: tf.Tensor, seed: tf.Tensor, rate: tf.Tensor, powers: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, gradients = self._loss_and_gradients(rows, seed)
-        return loss, self.optimizer.apply(gradients, rate, powers)
+    def _read(self) -> dict[str, tf.Tensor]:
+        """The weights on the device at hand."""
+        return {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()} | self._constants
 
-    def _accumulate(self, rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        loss, gradients = self._loss_and_gradients(rows, seed)
-        for name, total in self._sums.items():
-            total.assign_add(tf.convert_to_tensor(gradients[name]) / float(self._settings.accumulation))
-        return loss
+    def _compute_and_apply(self, piece: tuple[Any, ...], scale: tf.Tensor | None, how: tuple[tf.Tensor, ...]) -> Any:
+        def on_device(*piece: Any) -> Any:
+            loss, gradients = self._replicas.sum(self._gradients(self._read(), piece, scale))
+            return self._apply(loss, gradients, scale, how)
 
-    def _apply_and_clear(self, rate: tf.Tensor, powers: tf.Tensor) -> tf.Tensor:
-        norm = self.optimizer.apply({name: total.value() for name, total in self._sums.items()}, rate, powers)
-        with tf.control_dependencies([norm]):
-            for total in self._sums.values():
-                total.assign(tf.zeros_like(total))
-        return norm
+        return self._replicas.run(on_device, piece)
+
+    def _accumulate(self, piece: tuple[Any, ...], scale: tf.Tensor | None, first: tf.Tensor) -> tf.Tensor:
+        """Add some rows' gradients to the sums, or begin them; return what the rows add to the loss."""
+
+        def on_device(*piece: Any) -> tf.Tensor:
+            loss, gradients = self._gradients(self._read(), piece, scale)
+
+            def begin() -> tf.Tensor:
+                for name, total in self._sums.items():
+                    tf.raw_ops.AssignVariableOp(resource=total.handle, value=gradients[name])
+                return tf.constant(0)
+
+            def add() -> tf.Tensor:
+                for name, total in self._sums.items():
+                    tf.raw_ops.AssignAddVariableOp(resource=total.handle, value=gradients[name])
+                return tf.constant(0)
+
+            tf.cond(first, begin, add)
+            return self._replicas.sum(loss)
+
+        return self._replicas.run(on_device, piece)
+
+    def _sum_and_apply(self, loss: tf.Tensor, scale: tf.Tensor | None, how: tuple[tf.Tensor, ...]) -> Any:
+        def on_device() -> Any:
+            gradients = {name: tf.convert_to_tensor(total) for name, total in self._sums.items()}
+            return self._apply(loss, self._replicas.sum(gradients), scale, how)
+
+        return self._replicas.run(on_device, ())
+
+    def _apply(
+        self,
+        loss: tf.Tensor,
+        gradients: Mapping[str, tf.Tensor],
+        scale: tf.Tensor | None,
+        how: tuple[tf.Tensor, ...],
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Change the variables if loss and norm allow it; return both and whether they did."""
+        rate, limit, numbers = how
+        norm = self.optimizer.norm(gradients)
+        if scale is not None:
+            norm /= scale
+        sound = tf.math.is_finite(loss) & tf.math.is_finite(norm) & (loss <= limit)
+
+        def update() -> tf.Tensor:
+            self.optimizer.apply(gradients, norm, rate, numbers, scale)
+            return tf.constant(True)
+
+        return loss, norm, tf.cond(sound, update, lambda: tf.constant(False))

@@ -23,14 +23,14 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
 
 
 def choose(precision: str, num_parameters: int) -> tf.DType:
-    """Return tf.float32 or tf.bfloat16.
+    """Return tf.float32, tf.bfloat16 or tf.float16.
 
     Args:
-        precision: `float32` or `bfloat16` as asked for, or `auto`.
+        precision: `float32`, `bfloat16` or `float16` as asked for, or `auto`, which never takes the last.
         num_parameters: of the model.
     """
     if precision != "auto":
-        return tf.bfloat16 if precision == "bfloat16" else tf.float32
+        return tf.as_dtype(precision)
     if tf.config.list_physical_devices("GPU"):
         return tf.bfloat16
     flags = cpu_flags()

@@ -1,47 +1,39 @@
 """A run's training, from its newest sound checkpoint to its last step.
 
-In: the volume and a run's folder, which the service has made (run.json, hparams.json, vocabulary). Out:
-metrics,
-samples, checkpoints, console lines. Ends when the last step is done, or after the step in which a stop was
-asked for.
+In: the volume and a run's folder, which the service has made (run.json, hparams.json, vocabulary). Out: metrics,
+samples, checkpoints, console lines. Ends when the run does, or after the step in which a stop was asked for.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from threading import Event
 
 import numpy as np
-import tensorflow as tf
 
-from services.common.errors import Corrupt, FailedPrecondition
 from services.common.files import remove_partials
-from services.gpt2 import checkpoint as weights
-from services.gpt2 import model
-from services.gpt2.config import FRESH, GPT2Config
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
-from services.trainer import metrics_log, runs
-from services.trainer.checkpoints import delete_after, folder_of, newest_sound
+from services.trainer import runs
+from services.trainer.adjusting import read_adjustments
 from services.trainer.events import EventLog
-from services.trainer.metrics_log import MetricsLog
 from services.trainer.samples import write_samples
-from services.trainer.training import precision, saving
-from services.trainer.training.batches import Batches
-from services.trainer.training.evaluation import Evaluator
-from services.trainer.training.loop import Trainer
-from services.trainer.training.saving import TrainingState
+from services.trainer.training import loading
+from services.trainer.training.batches import make_batches
+from services.trainer.training.divergence import MOST_REFUSED
+from services.trainer.training.due import is_due
+from services.trainer.training.ends import counted_end, turned_end
+from services.trainer.training.going_back import after_bad_numbers
+from services.trainer.training.keeping import Keeper
+from services.trainer.training.measuring import pace_of
+from services.trainer.training.recording import Record
 from services.trainer.training.schedule import learning_rate
+from services.trainer.training.state import TrainingState
 from services.trainer.training.writing import Writer
 from services.trainer.volume import Volume
-
-SPEED_STEPS = 20  # tokens per second are averaged over so many steps
-MAX_LOGITS = 1 << 26  # of one validation pass: 256 MiB
 
 
 class TrainingProcess:
@@ -58,136 +50,139 @@ class TrainingProcess:
 
     def __init__(self, volume: Volume, run: str, *, started: float) -> None:
         self._folder, self._samples_folder = volume.runs / run, volume.samples / run
-        self._started = started
         remove_partials(self._folder)
-        self._settings = runs.read_record(self._folder).settings
-        self._events = EventLog(self._folder)
+        self._adjustments = read_adjustments(self._folder)
+        self._settings = self._adjustments.apply(runs.read_record(self._folder).settings)
+        self._events = EventLog(self._folder, patient=True)
         self._state = TrainingState()
 
         dataset = Dataset.open(volume.datasets / self._settings.dataset)
         train = dataset.train.documents
-        self._batches = Batches(
-            dataset.tokens,
-            train["start"],
-            train["end"],
-            context=self._settings.context,
-            seed=self._settings.seed,
+        self._batches = make_batches(
+            dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings
         )
         self._codec = Codec(dataset.vocabulary())
-        self._state, self._trainer = self._load(volume.bases)
-        self._evaluator = self._make_evaluator(dataset)
+        self._state, self._trainer = loading.take_up(self._folder, self._settings, self._note)
+        print("Loading dataset...", flush=True)
+        print(f"dataset has {self._batches.num_tokens} tokens", flush=True)
+        self._evaluator = loading.make_evaluator(dataset, self._settings, self._trainer)
+        if self._evaluator is None:
+            self._note("the dataset holds no validation documents: nothing is validated")
         self._writer: Writer | None = None
-        self._metrics = MetricsLog(
-            self._folder / metrics_log.FILE_NAME,
+        self._record = Record(
+            self._folder,
+            self._events,
+            pace_of(self._settings, self._trainer.config, self._trainer.compute_dtype),
+            started=started,
             after_step=self._state.step,
             validated="validation" not in self._state.left_out,
         )
-        self._durations: deque[float] = deque(maxlen=SPEED_STEPS)
+        self._keeper = Keeper(self._folder, keep=self._settings.keep, events=self._events, before=self._record.flush)
+        self._ended = ""
+
+    @property
+    def ended_because(self) -> str:
+        """Why no step follows, in a sentence; empty while one does."""
+        return self._ended
+
+    @property
+    def step(self) -> int:
+        """The last step that is done."""
+        return self._state.step
 
     def run(self, stop: Event) -> bool:
-        """Train until the last step or until `stop` is set; True when the last step is done."""
+        """Train until the run's end or until `stop` is set; True at the run's end.
+
+        Raises:
+            StartAgain: the numbers have gone bad; a new process goes on from the last checkpoint.
+            FailedPrecondition: they have gone bad for good, or the last checkpoint cannot be written.
+        """
 
         def wanted() -> bool:
             """Whether there is time to validate and sample: always after the last step, which none follows."""
-            return self._state.step == self._settings.steps or not stop.is_set()
+            return bool(self._ended) or not stop.is_set()
 
         print("Training...", flush=True)
         self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
-        with self._metrics:
+        with self._record:
+            self._ended = self._counted_end()
             self._catch_up(wanted)
-            while self._state.step < self._settings.steps and not stop.is_set():
+            self._ended = self._ended or turned_end(self._settings, self._state)
+            while not self._ended and not stop.is_set():
                 self._do_step()
-                self._do_what_is_due(last=self._state.step == self._settings.steps, wanted=wanted)
-            if stop.is_set():
+                self._do_what_is_due(wanted)
+                self._keeper.tell()
+            if not self._ended:
                 print("interrupted", flush=True)
-            if self._state.step:
-                self._save()
-        return self._state.step == self._settings.steps
-
-    def _load(self, bases: Path) -> tuple[TrainingState, Trainer]:
-        """Take up the newest sound checkpoint, or the base when there is none."""
-        config = weights.read_config(self._folder)
-        checkpoint, damage = newest_sound(self._folder)
-        if checkpoint is None and damage:
-            raise damage[0]
-        for error in damage:
-            self._note(f"{error.message}; going back to step {checkpoint.step if checkpoint else 0}")
-        if checkpoint is not None:
-            print(f"Loading checkpoint {checkpoint.folder}", flush=True)
-            state = saving.read_state(checkpoint)
-            _, params = weights.read_weights(checkpoint.folder)
-            delete_after(self._folder, state.step)  # damaged ones, whose steps are done again
-            trainer = Trainer(params, config, self._settings, _dtype(state.precision))
-            saving.restore_optimizer(checkpoint, trainer)
-            return state, trainer
-        params = self._base_params(bases, config)
-        dtype = precision.choose(self._settings.precision, config.num_parameters)
-        return TrainingState(precision=dtype.name), Trainer(params, config, self._settings, dtype)
-
-    def _base_params(self, bases: Path, config: GPT2Config) -> dict[str, np.ndarray]:
-        if self._settings.base in FRESH:
-            return model.init_params(config, self._settings.seed)
-        print(f"Loading checkpoint {bases / self._settings.base}", flush=True)
-        found, params = weights.read_weights(bases / self._settings.base)
-        if found != config:
-            raise FailedPrecondition(f"base {self._settings.base!r} is not the one that the run began with")
-        return params
-
-    def _make_evaluator(self, dataset: Dataset) -> Evaluator | None:
-        held_out = dataset.validation
-        print("Loading dataset...", flush=True)
-        print(f"dataset has {self._batches.num_tokens} tokens", flush=True)
-        if not len(held_out):
-            self._note("the dataset holds no validation documents: nothing is validated")
-            return None
-        return Evaluator(
-            held_out.all(),
-            num_bytes=held_out.num_bytes,
-            end_of_text_id=dataset.end_of_text_id,
-            context=self._settings.context,
-            batch_size=min(max(1, MAX_LOGITS // (self._settings.context * self._trainer.config.n_vocab)), 32),
-            config=self._trainer.config,
-            compute_dtype=self._trainer.compute_dtype,
-        )
+            self._save_last(stop)
+        if self._ended:
+            self._note(f"the run ends: {self._ended}")
+        return bool(self._ended)
 
     def _do_step(self) -> None:
         step = self._state.step + 1
         begun = time.monotonic()
-        rate = learning_rate(step, self._settings)
-        rows = self._batches.batch(step, self._settings.rows_per_step)
-        loss, norm = self._trainer.step(step, rows, rate)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise _diverged(f"the loss is {loss} at step {step} (gradient norm {norm})")
-        self._durations.append(time.monotonic() - begun)
+        rate = learning_rate(step, self._settings) * self._adjustments.rate_factor(step)
+        batch = self._batches.batch(step, self._settings.rows_per_step)
+        limit = self._state.losses.limit(self._settings.spike_limit)
+        loss, norm, refused = self._trainer.step(step, batch, rate, limit=limit)
+        if refused:
+            self._leave_step_out(step, f"the loss is {loss} at step {step} (gradient norm {norm}): {refused}")
+            return
+        took = time.monotonic() - begun
         average = self._state.average.add(loss)
-        self._state = replace(self._state, step=step, average=average, left_out=())
-        line = {
+        losses = self._state.losses.add(loss) if self._settings.spike_limit else self._state.losses
+        self._state = replace(self._state, step=step, average=average, losses=losses, left_out=(), refused=0)
+        facts = {
             "step": step,
-            "seconds": self._seconds(),
             "loss": loss,
             "avg": average.value,
             "learning_rate": rate,
             "gradient_norm": norm,
-            "tokens_per_second": rows[:, 1:].size * len(self._durations) / sum(self._durations),
             "epoch": self._batches.epoch(step, self._settings.rows_per_step),
         }
-        self._metrics.append(line)
-        self._events.append("metrics", **line)
-        print(f"[{step} | {line['seconds']:.2f}] loss={loss:.2f} avg={average.value:.2f}", flush=True)
+        self._record.step(facts, took)
 
-    def _do_what_is_due(self, *, last: bool, wanted: Callable[[], bool]) -> None:
+    def _leave_step_out(self, step: int, what: str) -> None:
+        refused = self._state.refused + 1
+        self._go_back_if_need_be(step, what, refused)
+        self._note(f"{what}; the step changes nothing")
+        self._state = replace(self._state, step=step, left_out=(), refused=refused)
+
+    def _go_back_if_need_be(self, step: int, what: str, refused: int) -> None:
+        self._keeper.wait()  # the checkpoint that is being written may be the one to go back to
+        after_bad_numbers(self._folder, self._settings, step=step, what=what, refused=refused)
+
+    def _do_what_is_due(self, wanted: Callable[[], bool]) -> None:
         """Validate, sample and save, in this order: a checkpoint is written when its step's work is done.
 
         Validating and sampling may take minutes: when `wanted` says no they are left to the run's resumption, so
         that a run that shall stop has saved before anyone loses patience.
         """
-        settings, step = self._settings, self._state.step
-        if last or (settings.validate_every and step % settings.validate_every == 0):
+        step, settings, best = self._state.step, self._settings, self._state.best
+        self._ended = self._counted_end()
+        if is_due("validation", step, settings, last=bool(self._ended)):
             self._validate(wanted)
-        if settings.sample_every and (last or step % settings.sample_every == 0):
-            self._sample(wanted)
-        if step % settings.save_every == 0:
-            self._save()
+        self._ended = self._ended or turned_end(settings, self._state)
+        if is_due("sample", step, settings, last=bool(self._ended)):
+            try:
+                self._sample(wanted)
+            except OSError as error:
+                self._note(f"no sample of step {step}: {error}")
+        is_best = self._state.best is not best and (settings.save_best or bool(settings.patience))
+        # After bad numbers the weights may be bad too: the last checkpoint is then the better one.
+        if (is_best or is_due("checkpoint", step, settings, last=False)) and not self._state.refused:
+            with self._record.costing("checkpoint"):
+                self._keeper.save(self._trainer, self._state_to_save())
+
+    def _counted_end(self) -> str:
+        step = self._state.step
+        return counted_end(
+            self._settings,
+            step=step,
+            epoch=self._batches.epoch(step, self._settings.rows_per_step),
+            seconds=self._state.seconds + self._record.seconds,
+        )
 
     def _catch_up(self, wanted: Callable[[], bool]) -> None:
         """Do what a stop cut short."""
@@ -205,37 +200,31 @@ class TrainingProcess:
     def _validate(self, wanted: Callable[[], bool]) -> None:
         if self._evaluator is None:
             return
-        result = self._evaluator(self._trainer.variables, wanted)
+        with self._record.costing("validation"):
+            result = self._evaluator(self._trainer.variables, wanted)
         if result is None:
             self._leave_out("validation")
             return
         if not math.isfinite(result.loss):
-            raise _diverged(f"the validation loss is {result.loss} at step {self._state.step}")
-        validation = {"step": self._state.step, "loss": result.loss, "bits_per_byte": result.bits_per_byte}
-        self._state = replace(self._state, validation=validation)
-        self._metrics.append(
-            {
-                "step": self._state.step,
-                "seconds": self._seconds(),
-                "validation_loss": result.loss,
-                "bits_per_byte": result.bits_per_byte,
-            }
+            what = f"the validation loss is {result.loss} at step {self._state.step}"
+            self._go_back_if_need_be(self._state.step, what, MOST_REFUSED)
+        validation = {"step": self._state.step, **asdict(result)}
+        is_best = self._state.best is None or result.loss < self._state.best["loss"]
+        self._state = replace(
+            self._state,
+            validation=validation,
+            best=validation if is_best else self._state.best,
+            since_best=0 if is_best else self._state.since_best + 1,
         )
-        self._events.append("validation", **validation)
-        print(f"[{self._state.step} | {self._seconds():.2f}] validation loss = {result.loss:.2f}", flush=True)
+        self._record.validation(validation)
 
     def _sample(self, wanted: Callable[[], bool]) -> None:
         print("Generating samples...", flush=True)
-        if self._writer is None:
-            self._writer = Writer(
-                self._trainer.variables,
-                self._trainer.config,
-                self._trainer.compute_dtype,
-                num_samples=self._settings.sample_num,
-                end_of_text_id=self._codec.vocabulary.end_of_text_id,
-            )
-        seed = int(np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)[0])
-        written = self._writer.write(length=self._settings.sample_length, seed=seed, wanted=wanted)
+        with self._record.costing("sample"):
+            if self._writer is None:
+                self._writer = loading.make_writer(self._codec, self._settings, self._trainer)
+            words = np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)
+            written = self._writer.write(length=self._settings.sample_length, seed=int(words[0]), wanted=wanted)
         if written is None:
             self._leave_out("sample")
             return
@@ -244,31 +233,19 @@ class TrainingProcess:
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)
 
-    def _save(self) -> None:
-        """Write the step's checkpoint, unless it is there already."""
-        if folder_of(self._folder, self._state.step).exists():
+    def _save_last(self, stop: Event) -> None:
+        """Have the last step on the volume before the process ends."""
+        if not self._state.step or (self._state.refused and not self._ended):
             return
-        print(f"Saving {self._folder / f'model-{self._state.step}'}", flush=True)
-        state = replace(self._state, seconds=self._state.seconds + self._seconds())
-        saving.save(self._folder, self._trainer, state, keep=self._settings.keep)
-        self._events.append("checkpoint", step=state.step)
+        hurry = not self._ended
+        if not self._keeper.save_last(self._trainer, self._state_to_save(), hurry=hurry, stop=stop):
+            self._note(
+                "stopped without a checkpoint of the last step: what was done since the one before is done again"
+            )
+
+    def _state_to_save(self) -> TrainingState:
+        return replace(self._state, seconds=self._state.seconds + self._record.seconds)
 
     def _note(self, message: str) -> None:
         """Tell those who watch the run."""
         self._events.append("event", step=self._state.step, message=message)
-
-    def _seconds(self) -> float:
-        """Seconds since the process began."""
-        return time.monotonic() - self._started
-
-
-def _diverged(what: str) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"{what}: training has diverged; start another run with a lower learning_rate", reason="DIVERGED"
-    )
-
-
-def _dtype(name: str) -> tf.DType:
-    if name not in ("float32", "bfloat16"):
-        raise Corrupt(f"the checkpoint was written in an unknown precision, {name!r}")
-    return tf.as_dtype(name)

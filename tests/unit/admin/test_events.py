@@ -22,7 +22,10 @@ def parsed(lines):
 
 
 def metrics(step, loss=3.0):
-    made = trainer_pb2.Metrics(step=step, seconds=step / 2, loss=loss, average_loss=loss)
+    made = trainer_pb2.Metrics(
+        step=step, seconds=step / 2, loss=loss, average_loss=loss, learning_rate=0.001, mfu=0.314159,
+        remaining_seconds=61.2, memory_bytes=2_000_000_000, epoch=0.5,
+    )  # fmt: skip
     return trainer_pb2.RunUpdate(cursor=step, metrics=made)
 
 
@@ -102,12 +105,14 @@ def test_a_silent_stream_sends_heartbeats(monkeypatch):
 
 
 def test_a_run_is_drawn_from_its_updates(client, services):
-    sample = trainer_pb2.Sample(run="run1", step=2, index=1, text="title: T\n\nBody.")
+    sample = trainer_pb2.Sample(
+        run="run1", step=2, index=1, text="title: T\n\nBody.", prompt="The tide", temperature=0.7
+    )
     updates = [
         state(trainer_pb2.RUN_STATE_RUNNING),
         metrics(1),
         metrics(2, loss=math.inf),
-        trainer_pb2.RunUpdate(cursor=3, validation=trainer_pb2.Validation(step=2, loss=3.5, bits_per_byte=3)),
+        trainer_pb2.RunUpdate(cursor=3, validation=trainer_pb2.Validation(step=2, loss=3.5, token_accuracy=0.25)),
         trainer_pb2.RunUpdate(cursor=4, sample=sample),
         trainer_pb2.RunUpdate(cursor=5, checkpoint=trainer_pb2.Checkpoint(step=2, size_bytes=1_500_000)),
         trainer_pb2.RunUpdate(cursor=6, event=trainer_pb2.Event(step=2, message="saved")),
@@ -128,7 +133,11 @@ def test_a_run_is_drawn_from_its_updates(client, services):
             drawn[kind] = drawn.get(kind, []) + found if isinstance(found, list) else found
     assert [found["loss"] for found in drawn["metrics"]] == [3.0, None]
     assert drawn["metrics"][0]["line"] == "[1 | 0.50] loss=3.00 avg=3.00"
+    seen = {name: drawn["metrics"][0][name] for name in ("rate", "mfu", "remaining", "memory", "epoch")}
+    assert seen == {"rate": 0.001, "mfu": 0.3142, "remaining": 61, "memory": "2.0 GB", "epoch": 0.5}
+    assert drawn["validations"][0]["accuracy"] == 0.25
     assert drawn["samples"][0]["title"] == "T"
+    assert drawn["samples"][0]["wish"] == "“The tide”, temperature 0.7"
     assert drawn["checkpoints"] == [{"step": 2, "size": "1.5 MB"}]
     assert drawn["notes"] == [{"step": 2, "message": "Saved."}]
     assert drawn["run"]["state"] == "finished"

@@ -1,4 +1,6 @@
+import html
 import io
+import json
 import re
 
 import pytest
@@ -236,6 +238,50 @@ def test_publishing_takes_the_chosen_step_or_the_newest(client, services, csrf):
     assert "Version 3 of voice is published." in page.text
 
 
+def test_samples_of_each_prompt_and_temperature_stand_side_by_side_from_first_to_newest(client, services):
+    wishes = [("", 0.7), ("", 1.2), ("The ferry", 0.7)]
+    found = [
+        trainer_pb2.Sample(run="run1", step=step, index=index, prompt=prompt, temperature=temperature, text=f"T{step}")
+        for step in range(10, 110, 10)
+        for index, (prompt, temperature) in enumerate(wishes, 1)
+    ]
+    services.trainer.answer("ListRuns", trainer_pb2.ListRunsResponse(runs=[a_run()]))
+    services.trainer.answer("ListSamples", trainer_pb2.ListSamplesResponse(samples=found))
+
+    strips = client.get("/samples").text.split('class="growth"')[1:]
+
+    for strip, (prompt, temperature) in zip(strips, wishes, strict=True):
+        assert f"“{prompt}”" in strip if prompt else "From nothing" in strip
+        assert f"temperature {temperature}" in strip
+    steps = re.findall(r"<h3>Step (\d+)</h3>", strips[0])
+    assert steps == ["10", "40", "70", "100"]
+
+
+def history(request, losses):
+    yield trainer_pb2.RunUpdate(run=a_run(request.run, trainer_pb2.RUN_STATE_SUCCEEDED))
+    for step, loss in enumerate(losses, 1):
+        yield trainer_pb2.RunUpdate(metrics=trainer_pb2.Metrics(step=step, average_loss=loss, tokens_per_second=5))
+        yield trainer_pb2.RunUpdate(validation=trainer_pb2.Validation(step=step, loss=loss + 1, token_accuracy=0.25))
+
+
+def test_runs_are_compared_on_one_chart_and_in_tables(client, services):
+    losses = {"run1": [5.0, 4.0, 3.0], "run2": [5.5, 4.5]}
+    services.trainer.answer("ListRuns", trainer_pb2.ListRunsResponse(runs=[a_run("run1"), a_run("run2")]))
+    services.trainer.answer("WatchRun", lambda request: history(request, losses[request.run]))
+
+    listed = client.get("/runs").text
+    one = client.get("/runs/-compare?run=run1").text
+    both = client.get("/runs/-compare?run=run1&run=run2").text
+
+    assert listed.count('form="compare"') == 2
+    assert "data-curves" not in one and "Tick two runs" in one
+    curves = json.loads(html.unescape(re.search(r"data-curves='([^']*)'", both)[1]))
+    assert [curve["average"] for curve in curves] == list(losses.values())
+    assert "4.000 at step 3" in both and "5.500 at step 2" in both and "25.0%" in both
+    common = both.split("Unread posts at the same steps")[1]
+    assert re.findall(r'class="figure">(\d\.\d+)<', common) == ["6.000", "6.500", "5.000", "5.500"]
+
+
 def test_samples_are_shown_newest_first_and_can_be_taken_away(client, services):
     texts = ["the the", "title: The tide\ntags: sea\n\nIt went out."]
     found = [
@@ -248,7 +294,7 @@ def test_samples_are_shown_newest_first_and_can_be_taken_away(client, services):
     one = client.get("/samples/download?run=run1&step=200&index=1&form=md")
     everything = client.get("/samples/download?run=run1")
 
-    assert page.index("Step 200") < page.index("Step 100")
+    assert page.index("<h2>Step 200") < page.index("<h2>Step 100")
     assert "<h3>The tide</h3>" in page
     assert one.text == '---\ntitle: "The tide"\ntags: ["sea"]\n---\n\nIt went out.\n'
     assert one.headers["Content-Disposition"] == 'attachment; filename="the-tide.md"'

@@ -100,3 +100,25 @@ def test_a_half_written_vocabulary_is_cleared_at_the_start(tmp_path: Path) -> No
 
     assert store.all() == []
     assert not (tmp_path / "vocabularies" / ".partial-x").exists()
+
+
+def test_runs_and_models_bring_the_vocabulary_that_they_learned_with(store: Vocabularies, tmp_path: Path) -> None:
+    sizes = {"checkpoint/blog": 257, "models/voice/2": 258, "models/voice/10": 259}
+    for place, size in sizes.items():
+        trained = train_vocabulary(["a b a b a b c c c c"], size)
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "encoder.json").write_bytes(trained.encoder)
+        (tmp_path / place / "vocab.bpe").write_bytes(trained.merges)
+
+    names = {"runs/blog": 257, "runs/blog@best": 257, "models/voice": 259, "models/voice@2": 258}
+    assert {name: store.facts(name).size for name in names} == names
+    assert store.all() == []
+    for missing in ("runs/nobody", "models/nobody", "models/voice@3", "models/voice@../2", "base/voice"):
+        with pytest.raises((NotFound, InvalidRequest)):
+            store.codec(missing)
+    for hostile in ("runs/../checkpoint/blog", "models/../models/voice", "runs/", "runs/.x"):
+        with pytest.raises(InvalidRequest) as refusal:
+            store.codec(hostile)
+        assert refusal.value.field == "vocabulary"
+    with pytest.raises(NotFound, match="goes with the base model, run or model"):
+        store.delete("runs/blog")

@@ -19,8 +19,8 @@ from services.trainer.checkpoints import (
     superfluous,
 )
 from services.trainer.events import EventLog
-from services.trainer.metrics_log import MetricsLog, newest_lines, read_metrics
-from services.trainer.outcome import explain, oom_kills
+from services.trainer.metrics_log import MetricsLog, Newest, newest_lines, read_metrics
+from services.trainer.outcome import explain
 from services.trainer.samples import read_samples, steps_with_samples, write_samples
 
 
@@ -36,24 +36,39 @@ def test_metrics_keep_full_precision_and_lose_what_came_after_the_checkpoint(tmp
     assert list(read_metrics(path)) == [{"step": n, "loss": 1 / 3 + n} for n in (1, 2, 3)] + [{"step": 4, "loss": 0.5}]
 
 
-def test_newest_lines_are_found_from_the_end(tmp_path: Path) -> None:
+def test_newest_lines_and_the_best_validation_are_found_from_the_end(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    assert newest_lines(path) == (None, None)
+    assert newest_lines(path) == Newest()
     with MetricsLog(path, after_step=0) as log:
-        assert newest_lines(path) == (None, None)
-        log.append({"step": 1, "validation_loss": 3.0})
-        assert newest_lines(path) == (None, {"step": 1, "validation_loss": 3.0})
+        assert newest_lines(path) == Newest()
+        assert log.append_validation({"step": 1, "validation_loss": 3.0})
+        best = {"step": 1, "validation_loss": 3.0, "best": True}
+        assert newest_lines(path) == Newest(None, best, best)
         for step in range(2, 5000):
             log.append({"step": step, "loss": 1.0, "padding": "x" * 100})  # half a mebibyte
-        step, validation = newest_lines(path)
-        assert step is not None and step["step"] == 4999
-        assert validation == {"step": 1, "validation_loss": 3.0}
-        log.append({"step": 4999, "validation_loss": 2.0})
+        found = newest_lines(path)
+        assert found.step is not None and found.step["step"] == 4999
+        assert found.validation == found.best_validation == best
+        assert not log.append_validation({"step": 4999, "validation_loss": 3.0})
     with path.open("a") as file:
         file.write('{"step": 5000, "validation_loss": 1')  # cut short by a kill
-    step, validation = newest_lines(path)
-    assert step is not None and step["loss"] == 1.0 and step["step"] == 4999
-    assert validation == {"step": 4999, "validation_loss": 2.0}
+    found = newest_lines(path)
+    assert found.step is not None and found.step["loss"] == 1.0 and found.step["step"] == 4999
+    assert found.validation == {"step": 4999, "validation_loss": 3.0}
+    assert found.best_validation == best
+
+
+def test_best_validation_of_a_resumed_run_is_that_of_the_lines_it_kept(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path, after_step=0) as log:
+        for step, loss in ((2, 3.0), (4, 2.0), (6, 1.0)):
+            log.append({"step": step, "loss": loss})
+            assert log.append_validation({"step": step, "validation_loss": loss})
+    with MetricsLog(path, after_step=4, validated=False) as log:
+        assert log.best == 3.0
+        assert log.append_validation({"step": 4, "validation_loss": 2.0})
+        assert not log.append_validation({"step": 6, "validation_loss": 2.5})
+    assert newest_lines(path).best_validation == {"step": 4, "validation_loss": 2.0, "best": True}
 
 
 @pytest.mark.parametrize("line", [b'{"step": 1, "lo\n', b"\0\0\n", b"3\n", b"\xff\n"])
@@ -166,15 +181,9 @@ def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path: Path) -> None:
 
 def test_end_of_a_training_process_is_explained(tmp_path: Path) -> None:
     assert "SIGKILL" in explain(-9, tmp_path, out_of_memory=False)
-    assert "batch_size" in explain(-9, tmp_path, out_of_memory=True)
+    assert "out of memory" in explain(-9, tmp_path, out_of_memory=True)
     (tmp_path / "log.txt").write_text("one\nIllegal instruction\n")
     assert explain(-4, tmp_path, out_of_memory=False).endswith("Illegal instruction")
     assert "status 5" in explain(5, tmp_path, out_of_memory=False)
     (tmp_path / "outcome.json").write_text(json.dumps({"error": "the loss is nan"}))
     assert explain(1, tmp_path, out_of_memory=False) == "the loss is nan"
-
-
-def test_kills_for_want_of_memory_are_counted(tmp_path: Path) -> None:
-    assert oom_kills(tmp_path / "none") == 0
-    (tmp_path / "memory.events").write_text("low 0\noom 2\noom_kill 3\noom_group_kill 0\n")
-    assert oom_kills(tmp_path / "memory.events") == 3

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from services.common.errors import Corrupt, FailedPrecondition
-from services.trainer.metrics_log import read_metrics
+from services.trainer.metrics_log import CLOCKS, read_metrics
 from services.trainer.outcome import EXIT_STOPPED
 from services.trainer.samples import read_samples
 from services.trainer.training import __main__ as entry
@@ -42,6 +42,7 @@ class Dying(TrainingProcess):
     def _do_step(self) -> None:
         self._left -= 1
         if self._left == 0:
+            self._keeper.wait()
             raise Killed
         super()._do_step()
 
@@ -80,9 +81,8 @@ def wait_for_step(data: Path, run: str, step: int) -> None:
 
 def facts(data: Path, run: str) -> list[dict[str, Any]]:
     """The metrics less what a clock says."""
-    clocks = ("seconds", "tokens_per_second")
     lines = read_metrics(data / "checkpoint" / run / "metrics.jsonl")
-    return [{name: value for name, value in line.items() if name not in clocks} for line in lines]
+    return [{name: value for name, value in line.items() if name not in CLOCKS} for line in lines]
 
 
 def assert_same_run(data: Path, run: str, whole: str) -> None:
@@ -177,15 +177,15 @@ def test_last_step_is_validated_and_sampled_also_when_the_run_is_to_stop(data: P
 
 
 def test_validation_that_is_no_number_ends_the_run_by_its_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_run(data, "diverged", SLOW | {"steps": 2})
-    nan = Evaluation(float("nan"), float("nan"))
+    make_run(data, "diverged", SLOW | {"steps": 2, "on_divergence": "fail"})
+    nan = Evaluation(float("nan"), float("nan"), 0.0)
     monkeypatch.setattr(Evaluator, "__call__", lambda self, params, wanted: nan)
     with pytest.raises(FailedPrecondition, match="diverged"):
         train(data, "diverged")
 
 
 def test_damaged_newest_checkpoint_is_left_for_the_one_before(data: Path) -> None:
-    make_run(data, "damaged", SLOW)
+    make_run(data, "damaged", SLOW | {"save_best": False})
     with pytest.raises(Killed):
         train(data, "damaged", kill_before=11)
     folder = data / "checkpoint" / "damaged"
@@ -197,7 +197,7 @@ def test_damaged_newest_checkpoint_is_left_for_the_one_before(data: Path) -> Non
 
 
 def test_run_without_a_sound_checkpoint_names_the_damaged_file(data: Path) -> None:
-    make_run(data, "lost", SLOW)
+    make_run(data, "lost", SLOW | {"save_best": False})
     with pytest.raises(Killed):
         train(data, "lost", kill_before=6)
     path = data / "checkpoint" / "lost" / "step-4" / "optimizer.npz"

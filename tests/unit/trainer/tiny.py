@@ -60,5 +60,10 @@ def make_run(data: Path, name: str, settings: dict[str, Any], *, base: str = "na
     if base == "nano":
         planned = replace(planned, config=CONFIG)
     return Runs(volume).create(
-        name, planned.settings, settings, num_parameters=planned.config.num_parameters, fill=planned.fill
+        name,
+        planned.settings,
+        settings,
+        num_parameters=planned.config.num_parameters,
+        fill=planned.fill,
+        dataset_facts=planned.dataset_facts,
     )

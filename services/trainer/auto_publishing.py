@@ -1,0 +1,145 @@
+"""Publishes what a run asks to have published by itself: its best checkpoints as they come, or one at its end.
+
+A thread of the service looks at the checkpoints of the runs that train, so that training never waits for a copy. What
+was published is noted in the run's folder, beside the versions themselves: after a restart nothing is published twice,
+and a version that someone took back does not return.
+In: runs and models. Out: versions. Loads no weights.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from services.common.errors import Corrupt, NonesuchError
+from services.common.files import read_json, write_json
+from services.trainer.checkpoints import Checkpoint, best, get_checkpoint, list_checkpoints
+from services.trainer.publishing import Models, ModelVersion
+from services.trainer.runs import RECORD_FILE, RunRecord, Runs, RunState
+from services.trainer.starting import facts_for_publishing
+from services.trainer.volume import Volume
+
+log = logging.getLogger(__name__)
+NOTE_FILE = "published.json"  # of a run: step and validation loss of the last that was published as the best
+POLL_S = 1.0
+
+
+class AutoPublisher:
+    """The publishing of all runs of a volume."""
+
+    def __init__(self, volume: Volume, runs: Runs, models: Models) -> None:
+        self._volume, self._runs, self._models = volume, runs, models
+        self._lock = threading.Lock()  # the thread's look and the end of a run
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, at every run once: the service may have died before it had published."""
+        self._thread.start()
+
+    def begin_stop(self) -> None:
+        """Look no more; a version that is being copied is completed."""
+        self._stopping.set()
+
+    def finish_stop(self) -> None:
+        """Wait for the copy that may be under way."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def at_end(self, record: RunRecord) -> None:
+        """Publish what a run that has reached its end asks for, under its name and once.
+
+        Raises:
+            NonesuchError: it could not be published; says why.
+        """
+        if record.settings.publish == "on_best":
+            self.catch_up(record)
+        elif record.settings.publish == "at_end":
+            checkpoint = final(self._volume, record)
+            if not self._models.has(record.name, checkpoint):
+                publish(self._volume, self._models, record, checkpoint, name=record.name)
+
+    def catch_up(self, record: RunRecord) -> None:
+        """Publish every checkpoint that was the best when it was written and is still there.
+
+        Raises:
+            Corrupt: one is damaged; names the file. What follows it is published the next time.
+        """
+        folder = self._runs.folder(record.name)
+        with self._lock:
+            path = folder / NOTE_FILE
+            note = read_json(path) if path.exists() else {}
+            for checkpoint in bests(list_checkpoints(folder), note):
+                try:
+                    if not self._models.has(record.name, checkpoint):
+                        publish(self._volume, self._models, record, checkpoint, name=record.name)
+                except Corrupt:
+                    if checkpoint.folder.exists():
+                        raise
+                    continue  # a better one has taken its place meanwhile
+                assert checkpoint.validation is not None
+                if not (folder / RECORD_FILE).exists():
+                    return  # deleted meanwhile
+                write_json(path, {"step": checkpoint.step, "loss": checkpoint.validation["loss"]})
+
+    def _watch(self) -> None:
+        looked_at: set[str] = set()
+        training = {record.name for record in self._runs.all()}
+        while True:
+            # Those that trained at the last look too: their last checkpoint may have come after it.
+            for record in self._runs.all():
+                is_training = record.state == RunState.RUNNING
+                if record.settings.publish == "on_best" and (is_training or record.name in training):
+                    self._try(record, looked_at)
+            training = {record.name for record in self._runs.all() if record.state == RunState.RUNNING}
+            if self._stopping.wait(POLL_S):
+                return
+
+    def _try(self, record: RunRecord, complained: set[str]) -> None:
+        """Catch up; what goes wrong is logged once and tried again: the disk may be full for a while."""
+        try:
+            self.catch_up(record)
+            complained.discard(record.name)
+        except (NonesuchError, OSError) as error:
+            if record.name not in complained:
+                log.error("run %s: not published: %s", record.name, error)
+            complained.add(record.name)
+
+
+def publish(
+    volume: Volume, models: Models, record: RunRecord, checkpoint: Checkpoint, *, name: str
+) -> tuple[ModelVersion, list[int]]:
+    """Publish a run's checkpoint, then delete what its `keep_versions` does not keep.
+
+    Returns:
+        the version, and the numbers of the versions that went.
+
+    Raises:
+        Corrupt: a file of the checkpoint or of the run is damaged; names it.
+    """
+    version = models.publish_checkpoint(name, checkpoint, dataset=facts_for_publishing(volume, record))
+    return version, models.prune(name, record.settings.keep_versions)
+
+
+def bests(checkpoints: list[Checkpoint], note: dict[str, float]) -> list[Checkpoint]:
+    """The checkpoints each of which has a lower validation loss than all before it, by step.
+
+    Args:
+        note: `step` and `loss` of the last one that is dealt with; empty: none is.
+    """
+    lowest, found = note.get("loss", float("inf")), []
+    for checkpoint in checkpoints:
+        validation = checkpoint.validation
+        if validation is not None and checkpoint.step > note.get("step", 0) and validation["loss"] < lowest:
+            lowest = validation["loss"]
+            found.append(checkpoint)
+    return found
+
+
+def final(volume: Volume, record: RunRecord) -> Checkpoint:
+    """The checkpoint that a run ends with: the best where validation ended it, else the last."""
+    folder = volume.runs / record.name
+    checkpoints = list_checkpoints(folder)
+    turned = bool(record.settings.patience) and bool(checkpoints) and checkpoints[-1].step < record.settings.steps
+    found = best(checkpoints) if turned else None
+    return found or (checkpoints[-1] if checkpoints else get_checkpoint(folder, record.settings.steps))

@@ -1,0 +1,93 @@
+"""Saves a run's checkpoints when they are due, tells how each went, and does not give up on the last one.
+
+In: a trainer and its state. Out: checkpoints, events, console lines. Which steps are due, it does not know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+from services.common.errors import FailedPrecondition
+from services.trainer.checkpoints import folder_of
+from services.trainer.events import EventLog
+from services.trainer.training.loop import Trainer
+from services.trainer.training.saving import Saver
+from services.trainer.training.state import TrainingState
+
+RETRY_S = 2.0
+LAST_TRIES_S = 600.0  # so long a run that is done waits for room
+
+
+class Keeper:
+    """A run's checkpoints, from the side of its training.
+
+    Args:
+        folder: the run's.
+        keep: newest checkpoints that stay.
+        events: told of each checkpoint, and of each that could not be written.
+        before: called before each; writes what must not be behind a checkpoint, or raises OSError.
+    """
+
+    def __init__(self, folder: Path, *, keep: int, events: EventLog, before: Callable[[], None]) -> None:
+        self._folder, self._events, self._before = folder, events, before
+        self._saver = Saver(folder, keep=keep)
+        self._told, self._passing = "", True
+
+    def save(self, trainer: Trainer, state: TrainingState) -> None:
+        """Begin to write the checkpoint of `state.step`, unless it is there already."""
+        if folder_of(self._folder, state.step).exists():
+            return
+        print(f"Saving {self._folder / f'model-{state.step}'}", flush=True)
+        try:
+            self._before()
+            self._saver.begin(trainer, state)
+        except OSError as error:
+            self._tell_failure(state.step, str(error), passing=True)
+
+    def tell(self) -> None:
+        """Tell of the checkpoints that were finished meanwhile."""
+        for written in self._saver.ended():
+            if written.error:
+                self._tell_failure(written.step, written.error, passing=written.passing)
+            else:
+                self._events.append("checkpoint", step=written.step)
+                self._told = ""
+
+    def wait(self) -> None:
+        """Return when nothing is being written, and all is told."""
+        self._saver.wait()
+        self.tell()
+
+    def save_last(self, trainer: Trainer, state: TrainingState, *, hurry: bool, stop: Event) -> bool:
+        """Have the checkpoint of `state.step` on the volume; False when it could not be written.
+
+        Args:
+            hurry: try once; else until there is room, for LAST_TRIES_S seconds.
+            stop: ends the tries.
+
+        Raises:
+            FailedPrecondition: there was no room for it in all that time, or there is no use in trying.
+        """
+        deadline = time.monotonic() + LAST_TRIES_S
+        while True:
+            self.wait()
+            self.save(trainer, state)
+            self.wait()
+            if folder_of(self._folder, state.step).exists():
+                return True
+            if hurry or stop.is_set():
+                return False
+            if not self._passing or time.monotonic() > deadline:
+                raise FailedPrecondition(f"step {state.step} is done and cannot be saved: {self._told}; then resume")
+            stop.wait(RETRY_S)
+
+    def _tell_failure(self, step: int, why: str, *, passing: bool) -> None:
+        """Tell it once, however often it is tried."""
+        if why != self._told:
+            message = f"no checkpoint of step {step}: {why}; training goes on, and tries again when the next is due"
+            self._events.append("event", step=step, message=message)
+            print(message, flush=True)
+        self._told, self._passing = why, passing

@@ -1,0 +1,111 @@
+"""TensorBoard's event file of a run in training: `events.out.tfevents.*`, as train.py wrote them.
+
+In: numbers by tag and step. Out: records that `tensorboard --logdir checkpoint` draws; the tags `loss`,
+`learning_rate` and `val_loss` are train.py's. A resumed run first drops every record after its checkpoint's step,
+so that each step stands there once. TensorFlow's own record files and messages; TensorBoard itself is not needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from services.trainer.metrics_log import is_kept
+
+PATTERN = "events.out.tfevents.*"
+TAGS = {
+    "loss": "loss",
+    "avg": "average_loss",
+    "learning_rate": "learning_rate",
+    "gradient_norm": "gradient_norm",
+    "epoch": "epoch",
+    "tokens_per_second": "tokens_per_second",
+    "mfu": "mfu",
+    "memory_bytes": "memory_bytes",
+    "validation_loss": "val_loss",
+    "bits_per_byte": "val_bits_per_byte",
+    "token_accuracy": "val_token_accuracy",
+}
+"""Names in metrics.jsonl and the tags they are drawn under."""
+
+
+_FRAMING = 16  # bytes around a record: its length and two checksums
+
+
+class TensorBoard:
+    """The writer's end. Every record goes to the system at once, so that a killed process loses none."""
+
+    def __init__(self, folder: Path, *, after_step: int, validated: bool = True) -> None:
+        """Drop what earlier processes wrote after `after_step`, its validation unless `validated`; begin a file."""
+        for path in folder.glob(PATTERN):
+            _drop(path, after_step, validated=validated)
+        self._folder, self._num_files = folder, 0
+        self._path, self._end = folder, 0
+        self._file: Any = None
+        self._waiting: list[bytes] = []
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Draw the numbers of a line of metrics.jsonl that have a tag."""
+        values = [
+            tf.compat.v1.Summary.Value(tag=tag, simple_value=line[name]) for name, tag in TAGS.items() if name in line
+        ]
+        summary = tf.compat.v1.Summary(value=values)
+        self._write(tf.compat.v1.Event(wall_time=time.time(), step=line["step"], summary=summary))
+
+    def close(self) -> None:
+        """End the file."""
+        if self._file is not None:
+            with contextlib.suppress(tf.errors.OpError):
+                self._file.close()
+
+    def _write(self, event: Any) -> None:
+        """Write a record with those before it that a full disk refused; or let it wait, and begin another file."""
+        self._waiting.append(event.SerializeToString())
+        try:
+            if self._file is None:
+                self._begin()
+            for record in self._waiting:
+                self._file.write(record)
+            self._file.flush()
+        except (tf.errors.OpError, OSError):
+            self.close()
+            self._file = None
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, self._end)  # what is not whole would hide what follows
+            return
+        self._end += sum(len(record) + _FRAMING for record in self._waiting)
+        self._waiting = []
+
+    def _begin(self) -> None:
+        unique = f"{int(time.time()):010d}.{platform.node() or 'localhost'}.{os.getpid()}.{self._num_files}"
+        self._num_files += 1
+        self._path, self._end = self._folder / PATTERN.replace("*", unique), 0
+        self._file = tf.io.TFRecordWriter(str(self._path))
+        version = tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()
+        self._file.write(version)
+        self._end = len(version) + _FRAMING
+
+
+def _drop(path: Path, after_step: int, *, validated: bool) -> None:
+    """Cut a file before its first record that a resumed run writes anew, or that a killed process left unfinished."""
+    end, num_kept = 0, 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            is_validation = any(value.tag == TAGS["validation_loss"] for value in event.summary.value)
+            if not is_kept(event.step, is_validation=is_validation, after_step=after_step, validated=validated):
+                break
+            end, num_kept = end + len(record) + _FRAMING, num_kept + 1
+    except tf.errors.DataLossError:
+        pass  # the last record is not whole
+    if num_kept > 1:  # the first only says what the file is
+        os.truncate(path, end)
+    else:
+        path.unlink()

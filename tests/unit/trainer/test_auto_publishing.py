@@ -1,0 +1,160 @@
+"""What a run publishes by itself, and which versions stay."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.errors import Corrupt, NotFound
+from services.trainer.auto_publishing import AutoPublisher, bests, publish
+from services.trainer.publishing import Models
+from services.trainer.runs import RunRecord, Runs
+from services.trainer.volume import Volume
+from tests.unit.trainer.made import make_checkpoint
+from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
+
+
+class House:
+    """A volume with the run `a`."""
+
+    def __init__(self, data: Path, **settings: Any) -> None:
+        write_tiny_dataset(data)
+        make_run(data, "a", SETTINGS | settings)
+        self.data, self.volume = data, Volume(data)
+        self.models = Models(self.volume.models)
+        self.runs = Runs(self.volume)
+        self.runs.load()
+
+    @property
+    def run(self) -> RunRecord:
+        return self.runs.get("a")
+
+    def publisher(self) -> AutoPublisher:
+        """One of a service that has just begun."""
+        return AutoPublisher(self.volume, self.runs, self.models)
+
+    def versions(self) -> list[tuple[int, int]]:
+        """Number and step of each version, newest first."""
+        try:
+            return [(version.version, version.manifest["step"]) for version in self.models.versions("a")]
+        except NotFound:
+            return []
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path, publish="on_best", keep_versions=2)
+
+
+def test_each_checkpoint_below_all_before_is_a_best(tmp_path: Path) -> None:
+    losses = {2: 5.0, 4: None, 6: 5.0, 8: 4.0, 10: 4.5, 12: 3.0}
+    checkpoints = [make_checkpoint(tmp_path, "a", step, loss) for step, loss in losses.items()]
+    assert [checkpoint.step for checkpoint in bests(checkpoints, {})] == [2, 8, 12]
+    assert [checkpoint.step for checkpoint in bests(checkpoints, {"step": 8, "loss": 4.0})] == [12]
+    assert bests(checkpoints, {"step": 12, "loss": 3.0}) == []
+
+
+def test_bests_are_published_as_they_come_and_never_twice(house: House) -> None:
+    publisher = house.publisher()
+    publisher.catch_up(house.run)
+    assert house.versions() == []
+    make_checkpoint(house.data, "a", 2, 5.0)
+    publisher.catch_up(house.run)
+    make_checkpoint(house.data, "a", 4, 6.0)
+    publisher.catch_up(house.run)
+    assert house.versions() == [(1, 2)]
+    make_checkpoint(house.data, "a", 6, 4.0)
+    house.publisher().catch_up(house.run)  # after a restart
+    house.publisher().at_end(house.run)
+    assert house.versions() == [(2, 6), (1, 2)]
+
+
+def test_a_service_that_died_before_its_note_does_not_publish_again(house: House) -> None:
+    make_checkpoint(house.data, "a", 2, 5.0)
+    house.publisher().catch_up(house.run)
+    (house.data / "checkpoint" / "a" / "published.json").unlink()
+    house.publisher().catch_up(house.run)
+    assert house.versions() == [(1, 2)]
+
+
+def test_a_version_that_was_taken_back_does_not_return(house: House) -> None:
+    make_checkpoint(house.data, "a", 2, 5.0)
+    make_checkpoint(house.data, "a", 4, 4.0)
+    house.publisher().catch_up(house.run)
+    house.models.rollback("a")
+    house.publisher().catch_up(house.run)
+    assert house.versions() == [(1, 2)]
+
+
+def test_old_unmarked_versions_go_and_numbers_are_not_used_again(house: House) -> None:
+    for step in range(2, 12, 2):
+        make_checkpoint(house.data, "a", step, 10.0 - step)
+        house.publisher().catch_up(house.run)
+        if step == 4:
+            house.models.mark("a", 1, True)
+    assert house.versions() == [(5, 10), (4, 8), (1, 2)]
+    house.models.mark("a", 1, False)
+    make_checkpoint(house.data, "a", 12, -2.0)
+    _, deleted = publish(house.volume, house.models, house.run, make_checkpoint(house.data, "a", 14, -3.0), name="a")
+    assert deleted == [1, 4]
+    assert house.versions() == [(6, 14), (5, 10)]
+
+
+def test_marks_are_told_and_go_with_no_version_that_is_not_there(house: House) -> None:
+    make_checkpoint(house.data, "a", 2, 5.0)
+    house.publisher().catch_up(house.run)
+    assert house.models.mark("a", 1, True).marked
+    assert Models(house.volume.models).versions("a")[0].marked
+    for name, number in (("a", 2), ("nobody", 1)):
+        with pytest.raises(NotFound):
+            house.models.mark(name, number, True)
+
+
+def test_with_damaged_marks_nothing_is_deleted(house: House) -> None:
+    for step in (2, 4, 6):
+        make_checkpoint(house.data, "a", step, 10.0 - step)
+    (house.data / "models").mkdir(exist_ok=True)
+    (house.data / "models" / ".marks.json").write_text("[]")
+    with pytest.raises(Corrupt, match=r"\.marks\.json"):
+        house.publisher().catch_up(house.run)
+
+
+def test_a_damaged_best_is_named_and_one_that_was_superseded_is_passed_over(house: House) -> None:
+    bad = make_checkpoint(house.data, "a", 2, 5.0)
+    (bad.folder / "model-2.index").write_text("x")
+    with pytest.raises(Corrupt, match=r"step-2/model-2\.index"):
+        house.publisher().catch_up(house.run)
+    shutil.rmtree(bad.folder)
+    make_checkpoint(house.data, "a", 4, 4.0)
+    house.publisher().catch_up(house.run)
+    assert house.versions() == [(1, 4)]
+
+
+def test_a_run_is_published_when_its_dataset_is_gone(house: House) -> None:
+    shutil.rmtree(house.data / "datasets")
+    make_checkpoint(house.data, "a", 2, 5.0)
+    house.publisher().at_end(house.run)
+    version = house.models.get("a", None)
+    assert (version.manifest["dataset"], version.manifest["corpus"]) == ("tiny", "blog")
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "published"),
+    [
+        ({"steps": 6}, (2, 4, 6), 6),
+        ({"steps": 6, "patience": 2}, (2, 4, 6), 6),
+        ({"steps": 100, "patience": 2}, (2, 4, 6), 4),
+    ],
+)
+def test_at_the_end_the_last_is_published_or_the_best_where_validation_ended_it(
+    tmp_path: Path, settings: dict[str, Any], steps: tuple[int, ...], published: int
+) -> None:
+    house = House(tmp_path, publish="at_end", **settings)
+    for step, loss in zip(steps, (5.0, 3.0, 4.0), strict=True):
+        make_checkpoint(tmp_path, "a", step, loss)
+    for _ in range(2):
+        house.publisher().at_end(house.run)
+    assert house.versions() == [(1, published)]
