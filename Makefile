@@ -18,7 +18,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check protos up down bench bench-corpus bench-tokenizer clean screenshots
+.PHONY: help run demo test faults check protos up down bench bench-corpus bench-tokenizer bench-train parity clean screenshots
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,7 +56,7 @@ up: ## Build the images and start the containers; the GPU ones where nvidia-smi 
 down: ## Stop the containers. The volumes stay.
 	$(COMPOSE) --profile command down
 
-bench: $(VENV)/dev-installed protos ## Run the benchmarks of tests/bench; one JSON object per line.
+bench: $(VENV)/oracles-installed protos ## Run the benchmarks of tests/bench; one JSON object per line.
 	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 bench-corpus: $(VENV)/dev-installed protos ## Imports against the script of 2019, and memory (BENCH='--posts 1000 --small-posts 0': quicker).
@@ -64,6 +64,12 @@ bench-corpus: $(VENV)/dev-installed protos ## Imports against the script of 2019
 
 bench-tokenizer: $(VENV)/dev-installed protos ## Datasets, memory and calls of the tokenizer, against tiktoken (PEERS=no: alone).
 	@$(BIN)/python tests/bench/bench_tokenizer.py --peers $(or $(PEERS),yes)
+
+bench-train: $(VENV)/oracles-installed protos ## A training step of GPT-2 124M beside gpt-2-simple, transformers and KerasHub (PEERS=no: alone).
+	@$(BIN)/python tests/bench/bench_train.py --peers $(or $(PEERS),yes) $(BENCH)
+
+parity: $(VENV)/oracles-installed protos ## Thirty steps of ours and of transformers: the losses are the same within 1e-3.
+	@$(BIN)/python tests/bench/parity_train.py
 
 screenshots: $(VENV)/dev-installed protos ## Draw every page anew into deploy/pictures (needs Chromium).
 	@$(BIN)/python -m tests.e2e.screenshots
@@ -87,4 +93,10 @@ $(VENV)/dev-installed: $(VENV)/installed
 	@$(PIP) --editable '.[all,dev,oracles]'
 	@# Its requirements are of 2019; tests read its loader alone.
 	@$(PIP) --no-deps gpt-2-simple
+	@touch $@
+
+$(VENV)/oracles-installed: $(VENV)/dev-installed
+	@echo "installing what the benchmark of training compares with into $(VENV)"
+	@# Its requirements hold TensorFlow's GPU package and a text package that training does not call.
+	@$(PIP) --no-deps keras-hub
 	@touch $@

@@ -34,14 +34,14 @@ WARM_STEPS = 2
 class Contestant:
     """One process that trains, and what its steps took."""
 
-    def __init__(self, name: str, precision: str, batch: int, context: int) -> None:
+    def __init__(self, name: str, precision: str, batch: int, context: int, warm_steps: int = WARM_STEPS) -> None:
         command = [sys.executable, str(WORKER), name, precision, str(batch), str(context)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.seconds: list[float] = []
         self.processor_seconds: list[float] = []
         self.values: list[float] = []
         self._answer()
-        for _ in range(WARM_STEPS):
+        for _ in range(warm_steps):
             self._ask()
 
     def _answer(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from services.gpt2.config import SIZES, GPT2Config
 
 RATE, BETA1, BETA2, EPSILON, DECAY = 1e-4, 0.9, 0.99, 1e-8, 0.01
 SEED = 1
+NUM_BATCHES = 30
 Step = Callable[[np.ndarray], float]
 """Trains on rows int32 [B, T+1] and returns the loss."""
 
@@ -36,6 +37,7 @@ def ours(config: GPT2Config, precision: str, batch: int, context: int) -> Step:
 
     from services.gpt2 import model
     from services.trainer.run_settings import RunSettings
+    from services.trainer.training.batch import Batch
     from services.trainer.training.loop import Trainer
 
     dtype, _, checkpointing = precision.partition(", ")
@@ -48,17 +50,15 @@ def ours(config: GPT2Config, precision: str, batch: int, context: int) -> Step:
         beta2=BETA2,
         weight_decay=DECAY,
         clip_norm=0.0,  # as the others
+        gradient_checkpointing=bool(checkpointing),
     )
-    if checkpointing:
-        whole = model.loss
-        model.loss = lambda *args, **options: whole(*args, gradient_checkpointing=True, **options)
     trainer = Trainer(model.init_params(config, SEED), config, settings, getattr(tf, dtype))
     number = 0
 
     def step(rows: np.ndarray) -> float:
         nonlocal number
         number += 1
-        return trainer.step(number, rows, RATE)[0]
+        return trainer.step(number, Batch(rows[:, :-1], rows[:, 1:]), RATE).loss
 
     return step
 
@@ -238,7 +238,7 @@ def main() -> None:
     name, precision, batch, context = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     config = SIZES["124M"]
     step = CONTESTANTS[name](config, precision, batch, context)
-    rows = batches(config, batch, context, 4)
+    rows = batches(config, batch, context, NUM_BATCHES)
     print(json.dumps({"ready": True}), flush=True)
     for number, _ in enumerate(sys.stdin):
         begun, used = time.perf_counter(), time.process_time()

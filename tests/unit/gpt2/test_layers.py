@@ -104,6 +104,11 @@ CASES: dict[str, Case] = {
         lambda h, wte: plain_cross_entropy(h, wte, 0.0),
         [normal(4, 3), normal(9, 3)],
     ),
+    "cross entropy in chunks of strips": (
+        lambda h, wte: cross_entropy(h, wte, TARGETS, chunk=8),
+        lambda h, wte: plain_cross_entropy(h, wte, 0.0),
+        [normal(4, 3), normal(9, 3)],
+    ),
     "cross entropy in chunks, smoothed": (
         lambda h, wte: cross_entropy(h, wte, TARGETS, 0.2, chunk=4),
         lambda h, wte: plain_cross_entropy(h, wte, 0.2),
