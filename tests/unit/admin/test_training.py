@@ -182,9 +182,10 @@ def test_a_bug_in_a_job_ends_it_instead_of_leaving_it_waiting():
 
 def test_every_setting_of_a_run_has_a_field_or_is_left_to_the_trainer(app):
     left_to_the_trainer = NOT_YET | {
-        *("sample_prompts", "sample_temperatures", "sample_top_k", "sample_top_p", "beta1", "beta2", "publish"),
-        *("optimizer", "momentum", "decay_share", "label_smoothing", "input_noise", "gradient_checkpointing"),
-        *("only_transformer_layers", "frozen_layers", "lora_rank", "lora_alpha", "packing", "gpus"),
+        *("beta1", "beta2", "publish", "optimizer", "momentum", "decay_share", "label_smoothing", "input_noise"),
+        *("gradient_checkpointing", "only_transformer_layers", "frozen_layers", "lora_rank", "lora_alpha", "packing"),
+        *("sample_prompts", "sample_temperatures", "sample_top_k", "sample_top_p", "gpus", "minutes", "patience"),
+        *("on_divergence", "spike_limit", "restarts", "fit_memory", "keep_versions", "save_best"),
     }
     with app.test_request_context():
         named = {field.name for field in TrainForm()}
