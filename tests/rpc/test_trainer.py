@@ -190,10 +190,10 @@ def test_second_run_waits_in_the_queue_and_can_leave_it(service: Service) -> Non
     assert stopped.checkpoint_step == stopped.step >= 3
 
 
-def test_killed_training_that_may_not_restart_fails_its_run_which_resumes_with_its_own_settings_only(
+def test_killed_run_that_may_not_restart_fails_and_resumes_with_its_own_settings_only(
     service: Service,
 ) -> None:
-    settings = LONG | {"steps": 300} | {"restarts": 0}
+    settings = LONG | {"steps": 300, "restarts": 0}
     service.start("killed", settings)
     service.wait_for_step("killed", 60)
     os.kill(service.trainer.child_pid, signal.SIGKILL)
