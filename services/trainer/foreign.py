@@ -1,7 +1,7 @@
-"""Runs that gpt-2-simple or train.py wrote: `checkpoint/<run>` without a run.json, taken on where it stands.
+"""Runs that gpt-2-simple or nshepperd's train.py wrote: `checkpoint/<run>` without a run.json, carried on in place.
 
 In: such a folder (volume.is_foreign). Out: what a run of ours begins with, and the step that it goes on from. The
-folder's own files stay; its optimizer was never saved, and begins anew, as it does there. Loads no weights.
+folder's own files stay. Its optimizer was never saved, and begins anew, as it does there. Loads no weights.
 """
 
 from __future__ import annotations
