@@ -63,7 +63,7 @@ class Kill:
         return f"{self.kind:5} at step {self.step:3}, {'service and child' if self.service else 'child alone'}"
 
 
-LASTS_S = {"start": 8.0, "step": 0.05, "save": 0.04}
+LASTS_S = {"start": 6.0, "step": 0.05, "save": 0.04}
 
 
 def kills(seed: int, number: int) -> Iterator[Kill]:
@@ -147,7 +147,7 @@ def strike(service: TrainerProcess, data: Path, kill: Kill) -> bool:
     return half
 
 
-def wait_for_quickly(condition: Callable[[], Any], what: str, timeout_s: float = 120.0) -> Any:
+def wait_for_quickly(condition: Callable[[], Any], what: str, timeout_s: float = 600.0) -> Any:
     """Poll without a pause worth mentioning."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
