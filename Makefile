@@ -35,8 +35,9 @@ demo: $(VENV)/installed protos ## The same, ending after the post.
 test: $(VENV)/dev-installed protos ## Run every test; those of the containers where a Docker engine answers.
 	@$(BIN)/python -m pytest $(ARGS)
 
-faults: $(VENV)/dev-installed protos ## Kill the corpus service with -9 at 20 moments of imports, and look what is left.
+faults: $(VENV)/dev-installed protos ## Kill imports and training runs with -9 at many moments, starve and spoil them; look what is left.
 	@$(BIN)/python -m tests.e2e.faults.kills $(FAULTS)
+	@$(BIN)/python -m tests.e2e.faults.training $(FAULTS)
 
 check: $(VENV)/dev-installed protos ## Check format, lint and types.
 	@$(BIN)/ruff format --check .

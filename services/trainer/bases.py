@@ -90,7 +90,7 @@ class Bases:
         if (folder / "manifest.json").exists():
             verify_files(folder, read_manifest(folder)["files"])
         else:
-            write_json(folder / "manifest.json", _inspect(folder, name))
+            write_json(folder / "manifest.json", inspect(folder, name))
         return self.describe(name)
 
     def import_files(self, name: str, files: Iterable[tuple[str, Iterable[bytes]]]) -> Base:
@@ -112,7 +112,7 @@ class Bases:
             with new_folder(self._folder / name) as partial:
                 for file_name, pieces in files:
                     _write(partial, file_name, pieces)
-                write_json(partial / "manifest.json", _inspect(partial, name))
+                write_json(partial / "manifest.json", inspect(partial, name))
         except FileExistsError:
             raise AlreadyExists(f"base {name!r} was made meanwhile", metadata={"base": name}) from None
         return self.describe(name)
@@ -136,8 +136,8 @@ def _write(folder: Path, name: str, pieces: Iterable[bytes]) -> None:
             file.write(piece)
 
 
-def _inspect(folder: Path, name: str) -> dict[str, Any]:
-    """Read a folder whole and return its manifest."""
+def inspect(folder: Path, name: str) -> dict[str, Any]:
+    """Read a folder whole, in a process of its own, and return its manifest; Corrupt names what is damaged."""
     vocabulary = Vocabulary.load(folder)
     command = [sys.executable, "-m", "services.trainer.training.inspect", str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -39,6 +39,7 @@ class Beginning:
         vocabulary_digest: of the vocabulary that it speaks; empty for a fresh one, which takes the dataset's.
         folder, prefix: where its weights are; None for a fresh one.
         digests: SHA-256 of the files of its weights, by name, that are still to be compared.
+        step: how many steps the run counts as done already; 0 but for a run that another program began.
     """
 
     word: str
@@ -47,6 +48,7 @@ class Beginning:
     folder: Path | None = None
     prefix: str = ""
     digests: dict[str, str] = field(default_factory=dict)
+    step: int = 0
 
     @property
     def fresh(self) -> bool:
@@ -85,7 +87,7 @@ class Beginning:
             raise
         write_json(start / "hparams.json", self.config.to_hparams())
         write_pointer(start, _PREFIX)
-        write_json(start / "manifest.json", {"kind": "start", "source": self.word, "files": digests})
+        write_json(start / "manifest.json", {"kind": "start", "source": self.word, "step": self.step, "files": digests})
 
 
 def find(volume: Volume, bases: Bases, word: str) -> Beginning:

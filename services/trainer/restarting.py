@@ -15,6 +15,7 @@ from services.trainer.child import Ending
 from services.trainer.outcome import EXIT_AGAIN, EXIT_FAILED, EXIT_OUT_OF_MEMORY, explain, read_outcome
 from services.trainer.run_settings import RunSettings
 
+MOST_ASKED = 20  # processes in a row, without a new checkpoint, that went back by themselves
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0  # before a process is started again; doubles with each in a row
 
 
@@ -45,6 +46,7 @@ class Restarts:
     def __init__(self, run_folder: Path, settings: RunSettings) -> None:
         self._folder, self._settings = run_folder, settings
         self._in_a_row, self._step = 0, newest_step(run_folder)
+        self._asked = 0
 
     def after(self, ending: Ending) -> Again | Failure:
         """Decide what follows a process that ended neither well nor because it was asked to."""
@@ -54,6 +56,9 @@ class Restarts:
             self._in_a_row, self._step = 0, step
         said = read_outcome(self._folder)
         if ending.status == EXIT_AGAIN:
+            self._asked = 1 if progress else self._asked + 1
+            if self._asked > MOST_ASKED:
+                return Failure(f"{said.again if said else 'it asked for another process'}, {MOST_ASKED} times in a row")
             return Again(why=said.again if said else "the training process asked for another", killed=False)
         why = explain(ending.status, self._folder, out_of_memory=ending.out_of_memory)
         if ending.status == EXIT_OUT_OF_MEMORY or (ending.status < 0 and ending.out_of_memory):

@@ -24,7 +24,7 @@ from services.common.files import MAX_NAME_LENGTH, new_folder, read_json, remove
 from services.trainer.environment import differences, environment
 from services.trainer.events import EventLog, now
 from services.trainer.run_settings import RunSettings
-from services.trainer.volume import Volume
+from services.trainer.volume import Volume, is_foreign
 
 log = logging.getLogger(__name__)
 RECORD_FILE = "run.json"
@@ -105,7 +105,7 @@ class Runs:
         self._volume.runs.mkdir(parents=True, exist_ok=True)
         remove_partials(self._volume.runs)
         for folder in sorted(self._volume.runs.iterdir()):
-            if folder.name.startswith(".") or not folder.is_dir():
+            if folder.name.startswith(".") or not folder.is_dir() or is_foreign(folder):
                 continue
             try:
                 self._records[folder.name] = read_record(folder)
@@ -200,12 +200,14 @@ class Runs:
         num_parameters: int,
         fill: Callable[[Path], None],
         dataset_facts: dict[str, Any] | None = None,
+        in_place: bool = False,
     ) -> RunRecord:
         """Make a PENDING run.
 
         Args:
             dataset_facts: see RunRecord; None: nothing is known of its dataset.
             fill: writes hparams.json and the vocabulary into the new folder.
+            in_place: the folder is there and holds what another program wrote; run.json makes it ours.
 
         Raises:
             AlreadyExists: the name is taken.
@@ -224,12 +226,18 @@ class Runs:
             dataset_facts=dataset_facts or {},
         )
         with self._lock:
-            if self.folder(name).exists():
+            folder = self.folder(name)
+            if in_place:
+                fill(folder)
+                EventLog(folder).append("state", state=record.state, error="")
+                write_json(folder / RECORD_FILE, _to_json(record))  # last: with it the folder is ours
+            elif folder.exists():
                 raise AlreadyExists(f"there is a run {name!r} already; resume it or choose another name")
-            with new_folder(self.folder(name)) as partial:
-                fill(partial)
-                write_json(partial / RECORD_FILE, _to_json(record))
-                EventLog(partial).append("state", state=record.state, error="")
+            else:
+                with new_folder(folder) as partial:
+                    fill(partial)
+                    write_json(partial / RECORD_FILE, _to_json(record))
+                    EventLog(partial).append("state", state=record.state, error="")
             self._records[name] = record
         return record
 

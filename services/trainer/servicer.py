@@ -6,6 +6,8 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import grpc
 
@@ -14,7 +16,7 @@ from protos import trainer_pb2_grpc
 from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidRequest, NotFound
 from services.common.files import check_name
 from services.gpt2.config import FRESH
-from services.trainer import beginning, messages
+from services.trainer import beginning, foreign, messages
 from services.trainer.auto_publishing import publish
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, list_checkpoints, mark, newest_sound
@@ -23,10 +25,10 @@ from services.trainer.run_settings import check_same
 from services.trainer.runs import ACTIVE, RESUMABLE, RunRecord, Runs, RunState
 from services.trainer.samples import delete_samples, read_samples, steps_with_samples
 from services.trainer.sources import is_fresh
-from services.trainer.starting import check_dataset, plan, plan_again
+from services.trainer.starting import Plan, check_dataset, plan, plan_again
 from services.trainer.supervisor import Supervisor
 from services.trainer.trying import tell_ahead
-from services.trainer.volume import Volume
+from services.trainer.volume import Volume, is_foreign
 from services.trainer.watching import watch
 
 log = logging.getLogger(__name__)
@@ -111,8 +113,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 if record.state in RESUMABLE:
                     record = self._resume(record)
             else:
-                planned = plan(self._volume, self._bases, choices)
-                resumed = False
+                planned, resumed = self._plan(name, choices)
                 record = self._runs.create(
                     name,
                     planned.settings,
@@ -120,6 +121,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                     num_parameters=planned.config.num_parameters,
                     fill=planned.fill,
                     dataset_facts=planned.dataset_facts,
+                    in_place=resumed,
                 )
         self._supervisor.wake()
         return pb.StartRunResponse(run=messages.run_message(self._runs, record), resumed=resumed)
@@ -146,6 +148,17 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                     yield pb.PlanRunUpdate(progress=told)
                 else:
                     yield pb.PlanRunUpdate(plan=messages.plan_message(told))
+
+    def _plan(self, name: str, choices: dict[str, Any]) -> tuple[Plan, bool]:
+        """Plan a new run; True when its folder holds one that another program began."""
+        folder = self._runs.folder(name)
+        if not is_foreign(folder):
+            return plan(self._volume, self._bases, choices), False
+        foreign.refuse_base(choices.get("base", ""), name)
+        begin = foreign.begin(folder)
+        planned = plan(self._volume, self._bases, choices, begin)
+        settings = foreign.go_on(planned.settings, step=begin.step, asked_steps="steps" in choices)
+        return replace(planned, settings=settings), True
 
     def RepeatRun(self, request: pb.RepeatRunRequest, context: grpc.ServicerContext) -> pb.RepeatRunResponse:
         """Queue a run that does what another did."""

@@ -53,8 +53,11 @@ class Plan:
             shutil.copyfile(self.dataset.folder / name, folder / name)
 
 
-def plan(volume: Volume, bases: Bases, choices: dict[str, Any]) -> Plan:
+def plan(volume: Volume, bases: Bases, choices: dict[str, Any], begin: Beginning | None = None) -> Plan:
     """Check the choices of a new run against the volume.
+
+    Args:
+        begin: what it begins with; None: what the choices name.
 
     Raises:
         NotFound: no such dataset, base, run, checkpoint or model. Corrupt: a file of theirs is damaged.
@@ -64,7 +67,7 @@ def plan(volume: Volume, bases: Bases, choices: dict[str, Any]) -> Plan:
     """
     dataset = open_dataset(volume, choices.get("dataset", ""))
     dataset.verify()
-    begin = beginning.find(volume, bases, choices.get("base", "nano"))
+    begin = begin or beginning.find(volume, bases, choices.get("base", "nano"))
     config = begin.config
     if begin.fresh:
         config = replace(config, n_vocab=int(dataset.manifest["vocabulary_size"]))

@@ -46,6 +46,15 @@ class Volume:
         return self.root / "models"
 
 
+def is_foreign(run_folder: Path) -> bool:
+    """Whether a folder of checkpoint/ was written by another program: weights and what points at them, no run.json."""
+    return (
+        (run_folder / "checkpoint").is_file()
+        and not (run_folder / "run.json").exists()
+        and any(run_folder.glob("*.index"))
+    )
+
+
 def read_manifest(folder: Path, *fields: str) -> dict[str, Any]:
     """Read a folder's manifest.json; Corrupt names it when it is missing, damaged, or lacks a field.
 

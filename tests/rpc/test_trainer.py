@@ -190,8 +190,10 @@ def test_second_run_waits_in_the_queue_and_can_leave_it(service: Service) -> Non
     assert stopped.checkpoint_step == stopped.step >= 3
 
 
-def test_killed_training_fails_its_run_which_resumes_with_its_own_settings_only(service: Service) -> None:
-    settings = LONG | {"steps": 300}
+def test_killed_run_that_may_not_restart_fails_and_resumes_with_its_own_settings_only(
+    service: Service,
+) -> None:
+    settings = LONG | {"steps": 300, "restarts": 0}
     service.start("killed", settings)
     service.wait_for_step("killed", 60)
     os.kill(service.trainer.child_pid, signal.SIGKILL)
@@ -218,6 +220,37 @@ def test_killed_training_fails_its_run_which_resumes_with_its_own_settings_only(
     )
     service.stub.DeleteRun(pb.DeleteRunRequest(run="killed"))
     refused(lambda: service.get("killed"), grpc.StatusCode.NOT_FOUND, "killed")
+
+
+def test_killed_training_goes_on_by_itself_and_says_so(service: Service) -> None:
+    service.start("risen", LONG | {"steps": 300})
+    service.wait_for_step("risen", 60)
+    os.kill(service.trainer.child_pid, signal.SIGKILL)
+    updates = service.watch("risen")
+    run = service.get("risen")
+    assert run.state == pb.RUN_STATE_SUCCEEDED and run.restarts == 1, run.error
+    assert run.ended_because == "its last step, 300, is done"
+    told = [update.event.message for update in updates if update.HasField("event")]
+    assert any("killed by SIGKILL" in message and "try 1 of 5" in message for message in told), told
+
+
+def test_folder_of_gpt_2_simple_is_carried_on_where_it_stopped(service: Service) -> None:
+    folder = service.data / "checkpoint" / "old"
+    write_vocabulary(folder)
+    weights.write_weights(folder, 7, model.init_params(CONFIG, 1), CONFIG)
+    (folder / "counter").write_text("7\n")
+    settings = SETTINGS | {"steps": 9, "sample_every": 0}
+    refused(lambda: service.start("old", settings), grpc.StatusCode.INVALID_ARGUMENT, "leave base 'nano' out")
+    refused(
+        lambda: service.start("old", settings | {"steps": 7}, base=""),
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "7 steps behind it",
+    )
+    answer = service.start("old", settings, base="")
+    assert answer.resumed and answer.run.base == "runs/old@7"
+    steps = [update.metrics.step for update in service.watch("old") if update.HasField("metrics")]
+    assert steps == [8, 9]
+    assert service.get("old").state == pb.RUN_STATE_SUCCEEDED
 
 
 def test_published_versions_are_whole_and_their_numbers_are_never_used_again(service: Service, finished: str) -> None:

@@ -36,6 +36,10 @@ class Keeper:
         self._saver = Saver(folder, keep=keep)
         self._told, self._passing = "", True
 
+    def prepare(self, trainer: Trainer) -> None:
+        """Take the memory that copies of the trainer need, in the background."""
+        self._saver.prepare(trainer)
+
     def save(self, trainer: Trainer, state: TrainingState) -> None:
         """Begin to write the checkpoint of `state.step`, unless it is there already."""
         if folder_of(self._folder, state.step).exists():

@@ -21,7 +21,7 @@ from services.trainer.samples import wishes
 from services.trainer.training import lora_base, precision, saving
 from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
-from services.trainer.training.start import start_params
+from services.trainer.training.start import first_step, start_params
 from services.trainer.training.state import TrainingState, read_state
 from services.trainer.training.writing import Request, Writer
 
@@ -59,7 +59,8 @@ def take_up(folder: Path, settings: RunSettings, note: Callable[[str], None]) ->
     if settings.lora_rank:
         lora_base.write(folder, config, params)
     dtype = precision.choose(settings.precision, config.num_parameters)
-    return TrainingState(precision=dtype.name), Trainer(params, config, settings, dtype)
+    state = TrainingState(step=first_step(folder, settings), precision=dtype.name)
+    return state, Trainer(params, config, settings, dtype)
 
 
 def make_evaluator(dataset: Dataset, settings: RunSettings, trainer: Trainer) -> Evaluator | None:

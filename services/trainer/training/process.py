@@ -19,6 +19,7 @@ from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from services.trainer import runs
 from services.trainer.adjusting import read_adjustments
+from services.trainer.checkpoints import folder_of
 from services.trainer.events import EventLog
 from services.trainer.samples import write_samples
 from services.trainer.training import loading
@@ -30,6 +31,7 @@ from services.trainer.training.going_back import after_bad_numbers
 from services.trainer.training.keeping import Keeper
 from services.trainer.training.measuring import pace_of
 from services.trainer.training.recording import Record
+from services.trainer.training.saving import restate
 from services.trainer.training.schedule import learning_rate
 from services.trainer.training.state import TrainingState
 from services.trainer.training.writing import Writer
@@ -78,6 +80,7 @@ class TrainingProcess:
             validated="validation" not in self._state.left_out,
         )
         self._keeper = Keeper(self._folder, keep=self._settings.keep, events=self._events, before=self._record.flush)
+        self._keeper.prepare(self._trainer)
         self._ended = ""
 
     @property
@@ -192,6 +195,8 @@ class TrainingProcess:
             self._validate(wanted)
         if "sample" in due:
             self._sample(wanted)
+        if due and self._state.left_out != due:
+            restate(folder_of(self._folder, self._state.step), self._state_to_save())
 
     def _leave_out(self, what: str) -> None:
         self._state = replace(self._state, left_out=(*self._state.left_out, what))

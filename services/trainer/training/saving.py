@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import shutil
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +23,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from services.common.errors import Corrupt, FailedPrecondition, NonesuchError
-from services.common.files import new_folder, sha256_files, write_atomic, write_json
+from services.common.files import new_folder, read_json, sha256_file, sha256_files, write_atomic, write_json
 from services.gpt2 import checkpoint as weights
 from services.gpt2.config import GPT2Config
 from services.gpt2.pointer import write_pointer
@@ -38,6 +40,8 @@ from services.trainer.training.state import STATE_FILE, TrainingState
 
 OPTIMIZER_FILE = "optimizer.npz"
 SMALL_FILES_BYTES = 256 << 10  # of a checkpoint: names, manifest, index
+COPYING_THREADS = 2
+_ALIGNMENT = 64  # bytes; TensorFlow then takes an array as it is
 MARGIN = 0.02  # of a checkpoint's size that stays free besides
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 
@@ -51,10 +55,31 @@ class Copy:
     params: Arrays
     moments: Arrays
 
-    @classmethod
-    def of(cls, trainer: Trainer, state: TrainingState) -> Copy:
-        """Copy weights and moments into memory of their own."""
-        return cls(state, trainer.config, trainer.params(), trainer.state())
+
+class _Memory:
+    """Room for the copies of arrays, taken once and touched once: to copy into memory that is new takes many times as
+    long, for the system has to find and clear every page of it.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        sizes = {name: -(-4 * math.prod(shape) // _ALIGNMENT) * _ALIGNMENT for name, shape in shapes.items()}
+        room = np.zeros(sum(sizes.values()) + _ALIGNMENT, np.uint8)
+        room.fill(1)  # zeros are not there before they are written
+        place = -room.ctypes.data % _ALIGNMENT
+        self._arrays: dict[str, npt.NDArray[np.float32]] = {}
+        for name, shape in shapes.items():
+            self._arrays[name] = room[place : place + 4 * math.prod(shape)].view(np.float32).reshape(shape)
+            place += sizes[name]
+
+    def copy(self, sources: Mapping[str, tf.Variable]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the variables' values, in this memory."""
+
+        def copy_one(name: str) -> None:
+            np.copyto(self._arrays[name], np.asarray(memoryview(sources[name].read_value())))
+
+        with ThreadPoolExecutor(COPYING_THREADS) as threads:
+            list(threads.map(copy_one, sources))
+        return {name: self._arrays[name] for name in sources}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +105,18 @@ class Saver:
         self._folder, self._keep = run_folder, keep
         self._thread: threading.Thread | None = None
         self._ended: list[Written] = []
+        self._memory: _Memory | None = None
+
+    def prepare(self, trainer: Trainer) -> None:
+        """Begin to take the memory that copies need, so that the first does not wait for it."""
+        shapes = {name: tuple(variable.shape) for name, variable in _sources(trainer).items()}
+
+        def take() -> None:
+            self._memory = _Memory(shapes)
+
+        self.wait()
+        self._thread = threading.Thread(target=take, name="saver")
+        self._thread.start()
 
     def begin(self, trainer: Trainer, state: TrainingState) -> None:
         """Copy what the checkpoint of `state.step` holds, and have it written. Waits for the one before, if need be.
@@ -87,10 +124,11 @@ class Saver:
         Raises:
             OSError: there is not room enough; says how much is missing. Nothing was copied.
         """
-        if self._thread:
-            self._thread.join()
+        if self._memory is None:
+            self.prepare(trainer)
+        self.wait()
         self._make_room(_size(trainer))
-        copy = Copy.of(trainer, state)
+        copy = self._copy(trainer, state)
         self._thread = threading.Thread(target=self._write, args=(copy,), name="saver")
         self._thread.start()
 
@@ -104,6 +142,16 @@ class Saver:
         if self._thread:
             self._thread.join()
             self._thread = None
+
+    def _copy(self, trainer: Trainer, state: TrainingState) -> Copy:
+        sources = _sources(trainer)
+        if not sources or self._memory is None:  # LoRA's weights are merged first, which copies them
+            return Copy(state, trainer.config, trainer.params(), trainer.state())
+        copied = self._memory.copy(sources)
+        params = {name: copied.pop(name) for name in trainer.config.shapes}
+        if trainer.loss_scale:
+            copied["loss_scale"] = np.array([trainer.loss_scale.scale, trainer.loss_scale.sound_steps], np.float32)
+        return Copy(state, trainer.config, params, copied)
 
     def _write(self, copy: Copy) -> None:
         ended = Written(copy.state.step, "")
@@ -128,8 +176,12 @@ class Saver:
             )
 
     def _drop(self, keep: int) -> None:
-        for old in superfluous(list_checkpoints(self._folder), keep):
-            delete_checkpoint(old)
+        """Delete old checkpoints; what cannot be decided or deleted stays."""
+        try:
+            for old in superfluous(list_checkpoints(self._folder), keep):
+                delete_checkpoint(old)
+        except (NonesuchError, OSError) as error:
+            print(f"old checkpoints stay: {error}", flush=True)
 
 
 def write(run_folder: Path, copy: Copy) -> Checkpoint:
@@ -164,6 +216,18 @@ def write(run_folder: Path, copy: Copy) -> Checkpoint:
     return Checkpoint(run_folder.name, step, folder, manifest)
 
 
+def restate(folder: Path, state: TrainingState) -> None:
+    """Replace the state of a checkpoint whose weights stay, as after a validation that a stop had cut short.
+
+    Killed in between, the checkpoint is a damaged one, and the one before is taken.
+    """
+    manifest = read_json(folder / "manifest.json")
+    write_json(folder / STATE_FILE, asdict(state))
+    manifest["validation"] = state.validation
+    manifest["files"][STATE_FILE] = sha256_file(folder / STATE_FILE)
+    write_json(folder / "manifest.json", manifest)
+
+
 def restore_optimizer(checkpoint: Checkpoint, trainer: Trainer) -> None:
     """Read a checkpoint's moments into the optimizer; Corrupt when they do not fit."""
     path = checkpoint.folder / OPTIMIZER_FILE
@@ -190,6 +254,13 @@ class _Hashing(io.RawIOBase):
     @property
     def digest(self) -> str:
         return self._digest.hexdigest()
+
+
+def _sources(trainer: Trainer) -> dict[str, tf.Variable]:
+    """The variables that a checkpoint holds as they are, by name; none where the weights are computed from others."""
+    if trainer.variables.keys() != trainer.config.shapes.keys():
+        return {}
+    return {**trainer.variables, **trainer.optimizer.moments}
 
 
 def _size(trainer: Trainer) -> int:

@@ -33,3 +33,8 @@ def start_params(run_folder: Path, config: GPT2Config, settings: RunSettings) ->
     if found != config:
         raise FailedPrecondition(f"base {settings.base!r} is not the one that the run began with")
     return params
+
+
+def first_step(run_folder: Path, settings: RunSettings) -> int:
+    """How many steps were done before the run began: by another program, in the same folder."""
+    return 0 if is_fresh(settings.base) else int(read_manifest(run_folder / START_FOLDER).get("step", 0))

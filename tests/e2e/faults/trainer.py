@@ -18,7 +18,7 @@ from tests.e2e.system import ROOT, wait_for
 
 PROGRAM = (sys.executable, "-m", "services.trainer")
 CHILD = (sys.executable, "-m", "tests.e2e.faults.trainer_child")
-END_S, RUN_S = 90.0, 900.0
+END_S, RUN_S, RPC_S = 120.0, 1800.0, 120.0
 CLOCKS = ("seconds", "tokens_per_second", "mfu", "remaining_seconds", "memory_bytes")
 
 
@@ -55,10 +55,10 @@ class TrainerProcess:
     def start(self, run: str, settings: dict[str, Any]) -> None:
         """Queue a run of the tiny dataset."""
         request = pb.StartRunRequest(run=run, dataset="tiny", base="nano", settings=pb.RunSettings(**settings))
-        self.stub.StartRun(request, timeout=30)
+        self.stub.StartRun(request, timeout=RPC_S)
 
     def get(self, run: str) -> pb.Run:
-        return self.stub.GetRun(pb.GetRunRequest(run=run), timeout=30).run
+        return self.stub.GetRun(pb.GetRunRequest(run=run), timeout=RPC_S).run
 
     def child(self) -> int | None:
         """The training process, if there is one."""

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Kill:
         return f"{self.kind:5} at step {self.step:3}, {'service and child' if self.service else 'child alone'}"
 
 
-LASTS_S = {"start": 8.0, "step": 0.05, "save": 0.04}
+LASTS_S = {"start": 6.0, "step": 0.05, "save": 0.04}
 
 
 def kills(seed: int, number: int) -> Iterator[Kill]:
@@ -147,7 +148,7 @@ def strike(service: TrainerProcess, data: Path, kill: Kill) -> bool:
     return half
 
 
-def wait_for_quickly(condition: Callable[[], Any], what: str, timeout_s: float = 120.0) -> Any:
+def wait_for_quickly(condition: Callable[[], Any], what: str, timeout_s: float = 600.0) -> Any:
     """Poll without a pause worth mentioning."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -196,17 +197,14 @@ def fill_the_disk(before: Path, folder: Path, whole: Path) -> str:
         volume = Path(f"/proc/{service.pid}/root{data}")
         service.start("run", SHORT)
         wait_for_quickly(lambda: last_step(volume, "run") >= 7, "step 7")
-        with (volume / "ballast").open("wb", buffering=0) as ballast:
-            try:
-                while True:
-                    ballast.write(b"x" * 4096)
-            except OSError:
-                pass
-        seen = last_step(volume, "run")
         child = service.child()
-        before_s = cpu_s(child)
-        wait_for(lambda: service.child() != child or cpu_s(child) > before_s + 1.0, "training goes on")
+        os.kill(child, signal.SIGSTOP)  # it would be done before the disk is full
+        fill(volume / "ballast")
+        seen, before_s = last_step(volume, "run"), cpu_s(child)
+        os.kill(child, signal.SIGCONT)
+        wait_for(lambda: service.child() != child or cpu_s(child) > before_s + 0.3, "training goes on")
         assert service.child() == child, "the full disk ended the process"
+        assert last_step(volume, "run") == seen, "the disk was not full"
         (volume / "ballast").unlink()
         service.finish("run")
         words = [each for each in told(volume, "run") if each.startswith("no checkpoint of step")]
@@ -214,6 +212,14 @@ def fill_the_disk(before: Path, folder: Path, whole: Path) -> str:
     assert words, "nothing was told of the checkpoint that could not be written"
     assert_same(kept, whole, SHORT["steps"])
     return f"full after step {seen}; told: {words[0]}"
+
+
+def fill(path: Path) -> None:
+    """Leave no byte free."""
+    for block in (1 << 20, 4096, 1):
+        with suppress(OSError), path.open("ab", buffering=0) as ballast:
+            while ballast.write(b"x" * block):
+                pass
 
 
 def cpu_s(pid: int) -> float:

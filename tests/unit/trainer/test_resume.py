@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from services.common.errors import Corrupt, FailedPrecondition
+from services.common.files import read_json
+from services.trainer.checkpoints import list_checkpoints
 from services.trainer.metrics_log import CLOCKS, read_metrics
 from services.trainer.outcome import EXIT_STOPPED
 from services.trainer.samples import read_samples
 from services.trainer.training import __main__ as entry
 from services.trainer.training.evaluation import Evaluation, Evaluator
+from services.trainer.training.going_back import StartAgain
 from services.trainer.training.process import TrainingProcess
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
@@ -220,3 +223,116 @@ def test_lock_of_a_run_is_for_one_process_at_a_time(tmp_path: Path, monkeypatch:
             assert entry.take(first.fileno())
             assert not entry.take(second.fileno())
         assert entry.take(second.fileno())
+
+
+TURNING = SLOW | {
+    "patience": 2,
+    "learning_rate": 0.3,
+    "sample_every": 0,
+    "save_every": 3,
+    "keep": 2,
+    "spike_limit": 50.0,
+}
+
+
+def test_run_that_validation_ended_ends_at_the_same_step_when_it_was_broken_and_keeps_its_best(data: Path) -> None:
+    make_run(data, "turning", TURNING)
+    assert train(data, "turning")
+    lines = facts(data, "turning")
+    losses = {line["step"]: line["validation_loss"] for line in lines if "validation_loss" in line}
+    last = lines[-1]["step"]
+    best = min(losses, key=lambda step: losses[step])
+    assert last < STEPS and list(losses)[-3:] == [best, last - 2, last]
+    kept = {checkpoint.step for checkpoint in list_checkpoints(data / "checkpoint" / "turning")}
+    assert {best, last} <= kept
+    assert f"that of step {best}" in (data / "checkpoint" / "turning" / "events.jsonl").read_text()
+
+    make_run(data, "turning-broken", TURNING)
+    for step in (3, 2, 2):
+        with pytest.raises(Killed):
+            train(data, "turning-broken", kill_before=step)
+    assert train(data, "turning-broken")
+    assert facts(data, "turning-broken") == lines
+    states = [
+        read_json(data / "checkpoint" / run / f"step-{last}" / "state.json") for run in ("turning", "turning-broken")
+    ]
+    assert {**states[0], "seconds": 0} == {**states[1], "seconds": 0}
+    assert states[0]["losses"]["losses"]
+
+
+def test_run_ends_after_its_minutes_over_all_its_processes(data: Path) -> None:
+    make_run(data, "timed", SLOW | {"steps": 100_000, "minutes": 0.001, "sample_every": 0, "validate_every": 0})
+    assert train(data, "timed")
+    assert facts(data, "timed")[-1]["step"] == 1
+    assert train(data, "timed")  # and does no step more
+    assert facts(data, "timed")[-1]["step"] == 1
+
+
+class Harmed(Dying):
+    """A training process whose step `at` finds weights that are no numbers; for one step, or from then on."""
+
+    def __init__(self, *arguments: Any, at: int, for_good: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, kill_before=0, **options)
+        self._at, self._for_good = at, for_good
+
+    def _do_step(self) -> None:
+        name = "model/h0/mlp/c_fc/w"
+        sound = self._trainer.variables[name].numpy()
+        harmed = self.step + 1 == self._at
+        if harmed:
+            self._trainer.variables[name].assign(sound * float("nan"))
+        super()._do_step()
+        if harmed and not self._for_good:
+            self._trainer.variables[name].assign(sound)
+
+
+def harm(data: Path, run: str, at: int, **options: Any) -> TrainingProcess:
+    return Harmed(Volume(data), run, started=time.monotonic(), at=at, **options)
+
+
+QUIET = SLOW | {"sample_every": 0, "validate_every": 0}
+
+
+def test_step_whose_numbers_are_bad_changes_nothing_and_is_told(data: Path) -> None:
+    make_run(data, "skipping", QUIET)
+    assert harm(data, "skipping", 6).run(Event())
+    assert [line["step"] for line in facts(data, "skipping") if "loss" in line] == [
+        n for n in range(1, STEPS + 1) if n != 6
+    ]
+    assert "the loss is nan at step 6" in (data / "checkpoint" / "skipping" / "events.jsonl").read_text()
+
+
+def test_weights_gone_bad_for_good_are_taken_from_the_checkpoint_again(data: Path) -> None:
+    for run in ("undisturbed", "rotten"):
+        make_run(data, run, QUIET)
+    assert train(data, "undisturbed")
+    with pytest.raises(StartAgain, match="going back to step 8"):
+        harm(data, "rotten", 10, for_good=True).run(Event())
+    assert train(data, "rotten")
+    assert facts(data, "rotten") == facts(data, "undisturbed")
+
+
+def test_run_whose_numbers_go_bad_at_the_same_step_again_has_diverged(data: Path) -> None:
+    make_run(data, "doomed", QUIET)
+    with pytest.raises(StartAgain):
+        harm(data, "doomed", 10, for_good=True).run(Event())
+    with pytest.raises(FailedPrecondition, match="as before from the same checkpoint"):
+        harm(data, "doomed", 10, for_good=True).run(Event())
+
+
+def test_lower_rate_goes_back_to_the_checkpoint_and_halves_the_rate_from_there_on(data: Path) -> None:
+    settings = QUIET | {"on_divergence": "lower_rate", "schedule": "constant"}
+    make_run(data, "lowered", settings)
+    with pytest.raises(StartAgain, match="going back to step 4, and on at half"):
+        harm(data, "lowered", 7).run(Event())
+    with pytest.raises(Killed):
+        train(data, "lowered", kill_before=6)
+    assert train(data, "lowered")  # every later process does the same
+    rates = [line["learning_rate"] for line in facts(data, "lowered") if "loss" in line]
+    assert rates == pytest.approx([SLOW["learning_rate"]] * 4 + [SLOW["learning_rate"] / 2] * (STEPS - 4))
+
+
+def test_divergence_fails_a_run_that_asked_for_it(data: Path) -> None:
+    make_run(data, "strict", QUIET | {"on_divergence": "fail"})
+    with pytest.raises(FailedPrecondition, match="diverged"):
+        harm(data, "strict", 3).run(Event())

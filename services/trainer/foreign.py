@@ -1,0 +1,81 @@
+"""Runs that gpt-2-simple or nshepperd's train.py wrote: `checkpoint/<run>` without a run.json, carried on in place.
+
+In: such a folder (volume.is_foreign). Out: what a run of ours begins with, and the step that it goes on from. The
+folder's own files stay. Its optimizer was never saved, and begins anew, as it does there. Loads no weights.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest
+from services.gpt2.config import GPT2Config
+from services.trainer.bases import inspect
+from services.trainer.beginning import START_FOLDER, Beginning
+from services.trainer.run_settings import RunSettings
+
+_COUNTER = "counter"
+_STEP = re.compile(r"model-(\d+)")
+
+
+def begin(folder: Path) -> Beginning:
+    """Check such a folder whole, and return what goes on from it.
+
+    Raises:
+        Corrupt: a file is missing or damaged, or nothing says its step; names it.
+    """
+    if (folder / START_FOLDER).exists():  # of an attempt that was killed
+        shutil.rmtree(folder / START_FOLDER)
+    found = inspect(folder, folder.name)
+    step = _step(folder, str(found["prefix"]))
+    return Beginning(
+        word=f"runs/{folder.name}@{step}",
+        config=GPT2Config.from_hparams(found["config"]),
+        vocabulary_digest=str(found["vocabulary_digest"]),
+        folder=folder,
+        prefix=str(found["prefix"]),
+        digests={name: digest for name, digest in found["files"].items() if name.startswith(f"{found['prefix']}.")},
+        step=step,
+    )
+
+
+def go_on(settings: RunSettings, *, step: int, asked_steps: bool) -> RunSettings:
+    """Return the settings of a run that has `step` steps behind it: `steps` counts them all.
+
+    Raises:
+        FailedPrecondition: it has done as many as were asked for.
+    """
+    if not asked_steps:
+        return replace(settings, steps=settings.steps + step)
+    if settings.steps <= step:
+        raise FailedPrecondition(
+            f"the run has {step} steps behind it and steps is {settings.steps}, which counts them all: ask for more"
+        )
+    return settings
+
+
+def refuse_base(base: str, run: str) -> None:
+    """A run that is there begins with itself; InvalidRequest when another base is named."""
+    if base:
+        raise InvalidRequest(
+            f"checkpoint/{run} holds a run of gpt-2-simple, which would be carried on: leave base {base!r} out, or "
+            "give the new run another name",
+            field="base",
+        )
+
+
+def _step(folder: Path, prefix: str) -> int:
+    """The step of the weights: in their name as those programs write it, else in the file `counter`."""
+    named = _STEP.fullmatch(prefix)
+    if named:
+        return int(named[1])
+    counter = folder / _COUNTER
+    try:
+        return int(counter.read_text())
+    except (OSError, ValueError):
+        raise Corrupt(
+            f"{counter} does not say at which step {prefix} was written", metadata={"file": str(counter)}
+        ) from None
