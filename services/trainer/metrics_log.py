@@ -32,9 +32,6 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, after_step: int, validated: bool = True) -> None:
         """Open for appending, keeping only the whole lines up to `after_step`; its validation if `validated`."""
-        self.best: float | None = None
-        """The lowest validation loss so far; None before the first validation."""
-        kept: list[dict[str, Any]] = []
         if path.exists():
             kept = [
                 line
@@ -47,7 +44,6 @@ class MetricsLog:
                 )
             ]
             write_atomic(path, "".join(_encode(line) for line in kept).encode())
-        self.best = min((line["validation_loss"] for line in kept if "validation_loss" in line), default=None)
         self._file = PatientFile(path)
 
     def append(self, line: dict[str, Any]) -> None:
@@ -57,14 +53,6 @@ class MetricsLog:
     def flush(self) -> None:
         """Write the lines that wait; OSError says why they cannot be written."""
         self._file.flush()
-
-    def append_validation(self, line: dict[str, Any]) -> bool:
-        """Write a validation's line; True when its `validation_loss` is lower than all before."""
-        is_best = self.best is None or line["validation_loss"] < self.best
-        if is_best:
-            self.best = line["validation_loss"]
-        self.append(line | ({"best": True} if is_best else {}))
-        return is_best
 
     def __enter__(self) -> MetricsLog:
         return self

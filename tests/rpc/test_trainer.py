@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -157,6 +158,36 @@ def test_run_streams_its_steps_samples_and_checkpoints_until_it_has_succeeded(se
     assert (run.step, run.checkpoint_step, run.queue_position) == (4, 4, 0)
     assert run.settings.steps == 4 and run.settings.schedule == pb.SCHEDULE_COSINE and run.settings.HasField("seed")
     assert run.metrics.loss > 0 and run.validation.bits_per_byte > 0
+
+
+def test_metrics_and_validations_come_with_all_that_is_measured(service: Service, finished: str) -> None:
+    updates = service.watch(finished)
+    steps = [update.metrics for update in updates if update.HasField("metrics")]
+    for metrics in steps:
+        assert metrics.HasField("mfu") and metrics.mfu > 0
+        assert metrics.memory_bytes > 50e6 and metrics.epoch > 0
+    assert steps[0].remaining_seconds > 0 and steps[-1].remaining_seconds == 0
+    validations = [update.validation for update in updates if update.HasField("validation")]
+    for validation in validations:
+        assert 0 <= validation.token_accuracy <= 1
+        assert validation.perplexity == pytest.approx(math.exp(validation.loss))
+    best = min(validations, key=lambda validation: validation.loss)
+    assert service.get(finished).best_validation == best
+
+
+def test_samples_are_written_from_each_prompt_at_each_temperature(service: Service) -> None:
+    wanted = {"sample_prompts": ["The cat", ""], "sample_temperatures": [0.0, 1.5], "sample_top_p": 0.9}
+    service.start("prompted", SETTINGS | wanted)
+    service.watch("prompted")
+    samples = service.stub.ListSamples(pb.ListSamplesRequest(run="prompted"), timeout=10).samples
+    asked = [(prompt, temperature) for prompt in ("The cat", "") for temperature in (0.0, 0.0, 1.5, 1.5)]
+    for step in (2, 4):
+        of_step = [sample for sample in samples if sample.step == step]
+        assert [(sample.prompt, sample.temperature) for sample in of_step] == asked
+        assert all(sample.text.startswith(sample.prompt) for sample in of_step)
+        assert of_step[0].text == of_step[1].text  # at temperature 0 there is one way to go on
+    watched = [update.sample for update in service.watch("prompted") if update.HasField("sample")]
+    assert watched == list(samples)
 
 
 def test_watch_goes_on_from_any_cursor_without_gap_or_repetition(service: Service, finished: str) -> None:

@@ -40,7 +40,7 @@ def metrics_line(metrics: trainer_pb2.Metrics) -> str:
 
 def speed(metrics: trainer_pb2.Metrics) -> str:
     """How fast a run is: tokens per second, and the share of the machine that it uses where that is known."""
-    share = f", {metrics.mfu:.0%} of the machine's matrix rate" if metrics.HasField("mfu") else ""
+    share = f", {percent(metrics.mfu)} of the machine's matrix rate" if metrics.HasField("mfu") else ""
     return f"{metrics.tokens_per_second:,.0f} tokens/s{share}"
 
 
@@ -49,6 +49,15 @@ def to_go(run: trainer_pb2.Run) -> str:
     if run.state != trainer_pb2.RUN_STATE_RUNNING or not run.metrics.remaining_seconds:
         return ""
     return duration(run.metrics.remaining_seconds)
+
+
+def percent(share: float) -> str:
+    """A share in two digits.
+
+    >>> percent(0.0174), percent(0.314), percent(1.0)
+    ('1.7%', '31%', '100%')
+    """
+    return f"{share:.1%}" if share < 0.0995 else f"{share:.0%}"
 
 
 def duration(seconds: float) -> str:
@@ -139,7 +148,7 @@ def _progress(metrics: trainer_pb2.Metrics) -> str:
     """Where a step stands, in a line."""
     words = f"loss {metrics.average_loss:.2f} · {metrics.tokens_per_second:,.0f} tokens/s"
     if metrics.HasField("mfu"):
-        words += f" · MFU {metrics.mfu:.0%}"
+        words += f" · MFU {percent(metrics.mfu)}"
     return f"{words} · {duration(metrics.remaining_seconds)} to go" if metrics.remaining_seconds else words
 
 
@@ -153,7 +162,7 @@ def _print(update: trainer_pb2.RunUpdate, kind: str, standing: str) -> None:
             f"perplexity={measured.perplexity:.1f} accuracy={measured.token_accuracy:.1%} {standing}"
         )
     elif kind == "sample":
-        terminal.print_post(update.sample.text, title=f"sample {update.sample.index}")
+        terminal.print_sample(update.sample)
     elif kind == "checkpoint":
         terminal.say(f"[{update.checkpoint.step}] saved checkpoint ({terminal.size(update.checkpoint.size_bytes)})")
     elif kind == "event":

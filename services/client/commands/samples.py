@@ -32,10 +32,14 @@ def list_samples(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
         terminal.print_json(found)
         return
     rows = [
-        [f"{sample.step:,}", str(sample.index), f"{len(sample.text.split()):,}", _beginning(sample.text)]
+        [
+            *(f"{sample.step:,}", str(sample.index), f"{sample.temperature:g}", sample.prompt),
+            *(f"{len(sample.text.split()):,}", _beginning(sample.text)),
+        ]
         for sample in found
     ]
-    terminal.table(["STEP", "SAMPLE", "WORDS", "BEGINS"], rows, right=["STEP", "SAMPLE", "WORDS"])
+    headings = ["STEP", "SAMPLE", "TEMPERATURE", "PROMPT", "WORDS", "BEGINS"]
+    terminal.table(headings, rows, right=["STEP", "SAMPLE", "TEMPERATURE", "WORDS"])
 
 
 def _beginning(text: str) -> str:
@@ -62,7 +66,7 @@ def show(nonesuch: Nonesuch, run: str, step: int | None, index: int | None, as_j
         terminal.print_json(chosen)
         return
     for sample in chosen:
-        terminal.print_post(sample.text, title=f"sample {sample.index}" if len(chosen) > 1 else "")
+        terminal.print_sample(sample, with_title=len(chosen) > 1)
     terminal.note(f"{run}, step {step:,}")
 
 

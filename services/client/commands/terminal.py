@@ -30,6 +30,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from protos import trainer_pb2
 from services.client import post as posts
 from services.client.commands.plain import plain
 from services.common.errors import Busy, NonesuchError, Unavailable
@@ -188,6 +189,15 @@ def print_post(text: str, *, title: str = "") -> None:
     if parsed.has_header:
         console.print()
     console.print(Text(printable(parsed.body if parsed.has_header else text)), width=width)
+
+
+def print_sample(sample: trainer_pb2.Sample, *, with_title: bool = True) -> None:
+    """Print what a run wrote; on a terminal with what it was asked for, elsewhere as train.py's files have it."""
+    title = f"sample {sample.index}" if with_title else ""
+    if title and out().is_terminal:
+        begun = f"“{sample.prompt}”, " if sample.prompt else ""
+        title = f"{title}: {begun}temperature {sample.temperature:g}"
+    print_post(sample.text, title=printable(title))
 
 
 def when(moment: Timestamp) -> str:

@@ -109,6 +109,11 @@ class Trainer:
         self._accumulate_one = tf.function(self._accumulate)
         self._apply_sums = tf.function(self._sum_and_apply)
 
+    @property
+    def num_devices(self) -> int:
+        """GPUs that share a step; 1 on a CPU."""
+        return self._replicas.count
+
     def step(self, step: int, batch: Batch, rate: float, *, limit: float = math.inf) -> StepResult:
         """Update the weights once, if the step's numbers allow it.
 

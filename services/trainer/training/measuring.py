@@ -17,13 +17,16 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
 from services.gpt2.config import GPT2Config
 from services.trainer.run_settings import RunSettings
+from services.trainer.training.due import is_due
+from services.trainer.training.loop import Trainer
 
+Work = Literal["validation", "sample", "checkpoint"]
 RECENT_STEPS = 20  # speed is that of so many steps
 RATE_BUDGET_S = 0.3
 _CPU_SIZE, _GPU_SIZE = (
@@ -75,74 +78,91 @@ def memory_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def pace_of(settings: RunSettings, config: GPT2Config, dtype: tf.DType) -> Pace:
-    """Measure the machine, and begin to pace a run of this model."""
-    tokens = settings.rows_per_step * settings.context
-    operations = tokens * operations_per_token(config, settings.context)
-    return Pace(settings, tokens=tokens, operations=operations, rate=matrix_rate(dtype))
+def pace_of(settings: RunSettings, trainer: Trainer, *, before: float) -> Pace:
+    """Measure the machine, and begin to pace a run.
+
+    Args:
+        before: seconds that the run has trained for in earlier processes.
+    """
+    operations = operations_per_token(trainer.config, settings.context)
+    rate = trainer.num_devices * matrix_rate(trainer.compute_dtype)
+    return Pace(settings, operations=operations, rate=rate, before=before)
 
 
 class Pace:
     """How fast a run goes, and how long it has to go.
 
     Args:
-        operations: of one step, forward and backward.
+        operations: per token, forward and backward.
         rate: the machine's matrix rate, operations per second.
-        tokens: of one step.
+        before: seconds that the run has trained for in earlier processes.
     """
 
-    def __init__(self, settings: RunSettings, *, tokens: int, operations: float, rate: float) -> None:
-        self._settings, self._tokens = settings, tokens
-        self._operations, self._rate = operations, rate
-        self._steps: deque[float] = deque(maxlen=RECENT_STEPS)
+    def __init__(self, settings: RunSettings, *, operations: float, rate: float, before: float = 0.0) -> None:
+        self._settings, self._operations, self._rate, self._before = settings, operations, rate, before
+        self._steps: deque[tuple[float, int]] = deque(maxlen=RECENT_STEPS)  # seconds and tokens
         self._is_first = True
-        self._costs: dict[str, list[float]] = {"validation": [], "sample": [], "checkpoint": []}
+        self._costs: dict[Work, list[float]] = {"validation": [], "sample": [], "checkpoint": []}
 
-    def step_took(self, seconds: float) -> None:
+    def step_took(self, seconds: float, num_tokens: int) -> None:
         """Note a step. The process's first also compiles, and is forgotten at the second."""
         if len(self._steps) == 1 and self._is_first:
             self._steps.clear()
             self._is_first = False
-        self._steps.append(seconds)
+        self._steps.append((seconds, num_tokens))
 
     @contextmanager
-    def costing(self, what: str) -> Iterator[None]:
-        """Time the block as one `validation`, `sample` or `checkpoint`."""
+    def costing(self, what: Work) -> Iterator[None]:
+        """Time the block as one of the run's validations, samples or checkpoints."""
         begun = time.monotonic()
         yield
         self._costs[what].append(time.monotonic() - begun)
 
-    def clocks(self, step: int) -> dict[str, Any]:
-        """What is told of a step beside what it computed; `step` is the last one done."""
-        mean = sum(self._steps) / len(self._steps)
+    def clocks(self, step: int, *, epoch: float, seconds: float) -> dict[str, Any]:
+        """What is told of a step beside what it computed.
+
+        Args:
+            step: the last one done.
+            epoch: passes over the training documents so far.
+            seconds: since the process began.
+        """
+        speed = sum(tokens for _, tokens in self._steps) / sum(took for took, _ in self._steps)
         return {
-            "tokens_per_second": round(self._tokens / mean, 1),
-            "mfu": float(f"{self._operations / mean / self._rate:.4g}"),
-            "remaining_seconds": round(self.remaining_seconds(step), 1),
+            "tokens_per_second": round(speed, 1),
+            "mfu": float(f"{speed * self._operations / self._rate:.4g}"),
+            "remaining_seconds": round(self.remaining_seconds(step, epoch=epoch, seconds=seconds), 1),
             "memory_bytes": memory_bytes(),
         }
 
-    def remaining_seconds(self, step: int) -> float:
+    def remaining_seconds(self, step: int, *, epoch: float, seconds: float) -> float:
         """Seconds from the end of `step` to the run's end: its steps, validations, samples and checkpoints.
 
         Each costs what it has cost on average so far; what has not been done yet is not known, and counts as nothing.
+        That validation may turn before is not foreseen. Arguments as of `clocks`.
         """
-        last = self._settings.steps
-        seconds = (last - step) * sum(self._steps) / len(self._steps)
-        every = {
-            "validation": self._settings.validate_every,
-            "sample": self._settings.sample_every,
-            "checkpoint": self._settings.save_every,
-        }
+        settings = self._settings
+        last = settings.steps
+        if settings.tokens:
+            last = min(last, math.ceil(settings.tokens / (settings.rows_per_step * settings.context)))
+        if settings.epochs and epoch:
+            last = min(last, math.ceil(step * settings.epochs / epoch))
+        left = max(0, last - step) * statistics.fmean(took for took, _ in self._steps)
         for what, costs in self._costs.items():
             if costs:
-                seconds += times_left(every[what], step, last) * statistics.fmean(costs[-RECENT_STEPS:])
-        return seconds
+                left += times_left(what, step, last, settings) * statistics.fmean(costs[-RECENT_STEPS:])
+        if settings.minutes:
+            left = min(left, 60 * settings.minutes - self._before - seconds)
+        return max(0.0, left)
 
 
-def times_left(every: int, step: int, last: int) -> int:
-    """How often something is due after `step`, every so many steps (0: only then) and at the last."""
+def times_left(what: Work, step: int, last: int, settings: RunSettings) -> int:
+    """How often something is due after `step`, up to the last step."""
     if step >= last:
         return 0
-    due = last // every - step // every if every else 0
-    return due + (not every or last % every != 0)
+    every = {
+        "validation": settings.validate_every,
+        "sample": settings.sample_every,
+        "checkpoint": settings.save_every,
+    }[what]
+    between = (last - 1) // every - step // every if every else 0
+    return between + is_due(what, last, settings, last=True)

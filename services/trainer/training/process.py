@@ -74,7 +74,7 @@ class TrainingProcess:
         self._record = Record(
             self._folder,
             self._events,
-            pace_of(self._settings, self._trainer.config, self._trainer.compute_dtype),
+            pace_of(self._settings, self._trainer, before=self._state.seconds),
             started=started,
             after_step=self._state.step,
             validated="validation" not in self._state.left_out,
@@ -144,7 +144,7 @@ class TrainingProcess:
             "gradient_norm": norm,
             "epoch": self._batches.epoch(step, self._settings.rows_per_step),
         }
-        self._record.step(facts, took)
+        self._record.step(facts, took, batch.num_tokens)
 
     def _leave_step_out(self, step: int, what: str) -> None:
         refused = self._state.refused + 1
@@ -221,7 +221,7 @@ class TrainingProcess:
             best=validation if is_best else self._state.best,
             since_best=0 if is_best else self._state.since_best + 1,
         )
-        self._record.validation(validation)
+        self._record.validation(validation, is_best=is_best)
 
     def _sample(self, wanted: Callable[[], bool]) -> None:
         print("Generating samples...", flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from services.trainer.events import EventLog
 from services.trainer.metrics_log import FILE_NAME, MetricsLog
-from services.trainer.training.measuring import Pace
+from services.trainer.training.measuring import Pace, Work
 from services.trainer.training.tensorboard import TensorBoard
 
 
@@ -36,43 +36,46 @@ class Record:
         self._metrics = MetricsLog(folder / FILE_NAME, after_step=after_step, validated=validated)
         self._tensorboard = TensorBoard(folder, after_step=after_step, validated=validated)
 
-    def step(self, facts: dict[str, Any], took: float) -> None:
+    def step(self, facts: dict[str, Any], took: float, num_tokens: int) -> None:
         """Tell of a step.
 
         Args:
             facts: `step`, `loss`, `avg`, `learning_rate`, `gradient_norm`, `epoch`.
             took: its seconds.
+            num_tokens: targets that counted.
         """
-        self._pace.step_took(took)
+        self._pace.step_took(took, num_tokens)
         seconds = self.seconds
-        line = facts | {"seconds": round(seconds, 3)} | self._pace.clocks(facts["step"])
+        clocks = self._pace.clocks(facts["step"], epoch=facts["epoch"], seconds=seconds)
+        line = facts | {"seconds": round(seconds, 3)} | clocks
         self._metrics.append(line)
         self._events.append("metrics", **line)
         self._tensorboard.append(line)
         # train.py's line, to the letter.
         print(f"[{facts['step']} | {seconds:.2f}] loss={facts['loss']:.2f} avg={facts['avg']:.2f}", flush=True)
 
-    def validation(self, facts: dict[str, Any]) -> bool:
-        """Tell of a validation; True when its loss is the lowest so far.
+    def validation(self, facts: dict[str, Any], *, is_best: bool) -> None:
+        """Tell of a validation.
 
         Args:
             facts: `step`, `loss`, `bits_per_byte`, `token_accuracy`.
+            is_best: its loss is the lowest so far.
         """
         others = {name: value for name, value in facts.items() if name != "loss"}
         line = others | {"seconds": round(self.seconds, 3), "validation_loss": facts["loss"]}
-        is_best = self._metrics.append_validation(line)
-        self._events.append("validation", **facts, best=is_best)
+        self._metrics.append(line | ({"best": True} if is_best else {}))
+        self._events.append("validation", **facts)
         self._tensorboard.append(line)
         print(f"[{facts['step']} | {self.seconds:.2f}] validation loss = {facts['loss']:.2f}", flush=True)
-        return is_best
 
-    def costing(self, what: str) -> AbstractContextManager[None]:
-        """Time the block as one `validation`, `sample` or `checkpoint` of those that the run has yet to make."""
+    def costing(self, what: Work) -> AbstractContextManager[None]:
+        """Time the block as one of the run's validations, samples or checkpoints, for the time to go."""
         return self._pace.costing(what)
 
     def flush(self) -> None:
         """Write the lines that a full disk has kept waiting; OSError says why they cannot be written."""
         self._metrics.flush()
+        self._tensorboard.flush()
 
     @property
     def seconds(self) -> float:

@@ -40,57 +40,71 @@ _FRAMING = 16  # bytes around a record: its length and two checksums
 
 
 class TensorBoard:
-    """The writer's end. Every record goes to the system at once, so that a killed process loses none."""
+    """The writer's end. Every record goes to the system at once, so that a killed process loses none.
+
+    On a full disk records wait, and are written to another file when there is room.
+    """
 
     def __init__(self, folder: Path, *, after_step: int, validated: bool = True) -> None:
-        """Drop what earlier processes wrote after `after_step`, its validation unless `validated`; begin a file."""
+        """Drop what earlier processes wrote after `after_step`, and its validation unless `validated`."""
         for path in folder.glob(PATTERN):
             _drop(path, after_step, validated=validated)
         self._folder, self._num_files = folder, 0
-        self._path, self._end = folder, 0
+        self._path, self._size = folder, 0
         self._file: Any = None
+        self._head: list[bytes] = []
         self._waiting: list[bytes] = []
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Draw the numbers of a line of metrics.jsonl that have a tag."""
+        """Draw the numbers of a line of metrics.jsonl that have a tag, or let them wait."""
         values = [
             tf.compat.v1.Summary.Value(tag=tag, simple_value=line[name]) for name, tag in TAGS.items() if name in line
         ]
         summary = tf.compat.v1.Summary(value=values)
-        self._write(tf.compat.v1.Event(wall_time=time.time(), step=line["step"], summary=summary))
+        event = tf.compat.v1.Event(wall_time=time.time(), step=line["step"], summary=summary)
+        self._waiting.append(event.SerializeToString())
+        with contextlib.suppress(OSError):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; OSError says why not."""
+        if not self._waiting:
+            return
+        try:
+            if self._file is None:
+                self._begin()
+            records = [*self._head, *self._waiting]
+            for record in records:
+                self._file.write(record)
+            self._file.flush()
+        except tf.errors.OpError as error:
+            self._abandon()
+            raise OSError(f"{self._path} cannot be written: {error.message}") from None
+        self._size += sum(len(record) + _FRAMING for record in records)
+        self._head, self._waiting = [], []
 
     def close(self) -> None:
         """End the file."""
         if self._file is not None:
             with contextlib.suppress(tf.errors.OpError):
                 self._file.close()
-
-    def _write(self, event: Any) -> None:
-        """Write a record with those before it that a full disk refused; or let it wait, and begin another file."""
-        self._waiting.append(event.SerializeToString())
-        try:
-            if self._file is None:
-                self._begin()
-            for record in self._waiting:
-                self._file.write(record)
-            self._file.flush()
-        except (tf.errors.OpError, OSError):
-            self.close()
             self._file = None
-            with contextlib.suppress(OSError):
-                os.truncate(self._path, self._end)  # what is not whole would hide what follows
-            return
-        self._end += sum(len(record) + _FRAMING for record in self._waiting)
-        self._waiting = []
 
     def _begin(self) -> None:
+        """Begin a file; its first record says what it is."""
         unique = f"{int(time.time()):010d}.{platform.node() or 'localhost'}.{os.getpid()}.{self._num_files}"
         self._num_files += 1
-        self._path, self._end = self._folder / PATTERN.replace("*", unique), 0
+        self._path, self._size = self._folder / PATTERN.replace("*", unique), 0
+        self._head = [tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()]
         self._file = tf.io.TFRecordWriter(str(self._path))
-        version = tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()
-        self._file.write(version)
-        self._end = len(version) + _FRAMING
+
+    def _abandon(self) -> None:
+        """Leave the file with the records that are whole: what is not would hide what follows."""
+        self.close()
+        if self._size:
+            os.truncate(self._path, self._size)
+        else:
+            self._path.unlink(missing_ok=True)
 
 
 def _drop(path: Path, after_step: int, *, validated: bool) -> None:

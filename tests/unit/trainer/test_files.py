@@ -41,34 +41,21 @@ def test_newest_lines_and_the_best_validation_are_found_from_the_end(tmp_path: P
     assert newest_lines(path) == Newest()
     with MetricsLog(path, after_step=0) as log:
         assert newest_lines(path) == Newest()
-        assert log.append_validation({"step": 1, "validation_loss": 3.0})
         best = {"step": 1, "validation_loss": 3.0, "best": True}
+        log.append(best)
         assert newest_lines(path) == Newest(None, best, best)
         for step in range(2, 5000):
             log.append({"step": step, "loss": 1.0, "padding": "x" * 100})  # half a mebibyte
         found = newest_lines(path)
         assert found.step is not None and found.step["step"] == 4999
         assert found.validation == found.best_validation == best
-        assert not log.append_validation({"step": 4999, "validation_loss": 3.0})
+        log.append({"step": 4999, "validation_loss": 3.0})
     with path.open("a") as file:
         file.write('{"step": 5000, "validation_loss": 1')  # cut short by a kill
     found = newest_lines(path)
     assert found.step is not None and found.step["loss"] == 1.0 and found.step["step"] == 4999
     assert found.validation == {"step": 4999, "validation_loss": 3.0}
     assert found.best_validation == best
-
-
-def test_best_validation_of_a_resumed_run_is_that_of_the_lines_it_kept(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    with MetricsLog(path, after_step=0) as log:
-        for step, loss in ((2, 3.0), (4, 2.0), (6, 1.0)):
-            log.append({"step": step, "loss": loss})
-            assert log.append_validation({"step": step, "validation_loss": loss})
-    with MetricsLog(path, after_step=4, validated=False) as log:
-        assert log.best == 3.0
-        assert log.append_validation({"step": 4, "validation_loss": 2.0})
-        assert not log.append_validation({"step": 6, "validation_loss": 2.5})
-    assert newest_lines(path).best_validation == {"step": 4, "validation_loss": 2.0, "best": True}
 
 
 @pytest.mark.parametrize("line", [b'{"step": 1, "lo\n', b"\0\0\n", b"3\n", b"\xff\n"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from services.common.errors import Corrupt, FailedPrecondition
 from services.common.files import read_json
@@ -88,9 +89,17 @@ def facts(data: Path, run: str) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in CLOCKS} for line in lines]
 
 
+def drawn_steps(data: Path, run: str) -> list[int]:
+    """The steps whose loss TensorBoard draws, in order."""
+    accumulator = EventAccumulator(str(data / "checkpoint" / run), purge_orphaned_data=False)
+    accumulator.Reload()
+    return [event.step for event in accumulator.Scalars("loss")]
+
+
 def assert_same_run(data: Path, run: str, whole: str) -> None:
     """Metrics, samples, weights and optimizer state are equal to the last bit."""
     assert facts(data, run) == facts(data, whole)
+    assert drawn_steps(data, run) == list(range(1, STEPS + 1))
     for step in (5, 10, STEPS):
         texts = [[sample.text for sample in read_samples(data / "samples" / of, step)] for of in (run, whole)]
         assert texts[0] == texts[1] != []

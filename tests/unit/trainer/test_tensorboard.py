@@ -67,3 +67,25 @@ def test_record_that_a_killed_process_left_unfinished_is_cut_off(tmp_path: Path,
     assert [step for step, _ in drawn(tmp_path, "loss")] == [1, 2, 4, 5]
     for path in tmp_path.glob(PATTERN):
         assert len(list(tf.data.TFRecordDataset(str(path)))) > 1  # whole to its end
+
+
+def test_on_a_full_disk_records_wait_and_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = TensorBoard(tmp_path, after_step=0)
+    board.append(step_line(1))
+    write = tf.io.TFRecordWriter.write
+
+    def fill_up(writer: tf.io.TFRecordWriter, record: bytes) -> None:
+        write(writer, record[:3])  # some of it comes through
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(tf.io.TFRecordWriter, "write", fill_up)
+        for step in (2, 3):
+            board.append(step_line(step))
+        with pytest.raises(OSError, match="No space left"):
+            board.flush()
+    board.append(step_line(4))
+    board.flush()
+    board.close()
+    assert [step for step, _ in drawn(tmp_path, "loss")] == [1, 2, 3, 4]
+    assert len(list(tmp_path.glob(PATTERN))) == 2
