@@ -14,6 +14,7 @@ import threading
 from services.common.errors import Corrupt, NonesuchError
 from services.common.files import read_json, write_json
 from services.trainer.checkpoints import Checkpoint, best, get_checkpoint, list_checkpoints
+from services.trainer.outcome import TURNED, read_outcome
 from services.trainer.publishing import Models, ModelVersion
 from services.trainer.runs import RECORD_FILE, RunRecord, Runs, RunState
 from services.trainer.starting import facts_for_publishing
@@ -139,7 +140,7 @@ def bests(checkpoints: list[Checkpoint], note: dict[str, float]) -> list[Checkpo
 def final(volume: Volume, record: RunRecord) -> Checkpoint:
     """The checkpoint that a run ends with: the best where validation ended it, else the last."""
     folder = volume.runs / record.name
-    checkpoints = list_checkpoints(folder)
-    turned = bool(record.settings.patience) and bool(checkpoints) and checkpoints[-1].step < record.settings.steps
+    checkpoints, said = list_checkpoints(folder), read_outcome(folder)
+    turned = said is not None and said.ended_because.startswith(TURNED)
     found = best(checkpoints) if turned else None
     return found or (checkpoints[-1] if checkpoints else get_checkpoint(folder, record.settings.steps))

@@ -16,6 +16,7 @@ EXIT_OUT_OF_MEMORY = 5  # of the device: an exception, where the kernel would ha
 OUTCOME_FILE = "outcome.json"  # written by a training process that knows why it ends
 LOCK_FILE = "lock"  # held by the process that writes the run
 LOG_FILE = "log.txt"  # what the process prints
+TURNED = "validation has turned"  # begins the reason of a run that validation ended
 _LOG_TAIL_BYTES = 4096
 
 

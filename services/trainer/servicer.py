@@ -126,6 +126,17 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self._supervisor.wake()
         return pb.StartRunResponse(run=messages.run_message(self._runs, record), resumed=resumed)
 
+    def _plan(self, name: str, choices: dict[str, Any]) -> tuple[Plan, bool]:
+        """Plan a new run; True when its folder holds one that another program began."""
+        folder = self._runs.folder(name)
+        if not is_foreign(folder):
+            return plan(self._volume, self._bases, choices), False
+        foreign.refuse_base(choices.get("base", ""), name)
+        begin = foreign.begin(folder)
+        planned = plan(self._volume, self._bases, choices, begin)
+        settings = foreign.go_on(planned.settings, step=begin.step, asked_steps="steps" in choices)
+        return replace(planned, settings=settings), True
+
     def PlanRun(self, request: pb.PlanRunRequest, context: grpc.ServicerContext) -> Iterator[pb.PlanRunUpdate]:
         """Tell what a run would do, trying a few steps."""
         if not request.skip_probe and any(record.state in ACTIVE for record in self._runs.all()):
@@ -137,7 +148,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         choices = messages.choices(asked.settings)
         choices |= {field: getattr(asked, field) for field in ("dataset", "base") if getattr(asked, field)}
         yield pb.PlanRunUpdate(progress="reading the dataset and the base")
-        planned = plan(self._volume, self._bases, choices)
+        planned, _ = self._plan(check_name(asked.run or DEFAULT_RUN, field="run.run", kind="run"), choices)
 
         def wanted() -> bool:
             return context.is_active() and not self._stopping.is_set()
@@ -148,17 +159,6 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                     yield pb.PlanRunUpdate(progress=told)
                 else:
                     yield pb.PlanRunUpdate(plan=messages.plan_message(told))
-
-    def _plan(self, name: str, choices: dict[str, Any]) -> tuple[Plan, bool]:
-        """Plan a new run; True when its folder holds one that another program began."""
-        folder = self._runs.folder(name)
-        if not is_foreign(folder):
-            return plan(self._volume, self._bases, choices), False
-        foreign.refuse_base(choices.get("base", ""), name)
-        begin = foreign.begin(folder)
-        planned = plan(self._volume, self._bases, choices, begin)
-        settings = foreign.go_on(planned.settings, step=begin.step, asked_steps="steps" in choices)
-        return replace(planned, settings=settings), True
 
     def RepeatRun(self, request: pb.RepeatRunRequest, context: grpc.ServicerContext) -> pb.RepeatRunResponse:
         """Queue a run that does what another did."""

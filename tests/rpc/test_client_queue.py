@@ -67,7 +67,7 @@ def test_show_tells_what_repeats_a_run(run, fakes):
         best_validation={"step": 2, "loss": 3.5},
     )
     shown = run("runs", "show", "run1").stdout
-    for words in ("A Good One", "2.21.0", "0123456789ab", "its last step, 3, is done", "3.500 at step 2"):
+    for words in ("A Good One", "2.21.0", "0123456789ab", "its last step, 3, is done", "loss 3.500"):
         assert words in shown
     assert json.loads(run("runs", "show", "run1", "--json").stdout)["environment"]["tensorflow"] == "2.21.0"
 

@@ -14,7 +14,9 @@ import pytest
 from protos import trainer_pb2 as pb
 from protos import trainer_pb2_grpc
 from services.common import rpc
+from services.common.files import sha256_files, write_json
 from services.gpt2 import checkpoint as weights
+from services.gpt2 import model
 from services.gpt2.config import GPT2Config
 from services.trainer.service import Trainer
 from tests.rpc.test_trainer import LONG, SETTINGS, Service, field_of, refused, wait_until
@@ -210,37 +212,29 @@ def test_versions_are_kept_by_count_and_by_mark(idle: Service) -> None:
     assert field_of(refused(lambda: mark("../x", 1), INVALID)) == "model"
 
 
-def test_a_run_trains_on_from_another_whose_folder_is_gone_and_publishes_its_bests(tmp_path: Path) -> None:
-    write_tiny_dataset(tmp_path)
-    with serving(tmp_path, training=True) as service:
-        service.start("first", QUICK | {"learning_rate": 1e-2, "publish": pb.PUBLISH_RULE_ON_BEST})
-        assert service.watch("first")[-1].run.state == pb.RUN_STATE_SUCCEEDED
-        run = service.get("first")
-        assert run.environment["python"] and run.dataset_digest
-        (model,) = service.stub.ListModels(pb.ListModelsRequest()).models
-        checkpoints = service.stub.ListCheckpoints(pb.ListCheckpointsRequest(run="first")).checkpoints
-        lowest, bests = float("inf"), []
-        for checkpoint in checkpoints:
-            if checkpoint.validation.loss < lowest:
-                lowest = checkpoint.validation.loss
-                bests.append(checkpoint.step)
-        assert [version.step for version in reversed(model.versions)] == bests
+def test_a_run_trains_on_from_another_whose_folder_is_gone_and_is_repeated_bit_for_bit(idle: Service) -> None:
+    learned = model.init_params(CONFIG, 3)
+    step = idle.data / "checkpoint" / "old" / "step-9"
+    step.mkdir()
+    weights.write_weights(step, 9, learned, CONFIG)
+    facts = {"created_at": "2020-01-01T00:00:00+00:00", "validation": None, "files": sha256_files(step)}
+    write_json(step / "manifest.json", facts)
+    settings = QUICK | {"steps": 1, "learning_rate": 1e-7, "warmup_steps": 0, "dropout": 0.0}
+    idle.start("second", settings, base="runs/old")
+    idle.stub.RepeatRun(pb.RepeatRunRequest(run="second", new_run="again"))
+    idle.stub.DeleteRun(pb.DeleteRunRequest(run="old"))
 
-        _, learned = weights.read_weights(tmp_path / "checkpoint" / "first" / "step-4")
-        service.start("blocker", LONG)
-        wait_until(lambda: service.get("blocker").state == pb.RUN_STATE_RUNNING)
-        settings = QUICK | {"steps": 1, "learning_rate": 1e-7, "warmup_steps": 0, "dropout": 0.0}
-        service.start("second", settings, base="runs/first@4")
-        service.stub.DeleteRun(pb.DeleteRunRequest(run="first"))
-        service.stub.StopRun(pb.StopRunRequest(run="blocker"))
-        assert service.watch("second")[-1].run.state == pb.RUN_STATE_SUCCEEDED, service.get("second").error
-        _, trained = weights.read_weights(tmp_path / "checkpoint" / "second" / "step-1")
-        assert 0 < max(abs(trained[name] - learned[name]).max() for name in learned) < 1e-5
-
-        service.stub.RepeatRun(pb.RepeatRunRequest(run="second", new_run="again"))
-        assert service.watch("again")[-1].run.state == pb.RUN_STATE_SUCCEEDED
-        _, repeated = weights.read_weights(tmp_path / "checkpoint" / "again" / "step-1")
-        assert all((repeated[name] == trained[name]).all() for name in trained)
+    idle.trainer.start()
+    for name in ("second", "again"):
+        wait_until(lambda name=name: idle.get(name).state not in (pb.RUN_STATE_PENDING, pb.RUN_STATE_RUNNING))
+        assert idle.get(name).state == pb.RUN_STATE_SUCCEEDED, idle.get(name).error
+        assert idle.get(name).environment["python"] and idle.get(name).base == "runs/old@9"
+    idle.trainer.begin_stop()
+    idle.trainer.finish_stop(30.0)
+    _, trained = weights.read_weights(idle.data / "checkpoint" / "second" / "step-1")
+    assert 0 < max(abs(trained[name] - learned[name]).max() for name in learned) < 1e-5
+    _, repeated = weights.read_weights(idle.data / "checkpoint" / "again" / "step-1")
+    assert all((repeated[name] == trained[name]).all() for name in trained)
 
 
 def test_a_best_is_published_while_the_run_goes_on(tmp_path: Path) -> None:

@@ -49,11 +49,28 @@ def publish() -> Response:
         wanted.base = name
     else:
         raise InvalidRequest("choose a run or a base model to publish", field="source")
-    version = current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S).version
-    flash(
-        f"Version {version.version} of {version.model} is published. It can write within a few seconds.",
-        "done",
-    )
+    say_published(current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S))
+    return redirect(url_for("models.index"))
+
+
+def say_published(answer: trainer_pb2.PublishModelResponse) -> None:
+    """Say which version is there now, and which went for it."""
+    version = answer.version
+    told = f"Version {version.version} of {version.model} is published. It can write within a few seconds."
+    if answer.deleted_versions:
+        gone = ", ".join(str(number) for number in answer.deleted_versions)
+        told += f" To save space, these versions were deleted: {gone}. Mark those that you want to keep."
+    flash(told, "done")
+
+
+@blueprint.post("/<model>/mark")
+def mark(model: str) -> Response:
+    """Keep a version whatever a run's settings say, or no longer."""
+    number = chosen_number(request.form.get("version", ""), "version")
+    wanted = trainer_pb2.MarkModelVersionRequest(model=model, version=number, marked="marked" in request.form)
+    marked = current().services.trainer.MarkModelVersion(wanted, timeout_s=QUICK_S).version.marked
+    word = "is kept until you delete it" if marked else "may go when newer ones come"
+    flash(f"Version {number} of {model} {word}.", "done")
     return redirect(url_for("models.index"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
@@ -9,12 +11,14 @@ from protos import trainer_pb2
 from services.admin import comparison, run_events, streams, words
 from services.admin.context import current
 from services.admin.fields import chosen_number
+from services.admin.pages.models import say_published
 from services.admin.pages.starting import empty_form, offers
 from services.admin.paging import place
 from services.admin.peers import PUBLISH_S, QUICK_S
 from services.admin.problems import attempt
 from services.client.comparing import read_curve
 from services.client.connection import pages
+from services.client.preparing import START_S
 
 blueprint = Blueprint("runs", __name__, url_prefix="/runs")
 
@@ -32,6 +36,7 @@ def index() -> str:
     return render_template(
         "runs.html",
         runs=listed.runs,
+        queue=_queue(listed),
         here=here,
         next_token=listed.next_page_token,
         form=empty_form([run.name for run in listed.runs], choices),
@@ -39,6 +44,15 @@ def index() -> str:
         problem=problem,
         jobs=current().jobs.underway(),
     )
+
+
+def _queue(listed: trainer_pb2.ListRunsResponse) -> list[trainer_pb2.Run]:
+    """The runs that wait, next first; `listed` is the page of runs that was asked for."""
+    runs: Iterable[trainer_pb2.Run] = listed.runs
+    if listed.next_page_token or place().token:
+        trainer = current().services.trainer
+        runs = pages(trainer.ListRuns, trainer_pb2.ListRunsRequest(page_size=1000), "runs")
+    return sorted((run for run in runs if run.queue_position), key=lambda run: run.queue_position)
 
 
 @blueprint.get("/-compare")  # no run has a name like this
@@ -91,8 +105,29 @@ def events(run: str) -> Response:
 def stop(run: str) -> Response:
     """Ask it to finish its step, save and stop."""
     current().services.trainer.StopRun(trainer_pb2.StopRunRequest(run=run), timeout_s=QUICK_S)
+    if request.form.get("waiting"):
+        flash(f"{run} has left the queue. You can go on with it later.", "done")
+        return redirect(url_for("runs.index"))
     flash(f"{run} finishes its step, saves and stops. You can go on with it later.", "done")
     return redirect(url_for("runs.show", run=run))
+
+
+@blueprint.post("/<run>/move")
+def move(run: str) -> Response:
+    """Give it another place in the queue."""
+    wanted = trainer_pb2.MoveRunRequest(run=run, queue_position=chosen_number(request.form.get("place", ""), "place"))
+    moved = current().services.trainer.MoveRun(wanted, timeout_s=QUICK_S).run
+    flash(f"{run} is {'next' if moved.queue_position == 1 else f'number {moved.queue_position}'} in the queue.", "done")
+    return redirect(url_for("runs.index"))
+
+
+@blueprint.post("/<run>/repeat")
+def repeat(run: str) -> Response:
+    """Queue a run that does the same again."""
+    wanted = trainer_pb2.RepeatRunRequest(run=run, new_run=request.form.get("new_run", "").strip())
+    queued = current().services.trainer.RepeatRun(wanted, timeout_s=START_S).run
+    flash(f"{queued.name} does what {run} did, with the same posts, settings and beginning.", "done")
+    return redirect(url_for("runs.show", run=queued.name))
 
 
 @blueprint.post("/<run>/resume")
@@ -114,11 +149,7 @@ def publish(run: str) -> Response:
     if step := request.form.get("step", ""):
         source.step = chosen_number(step, "step")
     wanted = trainer_pb2.PublishModelRequest(checkpoint=source, model=request.form.get("model", "").strip())
-    version = current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S).version
-    flash(
-        f"Version {version.version} of {version.model} is published. It can write within a few seconds.",
-        "done",
-    )
+    say_published(current().services.trainer.PublishModel(wanted, timeout_s=PUBLISH_S))
     return redirect(url_for("models.index"))
 
 
@@ -128,6 +159,16 @@ def delete(run: str) -> Response:
     current().services.trainer.DeleteRun(trainer_pb2.DeleteRunRequest(run=run), timeout_s=QUICK_S)
     flash(f"{run} was deleted with its checkpoints and samples. Models published from it stay.", "done")
     return redirect(url_for("runs.index"))
+
+
+@blueprint.post("/<run>/checkpoints/<int(max=2147483647):step>/mark")
+def mark_checkpoint(run: str, step: int) -> Response:
+    """Keep one checkpoint whatever the settings say, or no longer."""
+    wanted = trainer_pb2.MarkCheckpointRequest(run=run, step=step, marked="marked" in request.form)
+    marked = current().services.trainer.MarkCheckpoint(wanted, timeout_s=QUICK_S).checkpoint.marked
+    word = "is kept until you delete it" if marked else "may go when newer ones come"
+    flash(f"The checkpoint of {run} at step {words.number(step)} {word}.", "done")
+    return redirect(url_for("runs.show", run=run))
 
 
 @blueprint.post("/<run>/checkpoints/<int(max=2147483647):step>/delete")

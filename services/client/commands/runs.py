@@ -95,14 +95,6 @@ def show(nonesuch: Nonesuch, run: str, as_toml: bool, as_json: bool) -> None:
             ("ended because", found.ended_because),
             ("base", f"{found.base}, {found.num_parameters:,} parameters"),
             ("dataset", found.dataset + (f", digest {found.dataset_digest[:12]}" if found.dataset_digest else "")),
-            ("ended", found.ended_because),
-            ("restarts", str(found.restarts or "")),
-            (
-                "best",
-                f"loss {found.best_validation.loss:.3f} at step {found.best_validation.step:,}"
-                if found.HasField("best_validation")
-                else "",
-            ),
             ("created", terminal.when(found.created_at)),
         ]
     )

@@ -163,7 +163,7 @@ def conclude(run: trainer_pb2.Run, *, is_own_wish: bool = False) -> None:
     """
     name = run.name
     if run.state == trainer_pb2.RUN_STATE_SUCCEEDED:
-        if run.settings.publish == trainer_pb2.PUBLISH_RULE_AT_END:
+        if run.settings.publish in (trainer_pb2.PUBLISH_RULE_AT_END, trainer_pb2.PUBLISH_RULE_ON_BEST):
             terminal.note(f"published as model {name}; read a post: nonesuch generate --model {name}")
         else:
             terminal.note(f"let the generator serve it: nonesuch models publish {name}")

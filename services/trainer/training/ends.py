@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.trainer.outcome import TURNED
 from services.trainer.run_settings import RunSettings
 from services.trainer.training.state import TrainingState
 
@@ -37,6 +38,6 @@ def turned_end(settings: RunSettings, state: TrainingState) -> str:
         return ""
     validations = "validation" if settings.patience == 1 else "validations"
     return (
-        f"validation has turned: {settings.patience} {validations} in a row found no loss below "
+        f"{TURNED}: {settings.patience} {validations} in a row found no loss below "
         f"{state.best['loss']:.4f}, that of step {state.best['step']}"
     )

@@ -16,12 +16,12 @@ import numpy as np
 
 from services.common.files import remove_partials
 from services.tokens.codec import Codec
-from services.tokens.dataset import Dataset
 from services.trainer import runs
 from services.trainer.adjusting import read_adjustments
 from services.trainer.checkpoints import folder_of
 from services.trainer.events import EventLog
 from services.trainer.samples import write_samples
+from services.trainer.starting import open_dataset
 from services.trainer.training import loading
 from services.trainer.training.batches import make_batches
 from services.trainer.training.divergence import MOST_REFUSED
@@ -58,7 +58,7 @@ class TrainingProcess:
         self._events = EventLog(self._folder, patient=True)
         self._state = TrainingState()
 
-        dataset = Dataset.open(volume.datasets / self._settings.dataset)
+        dataset = open_dataset(volume, self._settings.dataset)
         train = dataset.train.documents
         self._batches = make_batches(
             dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings

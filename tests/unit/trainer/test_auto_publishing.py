@@ -10,6 +10,7 @@ import pytest
 
 from services.common.errors import Corrupt, NotFound
 from services.trainer.auto_publishing import AutoPublisher, bests, publish
+from services.trainer.outcome import TURNED, Outcome, write_outcome
 from services.trainer.publishing import Models
 from services.trainer.runs import RunRecord, Runs
 from services.trainer.volume import Volume
@@ -142,19 +143,16 @@ def test_a_run_is_published_when_its_dataset_is_gone(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "steps", "published"),
-    [
-        ({"steps": 6}, (2, 4, 6), 6),
-        ({"steps": 6, "patience": 2}, (2, 4, 6), 6),
-        ({"steps": 100, "patience": 2}, (2, 4, 6), 4),
-    ],
+    ("reason", "published"),
+    [("its last step, 6, is done", 6), ("it has trained for 1.0 minutes", 6), (f"{TURNED}: 2 validations", 4)],
 )
 def test_at_the_end_the_last_is_published_or_the_best_where_validation_ended_it(
-    tmp_path: Path, settings: dict[str, Any], steps: tuple[int, ...], published: int
+    tmp_path: Path, reason: str, published: int
 ) -> None:
-    house = House(tmp_path, publish="at_end", **settings)
-    for step, loss in zip(steps, (5.0, 3.0, 4.0), strict=True):
+    house = House(tmp_path, publish="at_end")
+    for step, loss in ((2, 5.0), (4, 3.0), (6, 4.0)):
         make_checkpoint(tmp_path, "a", step, loss)
+    write_outcome(house.runs.folder("a"), Outcome(ended_because=reason))
     for _ in range(2):
         house.publisher().at_end(house.run)
     assert house.versions() == [(1, published)]
