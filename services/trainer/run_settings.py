@@ -59,11 +59,11 @@ class RunSettings:
     momentum: float = 0.9
     """SGD's, 0 to below 1."""
     weight_decay: float = 0.01
-    """Decoupled decay of matrices, from 0."""
+    """Decay of matrices apart from the gradient, from 0; adam has none."""
     beta1: float = 0.9
-    """Decay of Adam's first moment, 0 to below 1."""
+    """Decay of the first moment of adamw, adam and lion, 0 to below 1."""
     beta2: float = 0.99
-    """Decay of Adam's second moment, 0 to below 1."""
+    """Decay of the second moment of adamw and adam, and of lion's one, 0 to below 1."""
     clip_norm: float = 1.0
     """Largest norm of all gradients together; 0 does not clip."""
     dropout: float = 0.1
@@ -77,7 +77,7 @@ class RunSettings:
     gradient_checkpointing: bool = False
     """Whether each block's activations are computed again in the backward pass."""
     only_transformer_layers: bool = False
-    """Whether the embeddings stay as they are."""
+    """Whether the blocks alone are trained: embeddings and the last LN stay as they are."""
     frozen_layers: int = 0
     """The first so many blocks, and the embeddings, stay as they are; from 0."""
     lora_rank: int = 0
@@ -87,7 +87,7 @@ class RunSettings:
     fit_memory: bool = True
     """Whether a step that does not fit is made to fit: smaller micro-batches, then gradient checkpointing."""
     gpus: int = 0
-    """GPUs to train on together; 0 means all there are."""
+    """GPUs to train on together; 0 means as many of those there are as divide batch_size."""
     precision: str = "auto"
     """Matrix products in float32, bfloat16 or float16; auto takes the faster for this model and machine."""
     seed: int = 0
