@@ -23,6 +23,7 @@ DEFAULT_RUN = "run1"
 ELSEWHERE = ("fresh/", "runs/", "models/")  # what a word for something else than a base begins with
 START_S = 120.0  # the trainer may verify a base of 6 GB before it answers
 SNAPSHOT_S = 300.0
+MOST_STEPS = 2**31 - 1
 PLAN_S = 900.0  # a step of a large model may take minutes
 
 
@@ -152,7 +153,8 @@ def start_run(
         base: what to start from, fetched where it is not here; empty is `nano`, or what the run has.
         corpus: what to learn from when no dataset is named; empty is `default`, or what the run has.
         dataset: id of a dataset; empty builds the one needed.
-        settings: fields left unset take the defaults of the base.
+        settings: fields left unset take the defaults of the base. Minutes alone become steps too: a few are tried to
+            learn how many there is time for.
         fresh: refuse with AlreadyExists instead of resuming.
         on_progress: told what is being built.
         on_remark: told what was tried again or elsewhere while a base was fetched.
@@ -179,6 +181,8 @@ def start_run(
                 f"the posts have changed since {run} began; it goes on with those it had. "
                 "For a run on the new ones: nonesuch train --run NAME"
             )
+    if known is None and settings is not None and _ends_by_minutes_alone(settings):
+        settings = _with_steps_for_minutes(connection, run, base, dataset, settings, on_progress)
     on_progress("starting the run", 0, 0)
     request = trainer_pb2.StartRunRequest(run=run, dataset=dataset, base=base, settings=settings, fresh=fresh)
     response: trainer_pb2.StartRunResponse = connection.trainer.StartRun(request, timeout_s=START_S)
@@ -217,6 +221,47 @@ def plan_run(
             return plan
         on_progress(update.progress, 0, 0)
     raise Unavailable("the trainer ended without a plan; ask again")
+
+
+def _ends_by_minutes_alone(settings: trainer_pb2.RunSettings) -> bool:
+    counted = any(settings.HasField(name) for name in ("steps", "epochs", "tokens"))
+    return settings.minutes > 0 and not counted
+
+
+def _with_steps_for_minutes(
+    connection: Connection,
+    run: str,
+    base: str,
+    dataset: str,
+    settings: trainer_pb2.RunSettings,
+    on_progress: Progress,
+) -> trainer_pb2.RunSettings:
+    """Settings with as many steps as the minutes are enough for, so that the learning rate has fallen when they end."""
+    asked, timeless = trainer_pb2.RunSettings(), trainer_pb2.RunSettings()
+    asked.CopyFrom(settings)
+    timeless.CopyFrom(settings)
+    timeless.ClearField("minutes")
+
+    def plan(skip_probe: bool) -> trainer_pb2.RunPlan:
+        return plan_run(
+            connection,
+            run=run,
+            base=base,
+            dataset=dataset,
+            settings=timeless,
+            skip_probe=skip_probe,
+            on_progress=on_progress,
+        )
+
+    try:
+        planned = plan(False)
+    except FailedPrecondition as error:
+        if error.reason not in ("RUN_TRAINING", "PROBE_FAILED"):
+            raise
+        planned = plan(True)
+    share = settings.minutes * 60 / planned.total_seconds
+    asked.steps = max(1, min(int(planned.settings.steps * share), MOST_STEPS))
+    return asked
 
 
 def _check_context(base: trainer_pb2.Base, settings: trainer_pb2.RunSettings | None) -> None:

@@ -272,6 +272,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         ]
         self.runs: dict[str, trainer_pb2.Run] = {}
         self.started: list[trainer_pb2.StartRunRequest] = []
+        self.planned: list[trainer_pb2.PlanRunRequest] = []
+        self.busy = False  # a run trains, so that no step can be tried
         self.script: list[trainer_pb2.RunUpdate] = []
         self.end_state = trainer_pb2.RUN_STATE_SUCCEEDED
         self.hold = False
@@ -389,6 +391,29 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             run.settings.steps = 3
         self.runs[request.run] = run
         return trainer_pb2.StartRunResponse(run=run)
+
+    def PlanRun(self, request, context):
+        if not request.skip_probe and self.busy:
+            raise FailedPrecondition("a run is training", reason="RUN_TRAINING")
+        self.planned.append(request)
+        yield trainer_pb2.PlanRunUpdate(progress="trying step 1 of 3")
+        settings = trainer_pb2.RunSettings(steps=100, batch_size=2, accumulation=3, context=64, validate_every=10)
+        settings.MergeFrom(request.run.settings)
+        plan = trainer_pb2.RunPlan(
+            settings=settings,
+            num_parameters=1_000_000,
+            num_trained_parameters=1_000_000,
+            seconds_per_step=0.5,
+            is_measured=not request.skip_probe,
+            total_seconds=60.0,
+            memory_bytes={"weights": 4_000_000, "activations": 3 * 1024**3},
+            peak_memory_bytes=3 * 1024**3 + 4_000_000,
+            available_memory_bytes=8 * 1024**3,
+            changes=["with 2 rows at a time in 3 passes a step (it was 6 in 1)"],
+            remarks=["100 passes over the posts are many"],
+            fits=True,
+        )
+        yield trainer_pb2.PlanRunUpdate(plan=plan)
 
     def MoveRun(self, request, context):
         run = self._run(request.run)

@@ -570,6 +570,44 @@ def test_the_second_interrupt_of_train_leaves_at_once(run, fakes):
     assert fakes.trainer.runs["run1"].state == trainer_pb2.RUN_STATE_RUNNING
 
 
+def test_train_plan_prints_what_the_run_would_do_and_starts_nothing(run, fakes):
+    result = run("train", "--plan", "--dataset", "d1", "--steps", 40)
+    for words in ("1,000,000", "3.0 GiB of 8.0 GiB", "384 tokens in 3 rounds", "60 s", "500 ms (tried)", "100 passes"):
+        assert words in result.stdout
+    assert result.stdout.index("activations") < result.stdout.index("weights")
+    assert fakes.trainer.planned[0].run.settings.steps == 40
+    assert not fakes.trainer.started
+    told = json.loads(run("train", "--plan", "--no-probe", "--dataset", "d1", "--json").stdout)
+    assert told["memory_bytes"]["weights"] == 4_000_000
+    assert told["is_measured"] is False
+
+
+def test_minutes_alone_become_as_many_steps_as_there_is_time_for(run, fakes):
+    run("train", "--dataset", "d1", "--minutes", 3)
+    started = fakes.trainer.started[0].settings
+    assert (started.steps, started.minutes) == (300, 3.0)  # a hundred steps take a minute
+    assert not fakes.trainer.planned[0].run.settings.HasField("minutes")
+    run("train", "--run", "other", "--dataset", "d1", "--minutes", 3, "--steps", 7)
+    assert fakes.trainer.started[1].settings.steps == 7
+    assert len(fakes.trainer.planned) == 1
+
+
+def test_while_a_run_trains_minutes_become_steps_by_an_estimate(run, fakes):
+    fakes.trainer.busy = True
+    run("train", "--dataset", "d1", "--minutes", 2)
+    assert fakes.trainer.started[0].settings.steps == 200
+    assert fakes.trainer.planned[0].skip_probe
+
+
+def test_a_run_shown_as_toml_starts_another_like_it(run, fakes, tmp_path):
+    run("train", "--dataset", "d1", "--steps", 7, "--schedule", "linear", "--sample-prompts", "Dear")
+    path = tmp_path / "run.toml"
+    path.write_text(run("runs", "show", "run1", "--toml").stdout)
+    run("train", "--config", path, "--run", "again")
+    first, again = fakes.trainer.started
+    assert (again.run, again.dataset, again.settings) == ("again", "d1", first.settings)
+
+
 def test_every_run_setting_has_an_option():
     options = {parameter.name for parameter in root.commands["train"].params}
 

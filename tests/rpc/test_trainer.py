@@ -382,6 +382,36 @@ def test_bad_settings_are_refused_by_field(service: Service) -> None:
     assert not (service.data / "checkpoint" / "bad").exists()
 
 
+def plan_of(service: Service, settings: dict[str, Any], *, skip_probe: bool) -> tuple[list[str], pb.RunPlan]:
+    asked = pb.StartRunRequest(dataset="tiny", base="nano", settings=pb.RunSettings(**settings))
+    request = pb.PlanRunRequest(run=asked, skip_probe=skip_probe)
+    *progress, last = service.stub.PlanRun(request, timeout=DEADLINE_S)
+    return [update.progress for update in progress], last.plan
+
+
+def test_a_plan_tells_what_a_run_would_do_and_starts_none(service: Service, finished: str) -> None:
+    before = len(service.stub.ListRuns(pb.ListRunsRequest(), timeout=10).runs)
+    progress, plan = plan_of(service, SETTINGS, skip_probe=False)
+    assert "compiling a step" in progress
+    assert plan.is_measured and plan.fits
+    assert 0 < plan.seconds_per_step < plan.total_seconds
+    assert plan.peak_memory_bytes == sum(plan.memory_bytes.values())
+    assert plan.num_parameters == plan.num_trained_parameters > 0
+    assert all(plan.settings.HasField(name) for name in ("patience", "warmup_steps", "learning_rate"))
+    assert len(service.stub.ListRuns(pb.ListRunsRequest(), timeout=10).runs) == before
+
+
+def test_a_plan_is_of_the_run_that_starts(service: Service, finished: str) -> None:
+    _, plan = plan_of(service, {"epochs": 3, "preset": pb.PRESET_THOROUGH}, skip_probe=True)
+    assert not plan.is_measured
+    service.start("planned", {"epochs": 3, "preset": pb.PRESET_THOROUGH})
+    assert service.get("planned").settings == plan.settings
+    refused(lambda: plan_of(service, SETTINGS, skip_probe=False), grpc.StatusCode.FAILED_PRECONDITION, "spoil")
+    service.stub.StopRun(pb.StopRunRequest(run="planned"), timeout=10)
+    service.watch("planned")
+    refused(lambda: plan_of(service, {"dropout": 2.0}, skip_probe=True), grpc.StatusCode.INVALID_ARGUMENT, "dropout")
+
+
 def test_corpus_smaller_than_the_context_shrinks_it_or_is_refused(service: Service) -> None:
     write_tiny_dataset(service.data, "small", ["a few words"] * 3)
     settings = service.start("small", {"steps": 1, "sample_every": 0}, dataset="small").run.settings
