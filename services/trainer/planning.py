@@ -115,6 +115,7 @@ def foresee(
     fresh: bool,
     num_train_tokens: int,
     num_validation_tokens: int,
+    num_pass_tokens: int,
     device: Device,
     tried: Tried | None,
 ) -> Forecast:
@@ -124,6 +125,7 @@ def foresee(
         fitted, config: of the run.
         fresh: it starts from random weights.
         num_train_tokens, num_validation_tokens: of the dataset.
+        num_pass_tokens: in the rows of one pass, padding included.
         device: what there is.
         tried: what trying a few steps found; None: estimate.
     """
@@ -131,7 +133,7 @@ def foresee(
     seconds = tried.seconds_per_step if tried else _estimated_seconds(settings, config, fitted.precision, device)
     tokens_per_step = settings.rows_per_step * settings.context
     trained = memory.trained_shapes(config, settings)
-    epochs = settings.steps * tokens_per_step / num_train_tokens
+    epochs = settings.steps * tokens_per_step / num_pass_tokens
     checkpoint = memory.checkpoint_bytes(config, settings)
     kept = min(settings.keep, math.ceil(settings.steps / settings.save_every)) + settings.save_best
     remarks = [] if fitted.fits else [what_would_fit(settings)]

@@ -12,7 +12,7 @@ Every preset ends by itself when validation has turned.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -82,7 +82,8 @@ def left_out(
         named: values by field of RunSettings, `base` and `context` among them.
         config: of the base.
         fresh: it starts from random weights.
-        num_train_tokens, num_validation_tokens: of the dataset.
+        num_train_tokens: in the rows of one pass.
+        num_validation_tokens: of the dataset.
     """
     preset = PRESETS.get(named.get("preset", DEFAULT), PRESETS[DEFAULT])
     context = max(1, int(named["context"]))
@@ -103,6 +104,13 @@ def left_out(
     about.setdefault("sample_every", max(10, math.ceil(steps / SAMPLES)))
     about.setdefault("save_every", min(1000, max(10, math.ceil(steps / CHECKPOINTS))))
     return {name: value for name, value in about.items() if name == "steps" or name not in named}
+
+
+def tokens_per_pass(packing: str, context: int, document_lengths: Sequence[int], num_train_tokens: int) -> int:
+    """Tokens in the rows of one pass over the documents, padding included where each document begins a row."""
+    if packing != "documents" or not len(document_lengths):
+        return num_train_tokens
+    return context * sum(-(-int(length) // context) for length in document_lengths)
 
 
 def _rows(base: str, config: GPT2Config, fresh: bool, rows_per_pass: float) -> dict[str, int]:

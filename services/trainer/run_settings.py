@@ -7,13 +7,13 @@ field. Knows neither files nor the model.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from services.common.errors import FailedPrecondition, InvalidRequest
 from services.gpt2.config import GPT2Config
-from services.trainer.presets import left_out
+from services.trainer.presets import left_out, tokens_per_pass
 
 MIN_CONTEXT = 8  # below this nothing can be learned from a row
 CHOICES = {
@@ -147,6 +147,7 @@ def resolve(
     config: GPT2Config,
     num_train_tokens: int,
     num_validation_tokens: int = 0,
+    document_lengths: Sequence[int] = (),
     fresh: bool = True,
 ) -> RunSettings:
     """Return the settings of a request: its choices, and for the rest what its preset says of base and corpus.
@@ -159,6 +160,7 @@ def resolve(
         config: of the base.
         num_train_tokens: of the dataset; a context that it cannot fill shrinks.
         num_validation_tokens: of the dataset; they bound how often it is worth while to validate.
+        document_lengths: of the train documents, in tokens; a pass takes more rows where each begins one.
         fresh: the base is random weights.
 
     Raises:
@@ -174,7 +176,9 @@ def resolve(
         named,
         config=config,
         fresh=fresh,
-        num_train_tokens=num_train_tokens,
+        num_train_tokens=tokens_per_pass(
+            named.get("packing", ""), named["context"], document_lengths, num_train_tokens
+        ),
         num_validation_tokens=num_validation_tokens,
     )
     values.setdefault("sample_length", values["context"])

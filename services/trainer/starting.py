@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,18 @@ def plan(volume: Volume, bases: Bases, choices: dict[str, Any], begin: Beginning
         fresh=begin.fresh,
         num_train_tokens=len(dataset.train),
         num_validation_tokens=len(dataset.validation),
+        document_lengths=document_lengths(dataset),
     )
     if begin.fresh:
         config = replace(config, n_ctx=settings.context)  # positions that are never trained would only mislead
     return Plan(settings, config, dataset, begin)
+
+
+def document_lengths(dataset: Dataset) -> Sequence[int]:
+    """Tokens of each train document."""
+    documents = dataset.train.documents
+    lengths: Sequence[int] = (documents["end"] - documents["start"]).tolist()
+    return lengths
 
 
 def plan_again(volume: Volume, record: RunRecord) -> Plan:

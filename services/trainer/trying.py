@@ -16,8 +16,9 @@ from services.common.errors import Cancelled, FailedPrecondition
 from services.gpt2.config import GPT2Config
 from services.trainer import machine, planning
 from services.trainer.planning import Forecast, Tried
+from services.trainer.presets import tokens_per_pass
 from services.trainer.run_settings import RunSettings
-from services.trainer.starting import Plan
+from services.trainer.starting import Plan, document_lengths
 
 NICE = 10  # as the training process has it by default
 SECONDS = 20.0  # for steps, beside loading and compiling
@@ -58,6 +59,9 @@ def tell_ahead(planned: Plan, *, try_them: bool, wanted: Callable[[], bool]) -> 
         fresh=planned.beginning.fresh,
         num_train_tokens=len(dataset.train),
         num_validation_tokens=len(dataset.validation),
+        num_pass_tokens=tokens_per_pass(
+            settings.packing, settings.context, document_lengths(dataset), len(dataset.train)
+        ),
         device=here,
         tried=tried,
     )

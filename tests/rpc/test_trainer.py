@@ -389,7 +389,7 @@ def plan_of(service: Service, settings: dict[str, Any], *, skip_probe: bool) -> 
     return [update.progress for update in progress], last.plan
 
 
-def test_a_plan_tells_what_a_run_would_do_and_starts_none(service: Service, finished: str) -> None:
+def test_a_plan_tells_what_a_run_would_do_and_starts_none(service: Service) -> None:
     before = len(service.stub.ListRuns(pb.ListRunsRequest(), timeout=10).runs)
     progress, plan = plan_of(service, SETTINGS, skip_probe=False)
     assert "compiling a step" in progress
@@ -401,7 +401,7 @@ def test_a_plan_tells_what_a_run_would_do_and_starts_none(service: Service, fini
     assert len(service.stub.ListRuns(pb.ListRunsRequest(), timeout=10).runs) == before
 
 
-def test_a_plan_is_of_the_run_that_starts(service: Service, finished: str) -> None:
+def test_a_plan_is_of_the_run_that_starts(service: Service) -> None:
     _, plan = plan_of(service, {"epochs": 3, "preset": pb.PRESET_THOROUGH}, skip_probe=True)
     assert not plan.is_measured
     service.start("planned", {"epochs": 3, "preset": pb.PRESET_THOROUGH})

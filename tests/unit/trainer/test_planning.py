@@ -36,6 +36,7 @@ def foreseen(
         fresh=False,
         num_train_tokens=300_000,
         num_validation_tokens=held_out,
+        num_pass_tokens=300_000,
         device=device,
         tried=tried,
     )

@@ -98,6 +98,16 @@ def test_a_run_ends_at_the_first_of_the_ends_that_are_counted() -> None:
     assert resolved(a_pass | {"epochs": 0.001}, tokens=10_000).steps == 1
 
 
+def test_a_pass_takes_more_rows_where_each_document_begins_one() -> None:
+    choices = {"dataset": "d", "batch_size": 1, "context": 100, "epochs": 2, "packing": "documents"}
+    lengths = [250] * 40  # 3 rows each
+    settings = resolve(choices, config=FRESH["nano"], num_train_tokens=10_000, document_lengths=lengths)
+    assert settings.steps == 240
+    packed = choices | {"packing": "stream"}
+    settings = resolve(packed, config=FRESH["nano"], num_train_tokens=10_000, document_lengths=lengths)
+    assert settings.steps == 200
+
+
 def test_presets_grow_longer_and_more_patient() -> None:
     for settings_of in (resolved, tuned):
         gentle, standard, thorough = (settings_of({"preset": name}) for name in ("gentle", "standard", "thorough"))
