@@ -1,7 +1,7 @@
 """Whether the kernel killed a process for want of memory: its own counters, read before and after.
 
-Control groups of version 1 and 2, of this process and of the child, which may have one of its own; beside them the
-counter of the whole machine. Knows no runs.
+Control groups of version 1 and 2, of this process and of the child, which may have one of its own. The counter of the
+whole machine is asked only where no group has one: it rises for other programs too. Knows no runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class OomWatch:
     def __init__(self, proc: Path = PROC, cgroups: Path = CGROUPS) -> None:
         self._proc, self._cgroups = proc, cgroups
         self._first: dict[Path, int] = {}
-        self._see(proc / "vmstat")
+        self._machine = proc / "vmstat"
+        self._machine_first = _count(self._machine)
         self.look("self")
 
     def look(self, pid: int | str) -> None:
@@ -44,7 +45,9 @@ class OomWatch:
 
     def happened(self) -> bool:
         """Whether a process was killed for want of memory since its counters were first seen."""
-        return any((_count(path) or 0) > first for path, first in self._first.items())
+        if self._first:
+            return any((_count(path) or 0) > first for path, first in self._first.items())
+        return self._machine_first is not None and (_count(self._machine) or 0) > self._machine_first
 
     def _see(self, *candidates: Path) -> None:
         """Note the first of these that is there."""

@@ -108,7 +108,7 @@ class TrainingProcess:
         print("Training...", flush=True)
         self._note(f"training from step {self._state.step} to {self._settings.steps} in {self._state.precision}")
         with self._record:
-            self._ended = self._counted_end()
+            self._ended = self._counted_end() if self._state.step else ""
             self._catch_up(wanted)
             self._ended = self._ended or turned_end(self._settings, self._state)
             while not self._ended and not stop.is_set():

@@ -179,11 +179,13 @@ def run_out_of_memory(before: Path, folder: Path) -> str:
     assert killed, "the kernel killed nobody"
     words = [each for each in told(data, "run") if "out of memory; going on with" in each]
     assert len(words) == killed == found.restarts, (killed, found.restarts, told(data, "run"))
-    losses, whole = (
-        [line["loss"] for line in curve(at, "run")] for at in (data, folder / f"rows-{WIDE['batch_size']}")
-    )
+    losses, whole = losses_of(data), losses_of(folder / f"rows-{WIDE['batch_size']}")
     assert losses == pytest.approx(whole, rel=LOSS_TOLERANCE), (losses, whole)
     return f"{killed} kills; {words[-1].partition('; ')[2]}"
+
+
+def losses_of(data: Path) -> list[float]:
+    return [line["loss"] for line in curve(data, "run") if "loss" in line]
 
 
 def fill_the_disk(before: Path, folder: Path, whole: Path) -> str:

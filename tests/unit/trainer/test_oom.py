@@ -79,3 +79,12 @@ def test_where_nothing_is_counted_nothing_is_noticed(machine: Machine) -> None:
     watch = machine.watch()
     watch.look(77)
     assert not watch.happened()
+
+
+def test_a_kill_of_another_program_is_not_the_childs_where_its_group_counts(machine: Machine) -> None:
+    machine.write(machine.proc / "vmstat", VMSTAT.format(1))
+    machine.write(machine.proc / "self" / "cgroup", "0::/own\n")
+    machine.write(machine.cgroups / "own" / "memory.events", V2.format(0))
+    watch = machine.watch()
+    machine.write(machine.proc / "vmstat", VMSTAT.format(2))
+    assert not watch.happened()
