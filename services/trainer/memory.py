@@ -55,6 +55,10 @@ def estimate(config: GPT2Config, settings: RunSettings, precision: str) -> dict[
         "weights in 16 bits": copies,
         "output layer": head,
     }
+    # When training begins the weights are there twice: as they were read, and in the trainer.
+    held = ("TensorFlow and Python", "weights", "optimizer", "sums of gradients")
+    loading = 4 * config.num_parameters + sum(parts[name] for name in held)
+    parts["weights while they are loaded"] = max(0, loading - sum(parts.values()))
     return {name: int(value) for name, value in parts.items() if value}
 
 
