@@ -3,7 +3,9 @@
 In: an architecture, a run's settings, the format of the products. Out: bytes by what they are for; their sum is the
 process's peak in a step. What was counted is the arrays that loop.py and services/gpt2 hold at the moment when they
 hold most: at the turn from the forward to the backward pass, or before the update. The shares of what is not counted
-one by one (scratch space, fragments) were fitted to real steps.
+one by one (scratch space, fragments) were fitted to real steps in bfloat16 on a CPU, which they meet within 6 %:
+124M at 256 and 1024 tokens, with and without gradient checkpointing, and a shape of little but activations. 1558M with
+LoRA, which was not fitted, had 13.4 GB at its peak, and 13.2 are estimated.
 
 n rows of tokens (batch x context), C width, H heads, L layers, V vocabulary, T context, e bytes of a product's number.
 """
@@ -55,6 +57,10 @@ def estimate(config: GPT2Config, settings: RunSettings, precision: str) -> dict[
         "weights in 16 bits": copies,
         "output layer": head,
     }
+    # When training begins the weights are there twice: as they were read, and in the trainer.
+    held = ("TensorFlow and Python", "weights", "optimizer", "sums of gradients")
+    loading = 4 * config.num_parameters + sum(parts[name] for name in held)
+    parts["weights while they are loaded"] = max(0, loading - sum(parts.values()))
     return {name: int(value) for name, value in parts.items() if value}
 
 
