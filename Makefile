@@ -92,7 +92,7 @@ $(VENV)/installed: pyproject.toml deploy/constraints.txt | $(VENV)/bin/python
 $(VENV)/dev-installed: $(VENV)/installed
 	@echo "installing what the tests need into $(VENV)"
 	@$(PIP) --editable '.[all,dev,oracles]'
-	@# Its requirements are of 2019; tests read its loader alone.
+	@# Its requirements are of 2019; of them it needs toposort, tqdm and TensorFlow, which are here.
 	@$(PIP) --no-deps gpt-2-simple
 	@touch $@
 
