@@ -167,7 +167,8 @@ def start_run(
     if known is None:
         if not dataset:
             found = find_or_fetch_base(connection, base or DEFAULT_BASE, on_progress, on_remark)
-            base = found.name  # `117M` is 124M
+            if not found.name.startswith(ELSEWHERE):
+                base = found.name  # `117M` is 124M; `runs/a@best` stays, to be asked for again
             _check_context(found, settings)
             dataset = dataset_for_base(connection, found, corpus or DEFAULT_CORPUS, on_progress).id
     elif not dataset and not fresh:

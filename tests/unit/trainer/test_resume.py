@@ -197,7 +197,7 @@ def test_validation_that_is_no_number_ends_the_run_by_its_name(data: Path, monke
 
 
 def test_damaged_newest_checkpoint_is_left_for_the_one_before(data: Path) -> None:
-    make_run(data, "damaged", SLOW | {"save_best": False})
+    make_run(data, "damaged", SLOW | {"save_best": False, "patience": 0})
     with pytest.raises(Killed):
         train(data, "damaged", kill_before=11)
     folder = data / "checkpoint" / "damaged"
@@ -209,7 +209,7 @@ def test_damaged_newest_checkpoint_is_left_for_the_one_before(data: Path) -> Non
 
 
 def test_run_without_a_sound_checkpoint_names_the_damaged_file(data: Path) -> None:
-    make_run(data, "lost", SLOW | {"save_best": False})
+    make_run(data, "lost", SLOW | {"save_best": False, "patience": 0})
     with pytest.raises(Killed):
         train(data, "lost", kill_before=6)
     path = data / "checkpoint" / "lost" / "step-4" / "optimizer.npz"
