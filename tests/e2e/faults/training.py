@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "warmup_steps": 2,
     "dropout": 0.1,
     "restarts": 1000,
+    "patience": 0,
 }
 SHORT = SETTINGS | {"steps": 40}
 # For the trial of memory: much of it is activations, and they are a sum over rows.

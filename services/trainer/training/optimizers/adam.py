@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,8 +30,13 @@ class Adam:
         }
 
     def numbers(self, step: int) -> npt.NDArray[np.float32]:
-        """beta1 and beta2 to the power of the step (1 is the first), [2]."""
-        return np.array([self._beta1**step, self._beta2**step], np.float32)
+        """beta1 and beta2 to the power of the step (1 is the first), and epsilon at that step, [3].
+
+        TensorFlow adds epsilon to the root of v before its bias is taken out, the paper's algorithm 1 after. Early
+        on that is ten times as much, and rare tokens have gradients as small as that.
+        """
+        powers = [self._beta1**step, self._beta2**step]
+        return np.array([*powers, EPSILON * math.sqrt(1 - powers[1])], np.float32)
 
     def update(self, name: str, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, numbers: tf.Tensor) -> Any:
         """Change one variable and its moments."""
@@ -43,6 +49,6 @@ class Adam:
             lr=rate,
             beta1=self._beta1,
             beta2=self._beta2,
-            epsilon=EPSILON,
+            epsilon=numbers[2],
             grad=gradient,
         )
