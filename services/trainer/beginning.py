@@ -181,13 +181,15 @@ def of_start(run_folder: Path, word: str) -> Beginning:
     if source.kind == SourceKind.FRESH:
         return Beginning(word=word, config=_config(run_folder))
     start = run_folder / START_FOLDER
+    manifest = read_manifest(start)
     return Beginning(
         word=word,
         config=_config(start),
         vocabulary_digest=Vocabulary.load(run_folder).digest,
         folder=start,
         prefix=_PREFIX,
-        digests=_weights_of(read_manifest(start)["files"], _PREFIX),
+        digests=_weights_of(manifest["files"], _PREFIX),
+        step=int(manifest.get("step", 0)),
     )
 
 

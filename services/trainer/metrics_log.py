@@ -114,12 +114,19 @@ def newest_lines(path: Path) -> Newest:
     # the file, so that what is mapped stays.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = content.rfind(b"\n") + 1  # what follows the last newline is still being written
-        step = _line_around(content, end - 1) if end else None
+        # Steps that changed nothing have no line, so that several validations may stand in a row.
+        step, place = _line_before(content, end)
+        while step and _VALIDATION in step:
+            step, place = _line_before(content, place)
         validation = _line_around(content, content.rfind(_VALIDATION, 0, end))
         best = _line_around(content, content.rfind(_BEST, 0, end))
-        if step == validation and validation is not None:
-            step = _line_around(content, end - len(validation) - 2)
     return Newest(*(parse_line(line, path) if line else None for line in (step, validation, best)))
+
+
+def _line_before(content: mmap.mmap, end: int) -> tuple[bytes | None, int]:
+    """The line whose newline is the byte before `end`, and where it begins; None before the first."""
+    line = _line_around(content, end - 1)
+    return line, end - 1 - len(line or b"")
 
 
 def _line_around(content: mmap.mmap, place: int) -> bytes | None:

@@ -7,11 +7,18 @@ import pytest
 import yaml
 
 from services.common.settings import CommonSettings, variable_names
+from services.trainer.settings import PREFIX, TrainerSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 SERVICES = ["corpus", "tokenizer", "trainer", "generator", "admin"]
+PROXIES = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"]
+FETCHING = [
+    variable
+    for variable, field in variable_names(TrainerSettings, PREFIX).items()
+    if field.name.startswith(("fetch_", "hub_", "openai_"))
+]
 GRPC_PORTS = {"corpus": 50051, "tokenizer": 50052, "trainer": 50053, "generator": 50054}
 
 
@@ -31,8 +38,18 @@ def test_each_image_is_its_own_target_with_a_health_check(service):
 
 @pytest.mark.parametrize("service", [*SERVICES, "nonesuch"])
 def test_every_environment_variable_is_a_setting(service):
-    known = variable_names(CommonSettings, "NONESUCH_")
-    assert set(COMPOSE["services"][service]["environment"]) <= set(known)
+    known = set(variable_names(CommonSettings, "NONESUCH_"))
+    if service == "trainer":
+        known |= {*FETCHING, *PROXIES}
+    assert set(COMPOSE["services"][service]["environment"]) <= known
+
+
+def test_the_trainer_gets_the_host_s_proxies_and_settings_of_fetching():
+    environment = COMPOSE["services"]["trainer"]["environment"]
+    # Null is the host's value, and no variable where the host has none.
+    assert {name: environment.get(name, "absent") for name in (*FETCHING, *PROXIES)} == dict.fromkeys(
+        (*FETCHING, *PROXIES)
+    )
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "nonesuch"])

@@ -228,6 +228,16 @@ def test_a_missing_file_is_named(fake, tmp_path, source):
     Trial(fake, tmp_path, source).fails("404", "model.safetensors" if source == HUB else name)
 
 
+def test_a_bucket_that_knows_no_head_is_asked_for_the_files_themselves(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(fake_sources.Handler, "do_HEAD", lambda handler: handler.reply(405, b""))
+    Trial(fake, tmp_path, OPENAI).gives_the_model()
+
+
+def test_a_bucket_s_address_is_not_taken_for_its_answer(fake, tmp_path):
+    Trial(fake, tmp_path, OPENAI, wanted=Wanted("x", "", "405", CONFIG)).fails("404")
+    assert not fake.asked_for("", "GET")
+
+
 @BOTH
 def test_a_server_in_trouble_is_asked_again(fake, tmp_path, source):
     fake.spoil(weights_of(fake, source), answers(503), answers(500), answers(429, Retry_After="7"))
@@ -236,8 +246,9 @@ def test_a_server_in_trouble_is_asked_again(fake, tmp_path, source):
     assert trial.pauses[-1] == 7.0 and len(trial.pauses) == 3
 
 
-def test_a_server_that_asks_to_wait_for_hours_is_refused(fake, tmp_path):
-    fake.always(weights_of(fake, HUB), answers(429, Retry_After="86400"))
+@pytest.mark.parametrize("name", ["/cdn/model.safetensors", f"/api/models/{REPOSITORY}"])
+def test_a_server_that_asks_to_wait_for_hours_is_refused(fake, tmp_path, name):
+    fake.always(name, answers(429, Retry_After="86400"))
     Trial(fake, tmp_path, HUB).fails("86,400 s")
 
 

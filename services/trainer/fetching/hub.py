@@ -14,12 +14,11 @@ from huggingface_hub import HfApi, hf_hub_url, set_client_factory
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from services.trainer.fetching.remote import RemoteFile
-from services.trainer.fetching.web import MOST_REDIRECTS, Interrupted, WrongAnswer
+from services.trainer.fetching.web import MOST_REDIRECTS, PASSING, Interrupted, WrongAnswer, try_later
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _PICKLES = re.compile(r"pytorch_model.*\.bin|.*\.(ckpt|pt|pth|h5|msgpack)")
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +124,8 @@ def _choose(names: set[str], where: str) -> list[str]:
 
 def _by_status(error: HfHubHTTPError, where: str) -> Interrupted | WrongAnswer:
     status = error.response.status_code
-    if status in _PASSING:
-        wait = error.response.headers.get("Retry-After", "")
-        return Interrupted(f"{where} answers {status}", float(wait) if wait.isdigit() else None)
+    if status in PASSING:
+        return try_later(f"{where} answers {status}", error.response.headers.get("Retry-After", ""))
     if status == 404:
         return WrongAnswer(f"{where} does not exist (404): check the name")
     if status in (401, 403):

@@ -15,7 +15,7 @@ import httpx2
 MOST_REDIRECTS = 5
 LONGEST_WAIT_S = 600.0  # that a server may ask for; longer is a refusal
 _REDIRECTS = (301, 302, 303, 307, 308)
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses after which the same may work
 
 
 class Interrupted(Exception):
@@ -31,7 +31,15 @@ class Interrupted(Exception):
 
 
 class WrongAnswer(Exception):
-    """The server answered, and asking again would bring the same: the message says what, from where."""
+    """The server answered, and asking again would bring the same: the message says what, from where.
+
+    Args:
+        status: of the answer, where that is what is wrong; else 0.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Web:
@@ -136,11 +144,8 @@ def _check_status(response: httpx2.Response, url: str) -> None:
     if status in (200, 206, 416):
         return
     said = f"{url} answers {status} {response.reason_phrase}".rstrip()
-    if status in _PASSING:
-        wait = _retry_after(response.headers.get("Retry-After", ""))
-        if wait is not None and wait > LONGEST_WAIT_S:
-            raise WrongAnswer(f"{said} and asks to wait {wait:,.0f} s; fetch again then")
-        raise Interrupted(said, wait)
+    if status in PASSING:
+        raise try_later(said, response.headers.get("Retry-After", ""))
     if status in (401, 403):
         raise WrongAnswer(
             f"{said}: there is no such thing, or it is not for everyone; for a private or gated repository "
@@ -148,7 +153,20 @@ def _check_status(response: httpx2.Response, url: str) -> None:
         )
     if status == 407:
         raise WrongAnswer(f"{said}: the proxy wants a name and password, in HTTPS_PROXY")
-    raise WrongAnswer(said)
+    raise WrongAnswer(said, status)
+
+
+def try_later(said: str, retry_after: str) -> Interrupted | WrongAnswer:
+    """What an answer whose status is PASSING leads to.
+
+    Args:
+        said: what the server answered, in words.
+        retry_after: its header of that name; empty when there is none.
+    """
+    wait = _retry_after(retry_after)
+    if wait is not None and wait > LONGEST_WAIT_S:
+        return WrongAnswer(f"{said} and asks to wait {wait:,.0f} s; fetch again then")
+    return Interrupted(said, wait)
 
 
 def _retry_after(value: str) -> float | None:

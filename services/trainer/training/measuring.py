@@ -29,10 +29,8 @@ from services.trainer.training.loop import Trainer
 Work = Literal["validation", "sample", "checkpoint"]
 RECENT_STEPS = 20  # speed is that of so many steps
 RATE_BUDGET_S = 0.3
-_CPU_SIZE, _GPU_SIZE = (
-    1024,
-    8192,
-)  # sides of the measured matrices: beyond the caches, and done many times in the budget
+# Sides of the measured matrices: beyond the caches, and done many times in the budget.
+_CPU_SIZE, _GPU_SIZE = 1024, 8192
 
 
 def operations_per_token(config: GPT2Config, context: int) -> int:

@@ -14,7 +14,6 @@ import os
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
     from services.trainer.run_settings import RunSettings
     from services.trainer.training import precision
     from services.trainer.training.loop import Trainer
+    from services.trainer.training.measuring import memory_bytes
 
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -89,10 +89,9 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
     while len(durations) < MOST_STEPS and (not durations or sum(durations) < asked["seconds"]):
         _tell({"progress": f"trying step {len(durations) + 1} of {MOST_STEPS}"})
         durations.append(step(len(durations) + 2))
-    peak = tf.config.experimental.get_memory_info("GPU:0")["peak"] if gpus else peak_resident()
     return {
         "seconds_per_step": sorted(durations)[len(durations) // 2] * settings.accumulation / rounds,
-        "peak_bytes": peak,
+        "peak_bytes": memory_bytes(),
         "precision": dtype.name,
         "device": _device(gpus),
     }
@@ -112,15 +111,6 @@ def _rows(n_vocab: int, settings: RunSettings) -> Batch:
         segments=np.zeros(shape, np.int32) if settings.packing == "masked" else None,
         weights=np.ones(shape, np.float32) if settings.packing == "documents" else None,
     )
-
-
-def peak_resident(status: Path = Path("/proc/self/status")) -> int:
-    """The most memory that this process has had, in bytes; 0 where the system does not say."""
-    try:
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    except OSError:
-        return 0
-    return int(lines.get("VmHWM", "0 kB").split()[0]) * 1024
 
 
 def _device(gpus: list[Any]) -> str:

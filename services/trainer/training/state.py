@@ -25,6 +25,8 @@ class TrainingState:
     average: LossAverage = LossAverage()
     seconds: float = 0.0
     """Time spent training, over all processes of the run."""
+    before: int = 0
+    """Steps that were done before the run began, by another program: the optimizer does not count them."""
     precision: str = ""
     """Number format chosen at the start: a resumed run keeps it, whatever `auto` would choose then."""
     validation: dict[str, Any] | None = None

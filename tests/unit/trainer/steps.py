@@ -21,10 +21,15 @@ def params_of(seed: int = 1) -> dict[str, np.ndarray]:
 
 
 def trainer_with(
-    *, params: dict[str, np.ndarray] | None = None, dtype: tf.DType = tf.float32, xla: bool = False, **settings: Any
+    *,
+    params: dict[str, np.ndarray] | None = None,
+    dtype: tf.DType = tf.float32,
+    xla: bool = False,
+    before: int = 0,
+    **settings: Any,
 ) -> Trainer:
     settings = {"dataset": "d", "dropout": 0.0, "clip_norm": 0.0, "batch_size": 4} | settings
-    return Trainer(params or params_of(), CONFIG, RunSettings(**settings), dtype, xla=xla)
+    return Trainer(params or params_of(), CONFIG, RunSettings(**settings), dtype, xla=xla, before=before)
 
 
 def rows_of(num_rows: int, length: int = 8, seed: int = 0) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from services.trainer.beginning import START_FOLDER, find
 from services.trainer.publishing import Models
 from services.trainer.runs import Runs
 from services.trainer.starting import check_dataset, facts_of, plan, plan_again
+from services.trainer.training.start import first_step
 from services.trainer.volume import Volume
 from tests.unit.trainer.made import make_checkpoint
 from tests.unit.trainer.tiny import CONFIG, SETTINGS, make_run, write_tiny_dataset
@@ -148,6 +150,16 @@ def test_a_run_is_repeated_from_its_own_weights_when_its_source_is_gone(data: Pa
     again = plan_again(volume, runs.get("b"))
     assert (again.settings, again.config) == (runs.get("b").settings, CONFIG)
     assert (create(data, "b-2", again) / START_FOLDER / "model.index").read_text() == "a 4 model-4.index"
+
+
+def test_a_run_that_went_on_from_another_program_s_steps_is_repeated_from_them(data: Path) -> None:
+    planned = asked(data, "runs/a@4")
+    create(data, "b", replace(planned, beginning=replace(planned.beginning, step=4)))
+    volume = Volume(data)
+    runs = Runs(volume)
+    runs.load()
+    folder = create(data, "c", plan_again(volume, runs.get("b")))
+    assert first_step(folder, runs.get("b").settings) == 4
 
 
 def test_a_run_whose_dataset_is_gone_or_changed_is_not_repeated(data: Path) -> None:

@@ -81,6 +81,18 @@ def test_less_memory_keeps_the_rows_of_a_step_until_nothing_is_left_to_lower(row
     assert all(later[0] <= earlier[0] / 2 or later[1] for earlier, later in itertools.pairwise(sizes))
 
 
+@pytest.mark.parametrize(("rows", "gpus", "fewer"), [(12, 2, [6, 2]), (6, 2, [2]), (8, 4, [4]), (4, 4, [])])
+def test_fewer_rows_at_a_time_still_divide_among_the_gpus_that_were_asked_for(
+    rows: int, gpus: int, fewer: list[int]
+) -> None:
+    settings = RunSettings(dataset="d", batch_size=rows, gpus=gpus)
+    sizes, adjustments = [], Adjustments()
+    while found := with_less_memory(settings, adjustments):
+        adjustments = found[0]
+        sizes.append(adjustments.apply(settings).batch_size)
+    assert sizes == [*fewer, (fewer or [rows])[-1]]  # and last with gradient checkpointing
+
+
 def test_rate_is_halved_for_the_steps_after_each_checkpoint_that_was_gone_back_to(tmp_path) -> None:
     assert read_adjustments(tmp_path) == Adjustments()
     write_adjustments(tmp_path, Adjustments(lowered_after=(4, 4, 10)))

@@ -58,6 +58,19 @@ def test_newest_lines_and_the_best_validation_are_found_from_the_end(tmp_path: P
     assert found.best_validation == best
 
 
+def test_newest_step_is_found_before_validations_of_steps_that_changed_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    validations = [{"step": step, "validation_loss": 3.0 - step} for step in range(3)]
+    with MetricsLog(path, after_step=0) as log:
+        log.append(validations[0])
+        log.append(validations[1])
+        assert newest_lines(path) == Newest(None, validations[1], None)
+        log.append({"step": 1, "loss": 2.0})
+        for validation in validations:
+            log.append(validation)
+    assert newest_lines(path) == Newest({"step": 1, "loss": 2.0}, validations[2], None)
+
+
 @pytest.mark.parametrize("line", [b'{"step": 1, "lo\n', b"\0\0\n", b"3\n", b"\xff\n"])
 def test_damaged_line_of_a_log_is_named_by_its_file(tmp_path: Path, line: bytes) -> None:
     for name in ("metrics.jsonl", "events.jsonl"):

@@ -71,6 +71,15 @@ def test_gradient_checkpointing_changes_nothing() -> None:
         assert found.loss == pytest.approx(expected.loss, abs=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_optimizer_that_begins_after_another_program_s_steps_begins_at_its_own_first(optimizer: str) -> None:
+    fresh, later = trainer_with(optimizer=optimizer), trainer_with(optimizer=optimizer, before=500)
+    for step in (1, 2, 3):
+        rows = rows_of(4, seed=step)
+        assert fresh.step(step, rows, 1e-2) == later.step(500 + step, rows, 1e-2)
+    assert_equal(later, fresh)
+
+
 def test_label_smoothing_spreads_its_share_over_the_vocabulary() -> None:
     batch, share = rows_of(4), 0.3
     logits = model.forward(params_of(), batch.inputs, CONFIG).numpy().astype(np.float64)
