@@ -283,12 +283,15 @@ class Runs:
             )
             write_json(self.folder(name) / RECORD_FILE, _to_json(record))
             self._records[name] = record
-            events = EventLog(self.folder(name))
-            events.repair()
-            events.append("state", state=state, error=error)
-            if state == RunState.RUNNING and changed:
-                message = f"goes on elsewhere than it began: {'; '.join(changed)}"
-                events.append("event", step=0, message=message)
+            try:
+                events = EventLog(self.folder(name))
+                events.repair()
+                events.append("state", state=state, error=error)
+                if state == RunState.RUNNING and changed:
+                    message = f"goes on elsewhere than it began: {'; '.join(changed)}"
+                    events.append("event", step=0, message=message)
+            except OSError as failure:  # the disk is full now; the state is noted, and whoever watches sees that
+                log.error("run %s is %s, which its history does not tell: %s", name, state, failure)
         return record
 
     def delete(self, name: str) -> None:

@@ -126,9 +126,16 @@ class Supervisor:
             if self._stopping:
                 return False
             record = self._runs.move(next(self._runs.queue()).name, RunState.RUNNING)
-        restarts = Restarts(self._runs.folder(record.name), record.settings)
-        while not self._train_once(record, restarts):
-            pass
+        try:
+            restarts = Restarts(self._runs.folder(record.name), record.settings)
+            while not self._train_once(record, restarts):
+                pass
+        except Exception as failure:  # a bug, or a volume that fails: the run must not stay RUNNING without a process
+            log.exception("run %s: its supervision failed", record.name)
+            if child := self._child:
+                child.kill()
+            words = f"the trainer stumbled over {type(failure).__name__}: {failure}"
+            self._settle(record.name, RunState.FAILED, error=f"{words}; its checkpoints stand, resume it")
         return True
 
     def _train_once(self, record: RunRecord, restarts: Restarts) -> bool:
@@ -141,7 +148,7 @@ class Supervisor:
             try:
                 child = self._child = Child(self._volume.root, folder, nice=self._nice, program=self._program)
             except OSError as failure:
-                error = f"the training process could not be started: {failure}"
+                error = f"the training process could not be started: {failure}; make room for it, then resume the run"
                 self._settle(record.name, RunState.FAILED, error=error)
                 return True
         log.info("run %s trains in process %d", record.name, child.pid)

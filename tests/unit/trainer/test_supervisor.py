@@ -208,3 +208,32 @@ def test_a_stop_while_another_process_is_waited_for_ends_the_run(bench: Bench, m
         time.sleep(0.01)
     bench.supervisor.stop_run("run")
     bench.wait("run", RunState.CANCELLED)
+
+
+def test_run_whose_history_cannot_be_written_trains_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def append(log: EventLog, kind: str, **facts: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EventLog, "append", append)
+    bench.supervisor.start()
+    bench.wait("run", RunState.SUCCEEDED)
+
+
+def test_run_does_not_stay_running_when_its_supervision_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_outcome", fail)
+        bench.supervisor.start()
+        assert "Input/output error" in bench.wait("run", RunState.FAILED).error
+    bench.runs.move("run", RunState.PENDING)
+    bench.supervisor.wake()
+    bench.wait("run", RunState.SUCCEEDED)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(bench: Bench) -> None:
+    bench.commands = ["os.kill(os.getpid(), 35)", "raise SystemExit(0)"]
+    bench.supervisor.start()
+    bench.wait("run", RunState.SUCCEEDED)
+    assert "killed by signal 35" in bench.told()[0]
