@@ -23,7 +23,7 @@ from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, I
 from services.common.files import MAX_NAME_LENGTH, new_folder, read_json, remove_folder, remove_partials, write_json
 from services.trainer.environment import differences, environment
 from services.trainer.events import EventLog, now
-from services.trainer.run_settings import RunSettings
+from services.trainer.run_settings import RunSettings, from_json
 from services.trainer.volume import Volume, is_foreign
 
 log = logging.getLogger(__name__)
@@ -83,9 +83,10 @@ def read_record(run_folder: Path) -> RunRecord:
     path = run_folder / RECORD_FILE
     values = read_json(path)
     try:
-        settings, state = RunSettings(**values.pop("settings")), RunState(values.pop("state"))
+        settings, asked = RunSettings(**from_json(values.pop("settings"))), from_json(values.pop("asked"))
+        state = RunState(values.pop("state"))
         values.pop("kind")
-        return RunRecord(**values, settings=settings, state=state)
+        return RunRecord(**values, settings=settings, asked=asked, state=state)
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise Corrupt(f"{path} does not describe a run ({error})", metadata={"file": str(path)}) from None
 

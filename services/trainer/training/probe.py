@@ -60,7 +60,7 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
 
     from services.gpt2 import model
     from services.gpt2.config import GPT2Config
-    from services.trainer.run_settings import RunSettings
+    from services.trainer.run_settings import RunSettings, from_json
     from services.trainer.training import precision
     from services.trainer.training.loop import Trainer
 
@@ -68,9 +68,7 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     config = GPT2Config.from_hparams(asked["config"])
-    wanted: dict[str, Any] = asked["settings"]
-    wanted |= {name: tuple(value) for name, value in wanted.items() if isinstance(value, list)}
-    settings = RunSettings(**wanted)
+    settings = RunSettings(**from_json(asked["settings"]))
     rounds = min(settings.accumulation, TRIED_ROUNDS)
     tried = replace(settings, accumulation=rounds)
     dtype = precision.choose(settings.precision, config.num_parameters)

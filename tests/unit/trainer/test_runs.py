@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import Corrupt, NotFound
-from services.trainer.runs import Runs
+from services.trainer.runs import Runs, read_record
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
 
@@ -56,3 +56,9 @@ def test_samples_go_before_the_run_so_that_no_later_run_inherits_them(
     monkeypatch.setattr("services.trainer.runs.remove_folder", removed.append)
     runs.delete("sound")
     assert removed == [data / "samples" / "sound", data / "checkpoint" / "sound"]
+
+
+def test_record_is_read_as_it_was_written(data: Path) -> None:
+    wish = SETTINGS | {"sample_prompts": ("Dear", ""), "sample_temperatures": (0.5,)}
+    written = make_run(data, "prompted", wish)
+    assert read_record(data / "checkpoint" / "prompted") == written
