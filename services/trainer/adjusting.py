@@ -72,8 +72,10 @@ def with_less_memory(settings: RunSettings, adjustments: Adjustments) -> tuple[A
         adjustments: so far.
     """
     now = adjustments.apply(settings)
-    if now.batch_size > 1:
-        size = max(size for size in range(1, now.batch_size // 2 + 1) if now.batch_size % size == 0)
+    each = max(1, settings.gpus)  # so many GPUs share a micro-batch evenly
+    sizes = [size for size in range(each, now.batch_size // 2 + 1, each) if now.batch_size % size == 0]
+    if sizes:
+        size = sizes[-1]
         smaller = replace(adjustments, batch_size=size)
         passes = smaller.apply(settings).accumulation
         return (

@@ -81,6 +81,15 @@ def test_less_memory_keeps_the_rows_of_a_step_until_nothing_is_left_to_lower(row
     assert all(later[0] <= earlier[0] / 2 or later[1] for earlier, later in itertools.pairwise(sizes))
 
 
+def test_less_memory_keeps_a_share_of_the_rows_for_each_gpu_that_was_asked_for() -> None:
+    settings, adjustments = RunSettings(dataset="d", batch_size=12, gpus=2), Adjustments()
+    sizes = []
+    while found := with_less_memory(settings, adjustments):
+        adjustments = found[0]
+        sizes.append(adjustments.apply(settings).batch_size)
+    assert sizes == [6, 2, 2] and adjustments.gradient_checkpointing
+
+
 def test_rate_is_halved_for_the_steps_after_each_checkpoint_that_was_gone_back_to(tmp_path) -> None:
     assert read_adjustments(tmp_path) == Adjustments()
     write_adjustments(tmp_path, Adjustments(lowered_after=(4, 4, 10)))
