@@ -157,7 +157,8 @@ class Supervisor:
         TRAINING.set(0)
         with self._changed:
             self._child = None
-        remove_partials(folder)  # a killed process may have left most of a checkpoint
+        # A killed process may have left most of a checkpoint; marks and notes may be being written by other threads.
+        remove_partials(folder, files=False)
         if ending.status == EXIT_DONE:
             said = read_outcome(folder)
             self._publish(record)

@@ -52,7 +52,7 @@ class TrainingProcess:
 
     def __init__(self, volume: Volume, run: str, *, started: float) -> None:
         self._folder, self._samples_folder = volume.runs / run, volume.samples / run
-        remove_partials(self._folder)
+        remove_partials(self._folder, files=False)  # the service may be writing a mark or a note
         self._adjustments = read_adjustments(self._folder)
         self._settings = self._adjustments.apply(runs.read_record(self._folder).settings)
         self._events = EventLog(self._folder, patient=True)
