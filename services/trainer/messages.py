@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import trainer_pb2 as pb
-from services.common.errors import InvalidRequest
+from services.common.errors import InvalidRequest, NotFound
 from services.gpt2.config import GPT2Config
 from services.trainer.checkpoints import Checkpoint, best, list_checkpoints, marked_steps
 from services.trainer.fetching.names import Known
@@ -202,6 +202,14 @@ def checkpoint_messages(run_folder: Path) -> list[pb.Checkpoint]:
     found, marked = list_checkpoints(run_folder), marked_steps(run_folder)
     lowest = best(found)
     return [checkpoint_message(one, marked=one.step in marked, best=one is lowest) for one in found]
+
+
+def checkpoint_of(run_folder: Path, step: int) -> pb.Checkpoint:
+    """One of them; NotFound: it was deleted meanwhile."""
+    for message in checkpoint_messages(run_folder):
+        if message.step == step:
+            return message
+    raise NotFound(f"the checkpoint of step {step} of run {run_folder.name!r} was deleted meanwhile")
 
 
 def checkpoint_message(checkpoint: Checkpoint, *, marked: bool, best: bool) -> pb.Checkpoint:
