@@ -104,8 +104,13 @@ def smaller(now: Fitted, asked: RunSettings) -> Fitted | None:
 
 
 def _fits(settings: RunSettings, config: GPT2Config, precision: str, device: Device) -> bool:
-    needed = sum(memory.estimate(config, settings, precision).values())
+    needed = sum(_memory(settings, config, precision, device).values())
     return not device.available_bytes or needed <= device.available_bytes
+
+
+def _memory(settings: RunSettings, config: GPT2Config, precision: str, device: Device) -> dict[str, int]:
+    """What the run takes of the memory that `device` tells of: a GPU's, or all."""
+    return memory.estimate(config, settings, precision, saving=not device.num_gpus)
 
 
 def foresee(
@@ -150,7 +155,7 @@ def foresee(
         num_parameters=config.num_parameters,
         num_trained_parameters=sum(math.prod(shape) for shape in trained.values()),
         num_train_tokens=num_train_tokens,
-        memory_bytes=memory.estimate(config, settings, fitted.precision),
+        memory_bytes=_memory(settings, config, fitted.precision, device),
         available_memory_bytes=device.available_bytes,
         seconds_per_step=seconds,
         is_measured=tried is not None,

@@ -63,6 +63,7 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
     from services.trainer.run_settings import RunSettings, from_json
     from services.trainer.training import precision
     from services.trainer.training.loop import Trainer
+    from services.trainer.training.saving import Saver
 
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -74,6 +75,8 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
     dtype = precision.choose(settings.precision, config.num_parameters)
     _tell({"progress": "making weights of this shape"})
     trainer = Trainer(model.init_params(config, 0), config, tried, dtype)
+    saver = Saver(Path(), keep=1)
+    saver.prepare(trainer)  # takes the memory of a checkpoint's copy, as the run does; nothing is written
     rows = _rows(config.n_vocab, tried)
 
     def step(number: int) -> float:
@@ -83,6 +86,7 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
 
     _tell({"progress": "compiling a step"})
     step(1)
+    saver.wait()
     durations: list[float] = []
     while len(durations) < MOST_STEPS and (not durations or sum(durations) < asked["seconds"]):
         _tell({"progress": f"trying step {len(durations) + 1} of {MOST_STEPS}"})
