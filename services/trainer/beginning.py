@@ -64,6 +64,8 @@ class Beginning:
         if self.folder is None:
             return
         start = run_folder / START_FOLDER
+        if start.exists():  # in a folder that another program made, of an attempt that was killed
+            shutil.rmtree(start)
         start.mkdir()
         files = [self.folder / f"{self.prefix}.index", *sorted(self.folder.glob(f"{self.prefix}.data-*"))]
         digests = {}

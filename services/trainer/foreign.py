@@ -7,14 +7,13 @@ folder's own files stay. Its optimizer was never saved, and begins anew, as it d
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest
 from services.gpt2.config import GPT2Config
 from services.trainer.bases import inspect
-from services.trainer.beginning import START_FOLDER, Beginning
+from services.trainer.beginning import Beginning
 from services.trainer.run_settings import RunSettings
 
 _COUNTER = "counter"
@@ -22,13 +21,11 @@ _STEP = re.compile(r"model-(\d+)")
 
 
 def begin(folder: Path) -> Beginning:
-    """Check such a folder whole, and return what goes on from it.
+    """Check such a folder whole, and return what goes on from it. Nothing in it changes.
 
     Raises:
         Corrupt: a file is missing or damaged, or nothing says its step; names it.
     """
-    if (folder / START_FOLDER).exists():  # of an attempt that was killed
-        shutil.rmtree(folder / START_FOLDER)
     found = inspect(folder, folder.name)
     step = _step(folder, str(found["prefix"]))
     return Beginning(

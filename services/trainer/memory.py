@@ -1,11 +1,12 @@
 """How much memory one training step of a run takes, by part, without doing it. A pure function of shapes.
 
 In: an architecture, a run's settings, the format of the products. Out: bytes by what they are for; their sum is the
-process's peak in a step, and with `saving` the run's: beside its steps stands the copy that checkpoints are written from. What was counted is the arrays that loop.py and services/gpt2 hold at the moment when they
-hold most: at the turn from the forward to the backward pass, or before the update. The shares of what is not counted
-one by one (scratch space, fragments) were fitted to real steps in bfloat16 on a CPU, which they meet within 6 %:
-124M at 256 and 1024 tokens, with and without gradient checkpointing, and a shape of little but activations. 1558M with
-LoRA, which was not fitted, had 13.4 GB at its peak, and 13.2 are estimated.
+process's peak in a step, and with `saving` in a run: beside its steps stands the copy that checkpoints are written
+from. What was counted is the arrays that loop.py and services/gpt2 hold at the moment when they hold most: at the turn
+from the forward to the backward pass, or before the update. The shares of what is not counted one by one (scratch
+space, fragments) were fitted to real steps in bfloat16 on a CPU, which they meet within 6 %: 124M at 256 and 1024
+tokens, with and without gradient checkpointing, and a shape of little but activations. 1558M with LoRA, which was not
+fitted, had 13.4 GB at its peak, and 13.2 are estimated. These were steps without the copy.
 
 n rows of tokens (batch x context), C width, H heads, L layers, V vocabulary, T context, e bytes of a product's number.
 """

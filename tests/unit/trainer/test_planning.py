@@ -27,7 +27,13 @@ def settings_of(config: GPT2Config, **choices: Any) -> RunSettings:
 
 
 def foreseen(
-    config: GPT2Config, *, available: int = 0, tried: Tried | None = None, held_out: int = 20_000, **choices: Any
+    config: GPT2Config,
+    *,
+    available: int = 0,
+    tried: Tried | None = None,
+    held_out: int = 20_000,
+    steps_behind: int = 0,
+    **choices: Any,
 ) -> Forecast:
     device = Device("a machine", available)
     return planning.foresee(
@@ -39,6 +45,7 @@ def foreseen(
         num_pass_tokens=300_000,
         device=device,
         tried=tried,
+        steps_behind=steps_behind,
     )
 
 
@@ -113,6 +120,17 @@ def test_time_is_that_of_the_tried_steps_and_of_what_comes_between_them() -> Non
     cut = foreseen(SIZES["124M"], tried=Tried(2.0, "a device"), **plain | {"minutes": 1.0})
     assert cut.total_seconds == 60
     assert any("1 minutes end it at about step" in remark for remark in cut.remarks)
+
+
+def test_steps_that_another_program_has_done_take_no_time() -> None:
+    tried, often = Tried(2.0, "a device"), {"save_every": 10, "sample_every": 0, "validate_every": 10, "minutes": 0.0}
+    whole, rest = (
+        foreseen(SIZES["124M"], tried=tried, steps=steps, steps_behind=steps - 100, **often) for steps in (100, 1100)
+    )
+    assert rest.total_seconds == whole.total_seconds
+    assert (rest.epochs, rest.disk_bytes, rest.settings.steps) == (whole.epochs, whole.disk_bytes, 1100)
+    cut = foreseen(SIZES["124M"], tried=tried, steps=1100, steps_behind=1000, **often | {"minutes": 1.0})
+    assert any("end it at about step 1,0" in remark for remark in cut.remarks)
 
 
 def test_without_trying_time_grows_with_the_work() -> None:
