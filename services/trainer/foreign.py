@@ -14,7 +14,7 @@ from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest
 from services.gpt2.config import GPT2Config
 from services.trainer.bases import inspect
 from services.trainer.beginning import Beginning
-from services.trainer.run_settings import RunSettings
+from services.trainer.run_settings import RunSettings, check
 
 _COUNTER = "counter"
 _STEP = re.compile(r"model-(\d+)")
@@ -39,19 +39,24 @@ def begin(folder: Path) -> Beginning:
     )
 
 
-def go_on(settings: RunSettings, *, step: int, asked_steps: bool) -> RunSettings:
+def go_on(settings: RunSettings, *, step: int, asked_steps: int) -> RunSettings:
     """Return the settings of a run that has `step` steps behind it: `steps` counts them all.
 
+    Args:
+        settings: as if none was done; its epochs and tokens count those to come.
+        asked_steps: the steps that were named; 0: none were.
+
     Raises:
-        FailedPrecondition: it has done as many as were asked for.
+        FailedPrecondition: it has done as many as were asked for. InvalidRequest: together they are too many.
     """
-    if not asked_steps:
-        return replace(settings, steps=settings.steps + step)
-    if settings.steps <= step:
+    if asked_steps and asked_steps <= step:
         raise FailedPrecondition(
-            f"the run has {step} steps behind it and steps is {settings.steps}, which counts them all: ask for more"
+            f"the run has {step} steps behind it and steps is {asked_steps}, which counts them all: ask for more"
         )
-    return settings
+    steps = settings.steps + step
+    going_on = replace(settings, steps=min(asked_steps, steps) if asked_steps else steps)
+    check(going_on)
+    return going_on
 
 
 def refuse_base(base: str, run: str) -> None:

@@ -83,7 +83,7 @@ class RunRpcs:
         foreign.refuse_base(choices.get("base", ""), name)
         begin = foreign.begin(folder)
         planned = plan(self._volume, self._bases, choices, begin)
-        settings = foreign.go_on(planned.settings, step=begin.step, asked_steps="steps" in choices)
+        settings = foreign.go_on(planned.settings, step=begin.step, asked_steps=choices.get("steps", 0))
         return replace(planned, settings=settings), True
 
     def PlanRun(self, request: pb.PlanRunRequest, context: grpc.ServicerContext) -> Iterator[pb.PlanRunUpdate]:

@@ -59,7 +59,8 @@ def take_up(folder: Path, settings: RunSettings, note: Callable[[str], None]) ->
     if settings.lora_rank:
         lora_base.write(folder, config, params)
     dtype = precision.choose(settings.precision, config.num_parameters)
-    state = TrainingState(step=first_step(folder, settings), precision=dtype.name)
+    behind = first_step(folder, settings)
+    state = TrainingState(step=behind, behind=behind, precision=dtype.name)
     return state, Trainer(params, config, settings, dtype)
 
 

@@ -179,12 +179,13 @@ class TrainingProcess:
                 self._keeper.save(self._trainer, self._state_to_save())
 
     def _counted_end(self) -> str:
-        step = self._state.step
+        step, behind = self._state.step, self._state.behind
         return counted_end(
             self._settings,
             step=step,
-            epoch=self._batches.epoch(step, self._settings.rows_per_step),
+            epoch=self._batches.epoch(step - behind, self._settings.rows_per_step),
             seconds=self._state.seconds + self._record.seconds,
+            behind=behind,
         )
 
     def _catch_up(self, wanted: Callable[[], bool]) -> None:

@@ -37,6 +37,8 @@ class TrainingState:
     """Validations after it."""
     losses: LossHistory = LossHistory()
     """The last ones, where jumps are looked for."""
+    behind: int = 0
+    """Of the steps, those that another program had done before the run began: no epoch or token of ours."""
     refused: int = 0
     """Steps in a row, up to this one, that changed nothing."""
 

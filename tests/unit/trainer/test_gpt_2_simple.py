@@ -62,7 +62,7 @@ def adopt(data: Path, **settings: object) -> RunRecord:
     begin = foreign.begin(volume.runs / "run1")
     choices = {"dataset": "tiny", **SETTINGS, **settings}
     planned = plan(volume, Bases(volume.bases), choices, begin)
-    resolved = foreign.go_on(planned.settings, step=begin.step, asked_steps=True)
+    resolved = foreign.go_on(planned.settings, step=begin.step, asked_steps=choices["steps"])
     return Runs(volume).create(
         "run1", resolved, {}, num_parameters=planned.config.num_parameters, fill=planned.fill, in_place=True
     )
