@@ -17,7 +17,7 @@ from services.trainer.fetching.names import Known
 from services.trainer.fetching.record import ACTIVE as ACTIVE_FETCHES
 from services.trainer.fetching.record import FetchRecord
 from services.trainer.fetching.sources import HUB, OPENAI
-from services.trainer.metrics_log import FILE_NAME, newest_lines
+from services.trainer.metrics_log import FILE_NAME, Newest, newest_lines
 from services.trainer.planning import Forecast
 from services.trainer.publishing import ModelVersion
 from services.trainer.run_settings import RunSettings
@@ -136,10 +136,14 @@ def _prefix(field: Any) -> str:
     return str(field.enum_type.values[0].name).removesuffix("UNSPECIFIED")
 
 
-def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = "") -> pb.Run:
-    """A run as it is now; `state` and `error` override for a moment of its history."""
+def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = "", measured: bool = True) -> pb.Run:
+    """A run as it is now; `state` and `error` override for a moment of its history.
+
+    Args:
+        measured: with its newest metrics; Corrupt when those are damaged.
+    """
     folder = runs.folder(record.name)
-    newest = newest_lines(folder / FILE_NAME)
+    newest = newest_lines(folder / FILE_NAME) if measured else Newest()
     checkpoints = list_checkpoints(folder)
     queue = [pending.name for pending in runs.queue()]
     run = pb.Run(

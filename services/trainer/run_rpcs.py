@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ from services.trainer.trying import tell_ahead
 from services.trainer.volume import Volume, is_foreign
 from services.trainer.watching import watch
 
+log = logging.getLogger(__name__)
 DEFAULT_RUN = "run1"
 
 
@@ -134,11 +136,16 @@ class RunRpcs:
         return pb.MoveRunResponse(run=messages.run_message(self._runs, record))
 
     def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
-        """List runs, newest first."""
+        """List runs, newest first; one whose log is damaged without its metrics."""
         records, token = messages.page(self._runs.all(), request.page_size, request.page_token)
-        return pb.ListRunsResponse(
-            runs=[messages.run_message(self._runs, record) for record in records], next_page_token=token
-        )
+        return pb.ListRunsResponse(runs=[self._listed(record) for record in records], next_page_token=token)
+
+    def _listed(self, record: RunRecord) -> pb.Run:
+        try:
+            return messages.run_message(self._runs, record)
+        except Corrupt as error:  # one damaged log must not hide the other runs
+            log.error("run %s is listed without its metrics: %s", record.name, error.message)
+            return messages.run_message(self._runs, record, measured=False)
 
     def GetRun(self, request: pb.GetRunRequest, context: grpc.ServicerContext) -> pb.GetRunResponse:
         """Return one run."""

@@ -132,7 +132,10 @@ class Runs:
         """
         record = self.find(name)
         if record is None:
-            raise NotFound(f"there is no run {name!r}", reason="RUN_NOT_FOUND", metadata={"run": name})
+            words = f"there is no run {name!r}"
+            if name and is_foreign(self.folder(name)):
+                words = f"checkpoint/{name} holds a run that gpt-2-simple began; start run {name!r} to carry it on"
+            raise NotFound(words, reason="RUN_NOT_FOUND", metadata={"run": name})
         return record
 
     def find(self, name: str) -> RunRecord | None:

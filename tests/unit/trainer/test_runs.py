@@ -62,3 +62,14 @@ def test_record_is_read_as_it_was_written(data: Path) -> None:
     wish = SETTINGS | {"sample_prompts": ("Dear", ""), "sample_temperatures": (0.5,)}
     written = make_run(data, "prompted", wish)
     assert read_record(data / "checkpoint" / "prompted") == written
+
+
+def test_folder_that_another_program_began_is_no_run_and_says_how_to_make_it_one(data: Path) -> None:
+    folder = data / "checkpoint" / "theirs"
+    folder.mkdir()
+    for name in ("checkpoint", "model-7.index"):
+        (folder / name).touch()
+    runs = Runs(Volume(data))
+    runs.load()
+    with pytest.raises(NotFound, match="start run 'theirs' to carry it on"):
+        runs.get("theirs")
