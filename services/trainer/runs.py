@@ -117,8 +117,13 @@ class Runs:
             remove_partials(self._volume.samples / folder.name)
         self._order = _read_order(self._volume.runs / QUEUE_FILE)
         for record in tuple(self._records.values()):
-            if record.state == RunState.RUNNING:
+            if record.state != RunState.RUNNING:
+                continue
+            try:
                 self.move(record.name, RunState.PENDING)
+            except OSError as failure:  # the disk is full; a service that does not start could not make room
+                log.error("run %s is PENDING, which its record does not tell: %s", record.name, failure)
+                self._records[record.name] = replace(record, state=RunState.PENDING)
 
     def folder(self, name: str) -> Path:
         """The run's folder."""
