@@ -15,7 +15,8 @@ from services.trainer import beginning, messages
 from services.trainer.bases import Bases
 from services.trainer.fetching.fetches import Fetches
 from services.trainer.fetching.names import KNOWN
-from services.trainer.runs import ACTIVE, Runs
+from services.trainer.run_record import ACTIVE
+from services.trainer.runs import Runs
 from services.trainer.volume import Volume
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from protos import trainer_pb2 as pb
 from services.common.errors import FailedPrecondition, NotFound
 from services.trainer import messages
 from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, mark
-from services.trainer.runs import ACTIVE, Runs
+from services.trainer.run_record import ACTIVE
+from services.trainer.runs import Runs
 from services.trainer.samples import delete_samples, read_samples, steps_with_samples
 from services.trainer.volume import Volume
 

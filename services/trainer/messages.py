@@ -20,8 +20,9 @@ from services.trainer.fetching.sources import HUB, OPENAI
 from services.trainer.metrics_log import FILE_NAME, Newest, newest_lines
 from services.trainer.planning import Forecast
 from services.trainer.publishing import ModelVersion
+from services.trainer.run_record import RunRecord
 from services.trainer.run_settings import RunSettings
-from services.trainer.runs import RunRecord, Runs
+from services.trainer.runs import Runs
 from services.trainer.samples import Sample, wishes
 
 T = TypeVar("T")

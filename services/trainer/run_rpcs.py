@@ -18,8 +18,9 @@ from services.trainer import foreign, messages
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import newest_sound
 from services.trainer.fetching.names import folder_name
+from services.trainer.run_record import ACTIVE, RESUMABLE, RunRecord, RunState
 from services.trainer.run_settings import check_same
-from services.trainer.runs import ACTIVE, RESUMABLE, RunRecord, Runs, RunState
+from services.trainer.runs import Runs
 from services.trainer.samples import read_samples
 from services.trainer.starting import Plan, check_dataset, plan, plan_again
 from services.trainer.supervisor import Supervisor

@@ -21,7 +21,8 @@ from services.trainer.child import PROGRAM, Child, Ending
 from services.trainer.events import EventLog
 from services.trainer.outcome import EXIT_DONE, EXIT_STOPPED, explain, read_outcome
 from services.trainer.restarting import Failure, Restarts, newest_step
-from services.trainer.runs import RunRecord, Runs, RunState
+from services.trainer.run_record import RunRecord, RunState
+from services.trainer.runs import Runs
 from services.trainer.volume import Volume
 
 log = logging.getLogger(__name__)

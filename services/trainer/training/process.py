@@ -16,10 +16,10 @@ import numpy as np
 
 from services.common.files import remove_partials
 from services.tokens.codec import Codec
-from services.trainer import runs
 from services.trainer.adjusting import read_adjustments
 from services.trainer.checkpoints import folder_of
 from services.trainer.events import EventLog
+from services.trainer.run_record import read_record
 from services.trainer.samples import write_samples
 from services.trainer.starting import open_dataset
 from services.trainer.training import loading
@@ -54,7 +54,7 @@ class TrainingProcess:
         self._folder, self._samples_folder = volume.runs / run, volume.samples / run
         remove_partials(self._folder, files=False)  # the service may be writing a mark or a note
         self._adjustments = read_adjustments(self._folder)
-        self._settings = self._adjustments.apply(runs.read_record(self._folder).settings)
+        self._settings = self._adjustments.apply(read_record(self._folder).settings)
         self._events = EventLog(self._folder, patient=True)
         self._state = TrainingState()
 

@@ -19,7 +19,8 @@ from services.gpt2 import model
 from services.trainer import foreign
 from services.trainer.bases import Bases
 from services.trainer.metrics_log import read_metrics
-from services.trainer.runs import RunRecord, Runs
+from services.trainer.run_record import RunRecord
+from services.trainer.runs import Runs
 from services.trainer.starting import plan
 from services.trainer.training.process import TrainingProcess
 from services.trainer.volume import Volume, is_foreign

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import Corrupt, NotFound
-from services.trainer.runs import Runs, RunState, read_record
+from services.trainer.run_record import RunState, read_record
+from services.trainer.runs import Runs
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
 

@@ -16,7 +16,8 @@ from services.trainer import supervisor as module
 from services.trainer.adjusting import read_adjustments
 from services.trainer.child import Child
 from services.trainer.events import EventLog
-from services.trainer.runs import RunRecord, Runs, RunState
+from services.trainer.run_record import RunRecord, RunState
+from services.trainer.runs import Runs
 from services.trainer.supervisor import Supervisor
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
