@@ -168,10 +168,7 @@ class TrainingProcess:
             self._validate(wanted)
         self._ended = self._ended or turned_end(settings, self._state)
         if is_due("sample", step, settings, last=bool(self._ended)):
-            try:
-                self._sample(wanted)
-            except OSError as error:
-                self._note(f"no sample of step {step}: {error}")
+            self._sample(wanted)
         is_best = self._state.best is not best and (settings.save_best or bool(settings.patience))
         # After bad numbers the weights may be bad too: the last checkpoint is then the better one.
         if (is_best or is_due("checkpoint", step, settings, last=False)) and not self._state.refused:
@@ -197,7 +194,10 @@ class TrainingProcess:
         if "sample" in due:
             self._sample(wanted)
         if due and self._state.left_out != due:
-            restate(folder_of(self._folder, self._state.step), self._state_to_save())
+            try:
+                restate(folder_of(self._folder, self._state.step), self._state_to_save())
+            except OSError as error:
+                self._note(f"the checkpoint of step {self._state.step} stays as it was: {error}")
 
     def _leave_out(self, what: str) -> None:
         self._state = replace(self._state, left_out=(*self._state.left_out, what))
@@ -235,7 +235,11 @@ class TrainingProcess:
             self._leave_out("sample")
             return
         texts = [self._codec.decode(ids) for ids in written]
-        write_samples(self._samples_folder, self._state.step, texts)
+        try:
+            write_samples(self._samples_folder, self._state.step, texts)
+        except OSError as error:
+            self._note(f"no sample of step {self._state.step}: {error}")
+            return
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)
 

@@ -219,9 +219,15 @@ def write(run_folder: Path, copy: Copy) -> Checkpoint:
 def restate(folder: Path, state: TrainingState) -> None:
     """Replace the state of a checkpoint whose weights stay, as after a validation that a stop had cut short.
 
-    Killed in between, the checkpoint is a damaged one, and the one before is taken.
+    Killed in between, the checkpoint is sound, with the state of before or the new one: in between the manifest holds
+    no digest of it.
+
+    Raises:
+        OSError: as on a full disk; the same holds.
     """
     manifest = read_json(folder / "manifest.json")
+    manifest["files"].pop(STATE_FILE, None)
+    write_json(folder / "manifest.json", manifest)
     write_json(folder / STATE_FILE, asdict(state))
     manifest["validation"] = state.validation
     manifest["files"][STATE_FILE] = sha256_file(folder / STATE_FILE)
