@@ -133,12 +133,16 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def remove_partials(folder: Path) -> None:
-    """Delete what a killed writer left behind. Only the folder's one writer may call this, at its start."""
+def remove_partials(folder: Path, *, files: bool = True) -> None:
+    """Delete what a killed writer left behind. Only the folder's one writer may call this, at its start.
+
+    Args:
+        files: also single files; False where someone else may be writing one just now.
+    """
     for leftover in folder.glob(f"{PARTIAL_PREFIX}*") if folder.is_dir() else ():
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
-        else:
+        elif files:
             leftover.unlink(missing_ok=True)
 
 

@@ -16,7 +16,8 @@ from services.common.files import read_json, write_json
 from services.trainer.checkpoints import Checkpoint, best, get_checkpoint, list_checkpoints
 from services.trainer.outcome import TURNED, read_outcome
 from services.trainer.publishing import Models, ModelVersion
-from services.trainer.runs import RECORD_FILE, RunRecord, Runs, RunState
+from services.trainer.run_record import RECORD_FILE, RunRecord, RunState
+from services.trainer.runs import Runs
 from services.trainer.starting import facts_for_publishing
 from services.trainer.volume import Volume
 

@@ -21,7 +21,7 @@ from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import Checkpoint, best, get_checkpoint, list_checkpoints
 from services.trainer.publishing import Models
-from services.trainer.runs import RECORD_FILE
+from services.trainer.run_record import RECORD_FILE
 from services.trainer.sources import BEST, Source, SourceKind, fresh_config, parse
 from services.trainer.volume import Volume, read_manifest
 
@@ -64,6 +64,8 @@ class Beginning:
         if self.folder is None:
             return
         start = run_folder / START_FOLDER
+        if start.exists():  # in a folder that another program made, of an attempt that was killed
+            shutil.rmtree(start)
         start.mkdir()
         files = [self.folder / f"{self.prefix}.index", *sorted(self.folder.glob(f"{self.prefix}.data-*"))]
         digests = {}

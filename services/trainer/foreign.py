@@ -7,28 +7,25 @@ folder's own files stay. Its optimizer was never saved, and begins anew, as it d
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest
 from services.gpt2.config import GPT2Config
 from services.trainer.bases import inspect
-from services.trainer.beginning import START_FOLDER, Beginning
-from services.trainer.run_settings import RunSettings
+from services.trainer.beginning import Beginning
+from services.trainer.run_settings import RunSettings, check
 
 _COUNTER = "counter"
 _STEP = re.compile(r"model-(\d+)")
 
 
 def begin(folder: Path) -> Beginning:
-    """Check such a folder whole, and return what goes on from it.
+    """Check such a folder whole, and return what goes on from it. Nothing in it changes.
 
     Raises:
         Corrupt: a file is missing or damaged, or nothing says its step; names it.
     """
-    if (folder / START_FOLDER).exists():  # of an attempt that was killed
-        shutil.rmtree(folder / START_FOLDER)
     found = inspect(folder, folder.name)
     step = _step(folder, str(found["prefix"]))
     return Beginning(
@@ -42,27 +39,32 @@ def begin(folder: Path) -> Beginning:
     )
 
 
-def go_on(settings: RunSettings, *, step: int, asked_steps: bool) -> RunSettings:
+def go_on(settings: RunSettings, *, step: int, asked_steps: int) -> RunSettings:
     """Return the settings of a run that has `step` steps behind it: `steps` counts them all.
 
+    Args:
+        settings: as if none was done; its epochs and tokens count those to come.
+        asked_steps: the steps that were named; 0: none were.
+
     Raises:
-        FailedPrecondition: it has done as many as were asked for.
+        FailedPrecondition: it has done as many as were asked for. InvalidRequest: together they are too many.
     """
-    if not asked_steps:
-        return replace(settings, steps=settings.steps + step)
-    if settings.steps <= step:
+    if asked_steps and asked_steps <= step:
         raise FailedPrecondition(
-            f"the run has {step} steps behind it and steps is {settings.steps}, which counts them all: ask for more"
+            f"the run has {step} steps behind it and steps is {asked_steps}, which counts them all: ask for more"
         )
-    return settings
+    steps = settings.steps + step
+    going_on = replace(settings, steps=min(asked_steps, steps) if asked_steps else steps)
+    check(going_on)
+    return going_on
 
 
 def refuse_base(base: str, run: str) -> None:
     """A run that is there begins with itself; InvalidRequest when another base is named."""
     if base:
         raise InvalidRequest(
-            f"checkpoint/{run} holds a run of gpt-2-simple, which would be carried on: leave base {base!r} out, or "
-            "give the new run another name",
+            f"checkpoint/{run} holds a run of gpt-2-simple, which would be carried on: leave base {base!r} out and "
+            f"name a dataset with vocabulary 'runs/{run}', or give the new run another name",
             field="base",
         )
 

@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 
 from services.common.errors import NonesuchError
 from services.trainer.metrics_log import FILE_NAME, newest_lines
-from services.trainer.runs import Runs, RunState
+from services.trainer.run_record import RunState
+from services.trainer.runs import Runs
 
 log = logging.getLogger(__name__)
 _STEP = {

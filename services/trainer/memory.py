@@ -1,11 +1,12 @@
 """How much memory one training step of a run takes, by part, without doing it. A pure function of shapes.
 
 In: an architecture, a run's settings, the format of the products. Out: bytes by what they are for; their sum is the
-process's peak in a step. What was counted is the arrays that loop.py and services/gpt2 hold at the moment when they
-hold most: at the turn from the forward to the backward pass, or before the update. The shares of what is not counted
-one by one (scratch space, fragments) were fitted to real steps in bfloat16 on a CPU, which they meet within 6 %:
-124M at 256 and 1024 tokens, with and without gradient checkpointing, and a shape of little but activations. 1558M with
-LoRA, which was not fitted, had 13.4 GB at its peak, and 13.2 are estimated.
+process's peak in a step, and with `saving` in a run: beside its steps stands the copy that checkpoints are written
+from. What was counted is the arrays that loop.py and services/gpt2 hold at the moment when they hold most: at the turn
+from the forward to the backward pass, or before the update. The shares of what is not counted one by one (scratch
+space, fragments) were fitted to real steps in bfloat16 on a CPU, which they meet within 6 %: 124M at 256 and 1024
+tokens, with and without gradient checkpointing, and a shape of little but activations. 1558M with LoRA, which was not
+fitted, had 13.4 GB at its peak, and 13.2 are estimated. These were steps without the copy.
 
 n rows of tokens (batch x context), C width, H heads, L layers, V vocabulary, T context, e bytes of a product's number.
 """
@@ -25,7 +26,7 @@ CHUNK = 8192  # of services.gpt2.cross_entropy
 MOMENTS = {"adamw": 2, "adam": 2, "lion": 1}
 
 
-def estimate(config: GPT2Config, settings: RunSettings, precision: str) -> dict[str, int]:
+def estimate(config: GPT2Config, settings: RunSettings, precision: str, *, saving: bool) -> dict[str, int]:
     """Return the bytes of a step by part, in words.
 
     Args:
@@ -33,6 +34,7 @@ def estimate(config: GPT2Config, settings: RunSettings, precision: str) -> dict[
         settings: batch_size, accumulation, context, optimizer, dropout, lora_rank, frozen_layers,
             only_transformer_layers and gradient_checkpointing are used.
         precision: of the matrix products: float32, bfloat16 or float16.
+        saving: count the copy that checkpoints are written from. It is in the memory of the host, not of a GPU.
     """
     e = 4 if precision == "float32" else 2
     n, C, L = settings.batch_size * settings.context, config.n_embd, config.n_layer
@@ -56,8 +58,9 @@ def estimate(config: GPT2Config, settings: RunSettings, precision: str) -> dict[
         "activations": activations,
         "weights in 16 bits": copies,
         "output layer": head,
+        "copy for checkpoints": checkpoint_bytes(config, settings) if saving else 0,
     }
-    # When training begins the weights are there twice: as they were read, and in the trainer.
+    # When training begins the weights are there twice: as they were read, and in the trainer. The copy comes later.
     held = ("TensorFlow and Python", "weights", "optimizer", "sums of gradients")
     loading = 4 * config.num_parameters + sum(parts[name] for name in held)
     parts["weights while they are loaded"] = max(0, loading - sum(parts.values()))

@@ -10,18 +10,19 @@ from typing import Any, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import trainer_pb2 as pb
-from services.common.errors import InvalidRequest
+from services.common.errors import InvalidRequest, NotFound
 from services.gpt2.config import GPT2Config
 from services.trainer.checkpoints import Checkpoint, best, list_checkpoints, marked_steps
 from services.trainer.fetching.names import Known
 from services.trainer.fetching.record import ACTIVE as ACTIVE_FETCHES
 from services.trainer.fetching.record import FetchRecord
 from services.trainer.fetching.sources import HUB, OPENAI
-from services.trainer.metrics_log import FILE_NAME, newest_lines
+from services.trainer.metrics_log import FILE_NAME, Newest, newest_lines
 from services.trainer.planning import Forecast
 from services.trainer.publishing import ModelVersion
+from services.trainer.run_record import RunRecord
 from services.trainer.run_settings import RunSettings
-from services.trainer.runs import RunRecord, Runs
+from services.trainer.runs import Runs
 from services.trainer.samples import Sample, wishes
 
 T = TypeVar("T")
@@ -136,10 +137,14 @@ def _prefix(field: Any) -> str:
     return str(field.enum_type.values[0].name).removesuffix("UNSPECIFIED")
 
 
-def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = "") -> pb.Run:
-    """A run as it is now; `state` and `error` override for a moment of its history."""
+def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = "", measured: bool = True) -> pb.Run:
+    """A run as it is now; `state` and `error` override for a moment of its history.
+
+    Args:
+        measured: with its newest metrics; Corrupt when those are damaged.
+    """
     folder = runs.folder(record.name)
-    newest = newest_lines(folder / FILE_NAME)
+    newest = newest_lines(folder / FILE_NAME) if measured else Newest()
     checkpoints = list_checkpoints(folder)
     queue = [pending.name for pending in runs.queue()]
     run = pb.Run(
@@ -202,6 +207,14 @@ def checkpoint_messages(run_folder: Path) -> list[pb.Checkpoint]:
     found, marked = list_checkpoints(run_folder), marked_steps(run_folder)
     lowest = best(found)
     return [checkpoint_message(one, marked=one.step in marked, best=one is lowest) for one in found]
+
+
+def checkpoint_of(run_folder: Path, step: int) -> pb.Checkpoint:
+    """One of them; NotFound: it was deleted meanwhile."""
+    for message in checkpoint_messages(run_folder):
+        if message.step == step:
+            return message
+    raise NotFound(f"the checkpoint of step {step} of run {run_folder.name!r} was deleted meanwhile")
 
 
 def checkpoint_message(checkpoint: Checkpoint, *, marked: bool, best: bool) -> pb.Checkpoint:

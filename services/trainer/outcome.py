@@ -56,7 +56,7 @@ def explain(exit_status: int, run_folder: Path, *, out_of_memory: bool) -> str:
         out_of_memory: the kernel killed a process of the container meanwhile.
     """
     if exit_status < 0:
-        name = signal.Signals(-exit_status).name
+        name = _signal_name(-exit_status)
         if out_of_memory:
             return f"the training process was killed by {name}: out of memory"
         if name == "SIGKILL":
@@ -66,6 +66,13 @@ def explain(exit_status: int, run_folder: Path, *, out_of_memory: bool) -> str:
     if said and said.error:
         return said.error
     return f"the training process ended with status {exit_status}; {_last_words(run_folder)}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have numbers only
+        return f"signal {number}"
 
 
 def _last_words(run_folder: Path) -> str:

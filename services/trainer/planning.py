@@ -104,8 +104,13 @@ def smaller(now: Fitted, asked: RunSettings) -> Fitted | None:
 
 
 def _fits(settings: RunSettings, config: GPT2Config, precision: str, device: Device) -> bool:
-    needed = sum(memory.estimate(config, settings, precision).values())
+    needed = sum(_memory(settings, config, precision, device).values())
     return not device.available_bytes or needed <= device.available_bytes
+
+
+def _memory(settings: RunSettings, config: GPT2Config, precision: str, device: Device) -> dict[str, int]:
+    """What the run takes of the memory that `device` tells of: a GPU's, or all."""
+    return memory.estimate(config, settings, precision, saving=not device.num_gpus)
 
 
 def foresee(
@@ -118,6 +123,7 @@ def foresee(
     num_pass_tokens: int,
     device: Device,
     tried: Tried | None,
+    steps_behind: int = 0,
 ) -> Forecast:
     """Tell what a run would do.
 
@@ -128,19 +134,22 @@ def foresee(
         num_pass_tokens: in the rows of one pass, padding included.
         device: what there is.
         tried: what trying a few steps found; None: estimate.
+        steps_behind: of `steps`, those that another program has done.
     """
     settings = fitted.settings
+    steps = settings.steps - steps_behind
     seconds = tried.seconds_per_step if tried else _estimated_seconds(settings, config, fitted.precision, device)
     tokens_per_step = settings.rows_per_step * settings.context
     trained = memory.trained_shapes(config, settings)
-    epochs = settings.steps * tokens_per_step / num_pass_tokens
+    epochs = steps * tokens_per_step / num_pass_tokens
     checkpoint = memory.checkpoint_bytes(config, settings)
-    kept = min(settings.keep, math.ceil(settings.steps / settings.save_every)) + settings.save_best
+    kept = min(settings.keep, math.ceil(steps / settings.save_every)) + settings.save_best
     remarks = [] if fitted.fits else [what_would_fit(settings)]
     remarks += _remarks(settings, config, fresh, epochs, num_validation_tokens)
-    total = START_S + _total_seconds(settings, config, seconds, tokens_per_step, num_validation_tokens, checkpoint)
+    ahead = replace(settings, steps=steps)
+    total = START_S + _total_seconds(ahead, config, seconds, tokens_per_step, num_validation_tokens, checkpoint)
     if settings.minutes and total > 60 * settings.minutes:
-        reached = settings.steps * 60 * settings.minutes / total
+        reached = steps_behind + steps * 60 * settings.minutes / total
         remarks.append(f"{settings.minutes:g} minutes end it at about step {reached:,.0f} of {settings.steps:,}")
         total = 60 * settings.minutes
     return Forecast(
@@ -150,7 +159,7 @@ def foresee(
         num_parameters=config.num_parameters,
         num_trained_parameters=sum(math.prod(shape) for shape in trained.values()),
         num_train_tokens=num_train_tokens,
-        memory_bytes=memory.estimate(config, settings, fitted.precision),
+        memory_bytes=_memory(settings, config, fitted.precision, device),
         available_memory_bytes=device.available_bytes,
         seconds_per_step=seconds,
         is_measured=tried is not None,

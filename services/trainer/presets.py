@@ -71,6 +71,7 @@ LARGE = 50_000_000  # parameters from which a micro-batch is one row: more is no
 VALIDATIONS, LEAST_VALIDATIONS, SAMPLES, CHECKPOINTS = 20, 5, 10, 10  # in a run
 VALIDATION_SHARE = 0.15  # of the run's time at most; a token costs a third of one that is learned from
 MOST_WARMUP = 2000
+NEVER = 2.0**62  # steps: an end so far away, or infinitely, is refused by run_settings.py
 
 
 def left_out(
@@ -149,7 +150,7 @@ def _steps(
     ends = (("steps", tokens_per_step), ("epochs", num_train_tokens), ("tokens", 1))
     named_ends = [named[name] * tokens / tokens_per_step for name, tokens in ends if named.get(name)]
     if named_ends:
-        return max(1, math.ceil(min(named_ends)))
+        return max(1, math.ceil(min(*named_ends, NEVER)))
     if not fresh:
         least, most = preset.tuned_passes
         tokens = min(max(preset.tokens, least * num_train_tokens), most * num_train_tokens)

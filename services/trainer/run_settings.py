@@ -26,6 +26,7 @@ CHOICES = {
     "on_divergence": ("skip_step", "lower_rate", "fail"),
 }
 MAX_PROMPTS, MAX_TEMPERATURES = 16, 8
+MOST_STEPS = 2**31 - 1  # as the wire has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class RunSettings:
     dataset: str
     """Dataset id."""
     base: str = "nano"
-    """Name of a fresh preset or of a folder in base/."""
+    """What it starts from, as a word of sources.py, with its step or version."""
     steps: int = 1000
     """Optimizer updates in the whole run, from 1."""
     batch_size: int = 1
@@ -195,6 +196,11 @@ def resolve(
     return settings
 
 
+def from_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by field as JSON holds them, its lists as the tuples that they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
 def fit_context(context: int, num_train_tokens: int) -> int:
     """Return the longest row that the corpus can fill, at most `context`.
 
@@ -213,7 +219,7 @@ def fit_context(context: int, num_train_tokens: int) -> int:
 def check_ranges(named: Mapping[str, Any]) -> None:
     """Raise InvalidRequest naming the first of the named values that is out of its range, whatever the others are."""
     plain: dict[str, Any] = {field.name: field.default for field in fields(RunSettings)}
-    values: dict[str, Any] = {**plain, "dataset": "-", "steps": 2**31 - 1, **named}
+    values: dict[str, Any] = {**plain, "dataset": "-", "steps": MOST_STEPS, **named}
     check(RunSettings(**values))
 
 
@@ -228,6 +234,8 @@ def check(settings: RunSettings) -> None:
     ):
         if getattr(s, name) < 1:
             _refuse(name, getattr(s, name), "it must be at least 1")
+    if s.steps > MOST_STEPS:
+        _refuse("steps", s.steps, f"at most {MOST_STEPS:,}; where epochs or tokens lead to so many, ask for fewer")
     for name in (
         *("warmup_steps", "sample_every", "validate_every", "frozen_layers", "lora_rank", "gpus", "sample_top_k"),
         *("patience", "restarts", "tokens"),

@@ -14,8 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +22,13 @@ from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, I
 from services.common.files import MAX_NAME_LENGTH, new_folder, read_json, remove_folder, remove_partials, write_json
 from services.trainer.environment import differences, environment
 from services.trainer.events import EventLog, now
+from services.trainer.run_record import ACTIVE, RECORD_FILE, RESUMABLE, RunRecord, RunState, read_record, to_json
 from services.trainer.run_settings import RunSettings
 from services.trainer.volume import Volume, is_foreign
 
 log = logging.getLogger(__name__)
-RECORD_FILE = "run.json"
 QUEUE_FILE = ".queue.json"
 
-
-class RunState(StrEnum):
-    """The state of a run; see the drawing above."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-
-ACTIVE = (RunState.PENDING, RunState.RUNNING)
-RESUMABLE = (RunState.FAILED, RunState.CANCELLED)
 _NEXT = {
     RunState.PENDING: {RunState.RUNNING, RunState.CANCELLED},
     RunState.RUNNING: {RunState.PENDING, RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED},
@@ -50,44 +36,6 @@ _NEXT = {
     RunState.FAILED: {RunState.PENDING},
     RunState.CANCELLED: {RunState.PENDING},
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """One run as run.json holds it. Times are ISO 8601, UTC."""
-
-    name: str
-    state: RunState
-    error: str
-    settings: RunSettings
-    asked: dict[str, Any]
-    """The settings that the request named, before defaults and fitting to the corpus."""
-    num_parameters: int
-    created_at: str
-    updated_at: str
-    queued_at: str
-    """When it was queued: the earliest goes first, unless runs were moved."""
-    dataset_facts: dict[str, Any] = field(default_factory=dict)
-    """What is told of its dataset, so that it can be published when that is gone: `id`, `digest`, `corpus`,
-    `header_format`, `vocabulary`, `vocabulary_digest`."""
-    environment: dict[str, str] = field(default_factory=dict)
-    """Where it first trained; empty before."""
-    restarts: int = 0
-    """How often its process was killed and it went on by itself."""
-    ended_because: str = ""
-    """Why it ended when it did, in a sentence."""
-
-
-def read_record(run_folder: Path) -> RunRecord:
-    """Read a run's run.json; Corrupt names it when it is damaged."""
-    path = run_folder / RECORD_FILE
-    values = read_json(path)
-    try:
-        settings, state = RunSettings(**values.pop("settings")), RunState(values.pop("state"))
-        values.pop("kind")
-        return RunRecord(**values, settings=settings, state=state)
-    except (AttributeError, TypeError, KeyError, ValueError) as error:
-        raise Corrupt(f"{path} does not describe a run ({error})", metadata={"file": str(path)}) from None
 
 
 class Runs:
@@ -116,8 +64,13 @@ class Runs:
             remove_partials(self._volume.samples / folder.name)
         self._order = _read_order(self._volume.runs / QUEUE_FILE)
         for record in tuple(self._records.values()):
-            if record.state == RunState.RUNNING:
+            if record.state != RunState.RUNNING:
+                continue
+            try:
                 self.move(record.name, RunState.PENDING)
+            except OSError as failure:  # the disk is full; a service that does not start could not make room
+                log.error("run %s is PENDING, which its record does not tell: %s", record.name, failure)
+                self._records[record.name] = replace(record, state=RunState.PENDING)
 
     def folder(self, name: str) -> Path:
         """The run's folder."""
@@ -131,7 +84,10 @@ class Runs:
         """
         record = self.find(name)
         if record is None:
-            raise NotFound(f"there is no run {name!r}", reason="RUN_NOT_FOUND", metadata={"run": name})
+            words = f"there is no run {name!r}"
+            if name and is_foreign(self.folder(name)):
+                words = f"checkpoint/{name} holds a run that gpt-2-simple began; start run {name!r} to carry it on"
+            raise NotFound(words, reason="RUN_NOT_FOUND", metadata={"run": name})
         return record
 
     def find(self, name: str) -> RunRecord | None:
@@ -230,13 +186,13 @@ class Runs:
             if in_place:
                 fill(folder)
                 EventLog(folder).append("state", state=record.state, error="")
-                write_json(folder / RECORD_FILE, _to_json(record))  # last: with it the folder is ours
+                write_json(folder / RECORD_FILE, to_json(record))  # last: with it the folder is ours
             elif folder.exists():
                 raise AlreadyExists(f"there is a run {name!r} already; resume it or choose another name")
             else:
                 with new_folder(folder) as partial:
                     fill(partial)
-                    write_json(partial / RECORD_FILE, _to_json(record))
+                    write_json(partial / RECORD_FILE, to_json(record))
                     EventLog(partial).append("state", state=record.state, error="")
             self._records[name] = record
         return record
@@ -245,7 +201,7 @@ class Runs:
         """Count that a run's process was killed and that it goes on by itself."""
         with self._lock:
             record = replace(self.get(name), restarts=self.get(name).restarts + 1)
-            write_json(self.folder(name) / RECORD_FILE, _to_json(record))
+            write_json(self.folder(name) / RECORD_FILE, to_json(record))
             self._records[name] = record
         return record
 
@@ -281,14 +237,17 @@ class Runs:
                 queued_at=queued_at,
                 environment=record.environment or (here if state == RunState.RUNNING else {}),
             )
-            write_json(self.folder(name) / RECORD_FILE, _to_json(record))
+            write_json(self.folder(name) / RECORD_FILE, to_json(record))
             self._records[name] = record
-            events = EventLog(self.folder(name))
-            events.repair()
-            events.append("state", state=state, error=error)
-            if state == RunState.RUNNING and changed:
-                message = f"goes on elsewhere than it began: {'; '.join(changed)}"
-                events.append("event", step=0, message=message)
+            try:
+                events = EventLog(self.folder(name))
+                events.repair()
+                events.append("state", state=state, error=error)
+                if state == RunState.RUNNING and changed:
+                    message = f"goes on elsewhere than it began: {'; '.join(changed)}"
+                    events.append("event", step=0, message=message)
+            except OSError as failure:  # the disk is full now; the state is noted, and whoever watches sees that
+                log.error("run %s is %s, which its history does not tell: %s", name, state, failure)
         return record
 
     def delete(self, name: str) -> None:
@@ -323,7 +282,3 @@ def _read_order(path: Path) -> dict[str, int]:
     except (Corrupt, KeyError, TypeError) as error:
         log.error("the order of the queue is lost, runs go by the time they were queued: %s", error)
         return {}
-
-
-def _to_json(record: RunRecord) -> dict[str, Any]:
-    return {"kind": "run", **asdict(record)}

@@ -21,8 +21,8 @@ from services.tokens.dataset import Dataset
 from services.trainer import beginning
 from services.trainer.bases import Bases
 from services.trainer.beginning import Beginning
+from services.trainer.run_record import RunRecord
 from services.trainer.run_settings import RunSettings, resolve
-from services.trainer.runs import RunRecord
 from services.trainer.volume import Volume
 
 VOCABULARY_FILES = ("encoder.json", "vocab.bpe")

@@ -21,7 +21,8 @@ from services.trainer.child import PROGRAM, Child, Ending
 from services.trainer.events import EventLog
 from services.trainer.outcome import EXIT_DONE, EXIT_STOPPED, explain, read_outcome
 from services.trainer.restarting import Failure, Restarts, newest_step
-from services.trainer.runs import RunRecord, Runs, RunState
+from services.trainer.run_record import RunRecord, RunState
+from services.trainer.runs import Runs
 from services.trainer.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -126,9 +127,16 @@ class Supervisor:
             if self._stopping:
                 return False
             record = self._runs.move(next(self._runs.queue()).name, RunState.RUNNING)
-        restarts = Restarts(self._runs.folder(record.name), record.settings)
-        while not self._train_once(record, restarts):
-            pass
+        try:
+            restarts = Restarts(self._runs.folder(record.name), record.settings)
+            while not self._train_once(record, restarts):
+                pass
+        except Exception as failure:  # a bug, or a volume that fails: the run must not stay RUNNING without a process
+            log.exception("run %s: its supervision failed", record.name)
+            if child := self._child:
+                child.kill()
+            words = f"the trainer stumbled over {type(failure).__name__}: {failure}"
+            self._settle(record.name, RunState.FAILED, error=f"{words}; its checkpoints stand, resume it")
         return True
 
     def _train_once(self, record: RunRecord, restarts: Restarts) -> bool:
@@ -141,7 +149,7 @@ class Supervisor:
             try:
                 child = self._child = Child(self._volume.root, folder, nice=self._nice, program=self._program)
             except OSError as failure:
-                error = f"the training process could not be started: {failure}"
+                error = f"the training process could not be started: {failure}; make room for it, then resume the run"
                 self._settle(record.name, RunState.FAILED, error=error)
                 return True
         log.info("run %s trains in process %d", record.name, child.pid)
@@ -150,7 +158,8 @@ class Supervisor:
         TRAINING.set(0)
         with self._changed:
             self._child = None
-        remove_partials(folder)  # a killed process may have left most of a checkpoint
+        # A killed process may have left most of a checkpoint; marks and notes may be being written by other threads.
+        remove_partials(folder, files=False)
         if ending.status == EXIT_DONE:
             said = read_outcome(folder)
             self._publish(record)

@@ -64,6 +64,7 @@ def tell_ahead(planned: Plan, *, try_them: bool, wanted: Callable[[], bool]) -> 
         ),
         device=here,
         tried=tried,
+        steps_behind=planned.beginning.step,
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from services.common.errors import Unavailable
 from services.trainer.events import EventLog
-from services.trainer.runs import ACTIVE, Runs
+from services.trainer.run_record import ACTIVE
+from services.trainer.runs import Runs
 
 POLL_S = 0.2
 

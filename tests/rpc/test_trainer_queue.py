@@ -92,6 +92,15 @@ def test_runs_are_queued_moved_and_cancelled_and_the_order_outlives_the_service(
         assert queue_of(again) == ["c", "a"]
 
 
+def test_a_run_with_damaged_metrics_hides_no_other_from_the_list(idle: Service) -> None:
+    idle.stub.RepeatRun(pb.RepeatRunRequest(run="old"))
+    (idle.data / "checkpoint" / "old" / "metrics.jsonl").write_text("{no line\n")
+    runs = idle.stub.ListRuns(pb.ListRunsRequest()).runs
+    assert [run.name for run in runs] == ["old-2", "old"]
+    assert not runs[1].HasField("metrics") and runs[1].checkpoint_step == 4
+    refused(lambda: idle.stub.GetRun(pb.GetRunRequest(run="old")), DATA_LOSS, "metrics.jsonl")
+
+
 def test_a_start_says_exactly_what_it_starts_from(idle: Service) -> None:
     assert idle.start("a", SETTINGS, base="runs/old").run.base == "runs/old@4"
     assert idle.start("b", SETTINGS, base="runs/old@best").run.base == "runs/old@2"

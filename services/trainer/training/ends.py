@@ -7,15 +7,16 @@ from services.trainer.run_settings import RunSettings
 from services.trainer.training.state import TrainingState
 
 
-def counted_end(settings: RunSettings, *, step: int, epoch: float, seconds: float) -> str:
+def counted_end(settings: RunSettings, *, step: int, epoch: float, seconds: float, behind: int = 0) -> str:
     """Why no step follows, by what is counted; empty when one does.
 
     Args:
         step: the last that was done.
-        epoch: passes over the training documents so far.
+        epoch: passes over the training documents so far, without those of `behind`.
         seconds: trained so far, over all processes of the run.
+        behind: of the steps, those that another program had done.
     """
-    tokens = step * settings.rows_per_step * settings.context
+    tokens = (step - behind) * settings.rows_per_step * settings.context
     if settings.tokens and tokens >= settings.tokens:
         return f"it has trained on {tokens} tokens, and {settings.tokens} were asked for"
     if settings.epochs and epoch >= settings.epochs:

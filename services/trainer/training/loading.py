@@ -52,16 +52,16 @@ def take_up(folder: Path, settings: RunSettings, note: Callable[[str], None]) ->
         if settings.lora_rank:
             params |= lora_base.read(folder)  # the checkpoint's are merged
         delete_after(folder, state.step)  # damaged ones, whose steps are done again
-        trainer = Trainer(params, config, settings, _dtype(state.precision), before=state.before)
+        trainer = Trainer(params, config, settings, _dtype(state.precision), behind=state.behind)
         saving.restore_optimizer(checkpoint, trainer)
         return state, trainer
     params = start_params(folder, config, settings)
     if settings.lora_rank:
         lora_base.write(folder, config, params)
     dtype = precision.choose(settings.precision, config.num_parameters)
-    done = first_step(folder, settings)
-    state = TrainingState(step=done, before=done, precision=dtype.name)
-    return state, Trainer(params, config, settings, dtype, before=done)
+    behind = first_step(folder, settings)
+    state = TrainingState(step=behind, behind=behind, precision=dtype.name)
+    return state, Trainer(params, config, settings, dtype, behind=behind)
 
 
 def make_evaluator(dataset: Dataset, settings: RunSettings, trainer: Trainer) -> Evaluator | None:

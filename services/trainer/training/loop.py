@@ -59,7 +59,7 @@ class Trainer:
         devices: to train on together; by default the GPUs that `settings` asks for.
         xla: whether XLA compiles the loss and its gradients; by default where there is a GPU. Dropout draws
             otherwise then.
-        before: steps that were counted before there was an optimizer of ours, by another program.
+        behind: steps that were counted before there was an optimizer of ours, by another program.
 
     Raises:
         FailedPrecondition: nothing is left to train, or not so many GPUs are there or divide the rows.
@@ -74,9 +74,9 @@ class Trainer:
         *,
         devices: Sequence[str] | None = None,
         xla: bool | None = None,
-        before: int = 0,
+        behind: int = 0,
     ) -> None:
-        self._before = before
+        self._behind = behind
         self.config, self._settings, self.compute_dtype = config, settings, compute_dtype
         self._replicas = Replicas(replicas.choose(settings.gpus, settings.batch_size) if devices is None else devices)
         values = dict(params)
@@ -131,7 +131,7 @@ class Trainer:
         settings = self._settings
         batch = with_noise(batch, settings.input_noise, n_vocab=self.config.n_vocab, seed=settings.seed, step=step)
         pieces = [self._piece(step, i, batch) for i in range(settings.accumulation)]
-        numbers = tf.constant(self.optimizer.numbers(step - self._before))
+        numbers = tf.constant(self.optimizer.numbers(step - self._behind))
         how = (tf.constant(rate, tf.float32), tf.constant(limit, tf.float32), numbers)
         loss, norm, applied = self._do(pieces, how)
         while self.loss_scale and math.isfinite(loss) and not math.isfinite(norm) and self.loss_scale.scale > 1:

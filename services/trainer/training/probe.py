@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,23 +60,24 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
 
     from services.gpt2 import model
     from services.gpt2.config import GPT2Config
-    from services.trainer.run_settings import RunSettings
+    from services.trainer.run_settings import RunSettings, from_json
     from services.trainer.training import precision
     from services.trainer.training.loop import Trainer
     from services.trainer.training.measuring import memory_bytes
+    from services.trainer.training.saving import Saver
 
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     config = GPT2Config.from_hparams(asked["config"])
-    wanted: dict[str, Any] = asked["settings"]
-    wanted |= {name: tuple(value) for name, value in wanted.items() if isinstance(value, list)}
-    settings = RunSettings(**wanted)
+    settings = RunSettings(**from_json(asked["settings"]))
     rounds = min(settings.accumulation, TRIED_ROUNDS)
     tried = replace(settings, accumulation=rounds)
     dtype = precision.choose(settings.precision, config.num_parameters)
     _tell({"progress": "making weights of this shape"})
     trainer = Trainer(model.init_params(config, 0), config, tried, dtype)
+    saver = Saver(Path(), keep=1)
+    saver.prepare(trainer)  # takes the memory of a checkpoint's copy, as the run does; nothing is written
     rows = _rows(config.n_vocab, tried)
 
     def step(number: int) -> float:
@@ -85,6 +87,7 @@ def attempt(asked: dict[str, Any]) -> dict[str, Any]:
 
     _tell({"progress": "compiling a step"})
     step(1)
+    saver.wait()
     durations: list[float] = []
     while len(durations) < MOST_STEPS and (not durations or sum(durations) < asked["seconds"]):
         _tell({"progress": f"trying step {len(durations) + 1} of {MOST_STEPS}"})

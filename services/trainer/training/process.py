@@ -16,10 +16,10 @@ import numpy as np
 
 from services.common.files import remove_partials
 from services.tokens.codec import Codec
-from services.trainer import runs
 from services.trainer.adjusting import read_adjustments
 from services.trainer.checkpoints import folder_of
 from services.trainer.events import EventLog
+from services.trainer.run_record import read_record
 from services.trainer.samples import write_samples
 from services.trainer.starting import open_dataset
 from services.trainer.training import loading
@@ -52,9 +52,9 @@ class TrainingProcess:
 
     def __init__(self, volume: Volume, run: str, *, started: float) -> None:
         self._folder, self._samples_folder = volume.runs / run, volume.samples / run
-        remove_partials(self._folder)
+        remove_partials(self._folder, files=False)  # the service may be writing a mark or a note
         self._adjustments = read_adjustments(self._folder)
-        self._settings = self._adjustments.apply(runs.read_record(self._folder).settings)
+        self._settings = self._adjustments.apply(read_record(self._folder).settings)
         self._events = EventLog(self._folder, patient=True)
         self._state = TrainingState()
 
@@ -168,10 +168,7 @@ class TrainingProcess:
             self._validate(wanted)
         self._ended = self._ended or turned_end(settings, self._state)
         if is_due("sample", step, settings, last=bool(self._ended)):
-            try:
-                self._sample(wanted)
-            except OSError as error:
-                self._note(f"no sample of step {step}: {error}")
+            self._sample(wanted)
         is_best = self._state.best is not best and (settings.save_best or bool(settings.patience))
         # After bad numbers the weights may be bad too: the last checkpoint is then the better one.
         if (is_best or is_due("checkpoint", step, settings, last=False)) and not self._state.refused:
@@ -179,12 +176,13 @@ class TrainingProcess:
                 self._keeper.save(self._trainer, self._state_to_save())
 
     def _counted_end(self) -> str:
-        step = self._state.step
+        step, behind = self._state.step, self._state.behind
         return counted_end(
             self._settings,
             step=step,
-            epoch=self._batches.epoch(step, self._settings.rows_per_step),
+            epoch=self._batches.epoch(step - behind, self._settings.rows_per_step),
             seconds=self._state.seconds + self._record.seconds,
+            behind=behind,
         )
 
     def _catch_up(self, wanted: Callable[[], bool]) -> None:
@@ -196,7 +194,10 @@ class TrainingProcess:
         if "sample" in due:
             self._sample(wanted)
         if due and self._state.left_out != due:
-            restate(folder_of(self._folder, self._state.step), self._state_to_save())
+            try:
+                restate(folder_of(self._folder, self._state.step), self._state_to_save())
+            except OSError as error:
+                self._note(f"the checkpoint of step {self._state.step} stays as it was: {error}")
 
     def _leave_out(self, what: str) -> None:
         self._state = replace(self._state, left_out=(*self._state.left_out, what))
@@ -234,7 +235,11 @@ class TrainingProcess:
             self._leave_out("sample")
             return
         texts = [self._codec.decode(ids) for ids in written]
-        write_samples(self._samples_folder, self._state.step, texts)
+        try:
+            write_samples(self._samples_folder, self._state.step, texts)
+        except OSError as error:
+            self._note(f"no sample of step {self._state.step}: {error}")
+            return
         for index in range(1, len(texts) + 1):
             self._events.append("sample", step=self._state.step, index=index)
 

@@ -12,6 +12,7 @@ import io
 import math
 import shutil
 import threading
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -104,7 +105,7 @@ class Saver:
     def __init__(self, run_folder: Path, *, keep: int) -> None:
         self._folder, self._keep = run_folder, keep
         self._thread: threading.Thread | None = None
-        self._ended: list[Written] = []
+        self._ended: deque[Written] = deque()  # both threads use it
         self._memory: _Memory | None = None
 
     def prepare(self, trainer: Trainer) -> None:
@@ -134,8 +135,7 @@ class Saver:
 
     def ended(self) -> list[Written]:
         """How writings have ended since this was asked for last."""
-        ended, self._ended = self._ended, []
-        return ended
+        return [self._ended.popleft() for _ in range(len(self._ended))]
 
     def wait(self) -> None:
         """Return when nothing is being written."""
@@ -161,7 +161,7 @@ class Saver:
         except Exception as failure:  # noqa: BLE001 - the boundary of the thread: told, and tried again when next due
             error = failure.message if isinstance(failure, NonesuchError) else str(failure) or type(failure).__name__
             ended = Written(copy.state.step, error, passing=isinstance(failure, OSError | tf.errors.OpError))
-        self._ended = [*self._ended, ended]
+        self._ended.append(ended)
 
     def _make_room(self, size: int) -> None:
         """Have room for `size` bytes; where there is not, drop first what would be dropped afterwards."""
@@ -219,9 +219,15 @@ def write(run_folder: Path, copy: Copy) -> Checkpoint:
 def restate(folder: Path, state: TrainingState) -> None:
     """Replace the state of a checkpoint whose weights stay, as after a validation that a stop had cut short.
 
-    Killed in between, the checkpoint is a damaged one, and the one before is taken.
+    Killed in between, the checkpoint is sound, with the state of before or the new one: in between the manifest holds
+    no digest of it.
+
+    Raises:
+        OSError: as on a full disk; the same holds.
     """
     manifest = read_json(folder / "manifest.json")
+    manifest["files"].pop(STATE_FILE, None)
+    write_json(folder / "manifest.json", manifest)
     write_json(folder / STATE_FILE, asdict(state))
     manifest["validation"] = state.validation
     manifest["files"][STATE_FILE] = sha256_file(folder / STATE_FILE)

@@ -25,8 +25,6 @@ class TrainingState:
     average: LossAverage = LossAverage()
     seconds: float = 0.0
     """Time spent training, over all processes of the run."""
-    before: int = 0
-    """Steps that were done before the run began, by another program: the optimizer does not count them."""
     precision: str = ""
     """Number format chosen at the start: a resumed run keeps it, whatever `auto` would choose then."""
     validation: dict[str, Any] | None = None
@@ -39,6 +37,8 @@ class TrainingState:
     """Validations after it."""
     losses: LossHistory = LossHistory()
     """The last ones, where jumps are looked for."""
+    behind: int = 0
+    """Of the steps, those that another program had done before the run began: no epoch, token or update of ours."""
     refused: int = 0
     """Steps in a row, up to this one, that changed nothing."""
 

@@ -25,11 +25,11 @@ def trainer_with(
     params: dict[str, np.ndarray] | None = None,
     dtype: tf.DType = tf.float32,
     xla: bool = False,
-    before: int = 0,
+    behind: int = 0,
     **settings: Any,
 ) -> Trainer:
     settings = {"dataset": "d", "dropout": 0.0, "clip_norm": 0.0, "batch_size": 4} | settings
-    return Trainer(params or params_of(), CONFIG, RunSettings(**settings), dtype, xla=xla, before=before)
+    return Trainer(params or params_of(), CONFIG, RunSettings(**settings), dtype, xla=xla, behind=behind)
 
 
 def rows_of(num_rows: int, length: int = 8, seed: int = 0) -> Batch:

@@ -12,7 +12,8 @@ from services.common.errors import Corrupt, NotFound
 from services.trainer.auto_publishing import AutoPublisher, bests, publish
 from services.trainer.outcome import TURNED, Outcome, write_outcome
 from services.trainer.publishing import Models
-from services.trainer.runs import RunRecord, Runs
+from services.trainer.run_record import RunRecord
+from services.trainer.runs import Runs
 from services.trainer.volume import Volume
 from tests.unit.trainer.made import make_checkpoint
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset

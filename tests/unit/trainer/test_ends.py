@@ -7,7 +7,9 @@ import math
 
 import pytest
 
+from services.common.errors import FailedPrecondition, InvalidRequest
 from services.trainer.adjusting import Adjustments, read_adjustments, with_less_memory, write_adjustments
+from services.trainer.foreign import go_on
 from services.trainer.run_settings import RunSettings
 from services.trainer.training.divergence import LEAST, LENGTH, LossHistory
 from services.trainer.training.due import is_due
@@ -34,6 +36,24 @@ def test_run_ends_at_the_first_of_the_ends_that_are_counted(asked, done, why) ->
     settings = RunSettings(**{"dataset": "d", "steps": 100, "batch_size": 2, "context": 10} | asked)
     found = counted_end(settings, **{"step": 1, "epoch": 0.1, "seconds": 1.0} | done)
     assert why in found and bool(found) == bool(why)
+
+
+@pytest.mark.parametrize("asked", [{"tokens": 200}, {"epochs": 1.5}])
+def test_what_another_program_has_done_is_no_epoch_or_token_of_ours(asked) -> None:
+    settings = RunSettings(**{"dataset": "d", "steps": 1100, "batch_size": 2, "context": 10} | asked)
+    done = {"step": 1009, "behind": 1000, "epoch": 1.4, "seconds": 1.0}
+    assert counted_end(settings, **done) == ""
+    assert counted_end(settings, **done | {"step": 1010, "epoch": 1.5})
+
+
+@pytest.mark.parametrize(("resolved", "asked", "steps"), [(300, 0, 1300), (1500, 1500, 1500), (300, 1500, 1300)])
+def test_steps_of_a_run_that_goes_on_count_those_of_the_other_program(resolved: int, asked: int, steps: int) -> None:
+    settings = RunSettings(dataset="d", steps=resolved)
+    assert go_on(settings, step=1000, asked_steps=asked).steps == steps
+    with pytest.raises(FailedPrecondition, match="1000 steps behind it and steps is 1000"):
+        go_on(settings, step=1000, asked_steps=1000)
+    with pytest.raises(InvalidRequest, match="steps is"):
+        go_on(settings, step=2**31 - 1, asked_steps=0)
 
 
 def test_run_ends_when_so_many_validations_in_a_row_were_no_better() -> None:

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services.trainer.checkpoints import list_checkpoints
+from services.common.files import sha256_file, write_json
+from services.trainer.checkpoints import list_checkpoints, newest_sound
 from services.trainer.patient_file import PatientFile
 from services.trainer.training import keeping, saving
 from services.trainer.training.console import Console
 from services.trainer.training.process import TrainingProcess
+from services.trainer.training.state import TrainingState
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
 
@@ -133,3 +135,27 @@ def test_failed_writing_is_told_and_tried_again_when_the_next_is_due(
     folder, told = train(tmp_path, "run")
     assert steps_of(folder) == [4, 6]
     assert "no checkpoint of step 2: [Errno 5] Input/output error" in told
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2])
+def test_checkpoint_whose_state_cannot_be_replaced_stays_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    folder = tmp_path / "step-4"
+    folder.mkdir()
+    (folder / "state.json").write_text("{}")
+    files = {"state.json": sha256_file(folder / "state.json")}
+    facts = {"created_at": "", "validation": None, "files": files}
+    write_json(folder / "manifest.json", facts)
+    room = iter([True] * writes)
+
+    def write_while_there_is_room(path: Path, value: object) -> None:
+        if not next(room, False):
+            raise OSError(28, "No space left on device")
+        write_json(path, value)
+
+    monkeypatch.setattr(saving, "write_json", write_while_there_is_room)
+    with pytest.raises(OSError, match="No space"):
+        saving.restate(folder, TrainingState(step=4))
+    checkpoint, damage = newest_sound(tmp_path)
+    assert checkpoint is not None and not damage

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from services.trainer.gauges import RunGauges
 from services.trainer.metrics_log import FILE_NAME, MetricsLog
-from services.trainer.runs import Runs, RunState
+from services.trainer.run_record import RunState
+from services.trainer.runs import Runs
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
 

@@ -20,7 +20,8 @@ from services.gpt2 import model
 from services.trainer import foreign
 from services.trainer.bases import Bases
 from services.trainer.metrics_log import read_metrics
-from services.trainer.runs import RunRecord, Runs
+from services.trainer.run_record import RunRecord
+from services.trainer.runs import Runs
 from services.trainer.starting import plan
 from services.trainer.training.process import TrainingProcess
 from services.trainer.volume import Volume, is_foreign
@@ -63,7 +64,7 @@ def adopt(data: Path, **settings: object) -> RunRecord:
     begin = foreign.begin(volume.runs / "run1")
     choices = {"dataset": "tiny", **SETTINGS, **settings}
     planned = plan(volume, Bases(volume.bases), choices, begin)
-    resolved = foreign.go_on(planned.settings, step=begin.step, asked_steps=True)
+    resolved = foreign.go_on(planned.settings, step=begin.step, asked_steps=choices["steps"])
     return Runs(volume).create(
         "run1", resolved, {}, num_parameters=planned.config.num_parameters, fill=planned.fill, in_place=True
     )

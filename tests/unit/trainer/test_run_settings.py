@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 from services.common.errors import FailedPrecondition, InvalidRequest
 from services.gpt2.config import FRESH, SIZES
 from services.trainer.presets import DEFAULTS
-from services.trainer.run_settings import RunSettings, check_same, resolve
+from services.trainer.run_settings import RunSettings, check_same, from_json, resolve
 from services.trainer.training.average import LossAverage
 from services.trainer.training.schedule import learning_rate
 
@@ -169,6 +171,23 @@ def test_resuming_with_another_wish_is_refused_by_name_and_with_the_same_is_not(
     with pytest.raises(FailedPrecondition, match=r"steps is 50, asked for 51.*") as caught:
         check_same(recorded, asked, {"steps": 51, "context": 128, "dropout": 0.5}, run="r")
     assert caught.value.metadata["settings"] == "steps, dropout"
+
+
+@pytest.mark.parametrize("end", [{"epochs": 1e9}, {"epochs": 1e308}, {"tokens": 2**60}])
+def test_an_end_beyond_all_steps_is_refused(end: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="ask for fewer"):
+        resolved(end)
+
+
+def test_settings_come_back_from_json_as_they_were_and_the_same_wish_is_still_the_same() -> None:
+    wish = {"sample_prompts": ("Dear", ""), "sample_temperatures": (0.5, 1.0)}
+    recorded = resolved(wish)
+    again = RunSettings(**from_json(json.loads(json.dumps(asdict(recorded)))))
+    assert again == recorded
+    asked = from_json(json.loads(json.dumps(wish)))
+    check_same(again, asked, wish, run="r")
+    with pytest.raises(FailedPrecondition, match="sample_prompts"):
+        check_same(again, asked, {"sample_prompts": ("Dear",)}, run="r")
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])

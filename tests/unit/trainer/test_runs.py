@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import Corrupt, NotFound
+from services.trainer.run_record import RunState, read_record
 from services.trainer.runs import Runs
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
@@ -56,3 +57,37 @@ def test_samples_go_before_the_run_so_that_no_later_run_inherits_them(
     monkeypatch.setattr("services.trainer.runs.remove_folder", removed.append)
     runs.delete("sound")
     assert removed == [data / "samples" / "sound", data / "checkpoint" / "sound"]
+
+
+def test_record_is_read_as_it_was_written(data: Path) -> None:
+    wish = SETTINGS | {"sample_prompts": ("Dear", ""), "sample_temperatures": (0.5,)}
+    written = make_run(data, "prompted", wish)
+    assert read_record(data / "checkpoint" / "prompted") == written
+
+
+def test_folder_that_another_program_began_is_no_run_and_says_how_to_make_it_one(data: Path) -> None:
+    folder = data / "checkpoint" / "theirs"
+    folder.mkdir()
+    for name in ("checkpoint", "model-7.index"):
+        (folder / name).touch()
+    runs = Runs(Volume(data))
+    runs.load()
+    with pytest.raises(NotFound, match="start run 'theirs' to carry it on"):
+        runs.get("theirs")
+
+
+def test_runs_are_there_on_a_full_disk_and_one_that_was_training_waits(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(Volume(data))
+    runs.load()
+    runs.move("sound", RunState.RUNNING)
+
+    def refuse(path: Path, value: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("services.trainer.runs.write_json", refuse)
+    again = Runs(Volume(data))
+    again.load()
+    assert again.get("sound").state == RunState.PENDING
+    assert [record.name for record in again.queue()] == ["sound", "damaged"]

@@ -73,7 +73,7 @@ def test_gradient_checkpointing_changes_nothing() -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_optimizer_that_begins_after_another_program_s_steps_begins_at_its_own_first(optimizer: str) -> None:
-    fresh, later = trainer_with(optimizer=optimizer), trainer_with(optimizer=optimizer, before=500)
+    fresh, later = trainer_with(optimizer=optimizer), trainer_with(optimizer=optimizer, behind=500)
     for step in (1, 2, 3):
         rows = rows_of(4, seed=step)
         assert fresh.step(step, rows, 1e-2) == later.step(500 + step, rows, 1e-2)

@@ -16,7 +16,8 @@ from services.trainer import supervisor as module
 from services.trainer.adjusting import read_adjustments
 from services.trainer.child import Child
 from services.trainer.events import EventLog
-from services.trainer.runs import RunRecord, Runs, RunState
+from services.trainer.run_record import RunRecord, RunState
+from services.trainer.runs import Runs
 from services.trainer.supervisor import Supervisor
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
@@ -133,10 +134,12 @@ def test_run_has_succeeded_even_when_its_publication_hits_a_bug(bench: Bench) ->
 
 
 def test_what_a_killed_process_left_half_written_is_removed(bench: Bench) -> None:
+    mark = bench.runs.folder("run") / ".partial-of-a-mark-that-is-being-set"
+    mark.touch()
     bench.commands = ["(folder / '.partial-step-4-0').mkdir(); die()", "raise SystemExit(0)"]
     bench.supervisor.start()
     bench.wait("run", RunState.SUCCEEDED)
-    assert not list(bench.runs.folder("run").glob(".partial*"))
+    assert list(bench.runs.folder("run").glob(".partial*")) == [mark]
 
 
 def test_a_killed_process_is_followed_by_another_and_both_are_told_of(bench: Bench) -> None:
@@ -208,3 +211,32 @@ def test_a_stop_while_another_process_is_waited_for_ends_the_run(bench: Bench, m
         time.sleep(0.01)
     bench.supervisor.stop_run("run")
     bench.wait("run", RunState.CANCELLED)
+
+
+def test_run_whose_history_cannot_be_written_trains_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def append(log: EventLog, kind: str, **facts: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EventLog, "append", append)
+    bench.supervisor.start()
+    bench.wait("run", RunState.SUCCEEDED)
+
+
+def test_run_does_not_stay_running_when_its_supervision_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_outcome", fail)
+        bench.supervisor.start()
+        assert "Input/output error" in bench.wait("run", RunState.FAILED).error
+    bench.runs.move("run", RunState.PENDING)
+    bench.supervisor.wake()
+    bench.wait("run", RunState.SUCCEEDED)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(bench: Bench) -> None:
+    bench.commands = ["os.kill(os.getpid(), 35)", "raise SystemExit(0)"]
+    bench.supervisor.start()
+    bench.wait("run", RunState.SUCCEEDED)
+    assert "killed by signal 35" in bench.told()[0]

@@ -13,7 +13,8 @@ from services.tokens.dataset import Dataset
 from services.tokens.dataset_writer import DatasetSource, EncodedDocument, write_dataset
 from services.tokens.vocabulary import CHARACTER_OF_BYTE, END_OF_TEXT, Vocabulary
 from services.trainer.bases import Bases
-from services.trainer.runs import RunRecord, Runs
+from services.trainer.run_record import RunRecord
+from services.trainer.runs import Runs
 from services.trainer.starting import plan
 from services.trainer.volume import Volume
 
