@@ -85,7 +85,7 @@ def test_run_goes_from_gpt_2_simple_to_ours_and_back_with_its_steps_and_weights(
     assert process.run(Event())
     steps = [line["step"] for line in read_metrics(folder / "metrics.jsonl") if "loss" in line]
     assert steps == [4, 5, 6]
-    assert read_json(folder / "step-6" / "state.json")["before"] == 3
+    assert read_json(folder / "step-6" / "state.json")["behind"] == 3
     _, ours = weights.read_weights(folder / "step-6")
     assert all(np.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)  # at a rate of 1e-9
 
