@@ -8,6 +8,7 @@ so that each step stands there once. TensorFlow's own record files and messages;
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
 import time
@@ -49,8 +50,7 @@ class TensorBoard:
         """Drop what earlier processes wrote after `after_step`, and its validation unless `validated`."""
         for path in folder.glob(PATTERN):
             _drop(path, after_step, validated=validated)
-        self._folder, self._num_files = folder, 0
-        self._path, self._size = folder, 0
+        self._folder, self._path, self._size = folder, folder, 0
         self._file: Any = None
         self._head: list[bytes] = []
         self._waiting: list[bytes] = []
@@ -91,10 +91,12 @@ class TensorBoard:
             self._file = None
 
     def _begin(self) -> None:
-        """Begin a file; its first record says what it is."""
-        unique = f"{int(time.time()):010d}.{platform.node() or 'localhost'}.{os.getpid()}.{self._num_files}"
-        self._num_files += 1
-        self._path, self._size = self._folder / PATTERN.replace("*", unique), 0
+        """Begin a file that is not there yet; its first record says what it is."""
+        begun = f"{int(time.time()):010d}.{platform.node() or 'localhost'}.{os.getpid()}"
+        # Numbered, since two processes of one id may begin within a second.
+        paths = (self._folder / PATTERN.replace("*", f"{begun}.{number}") for number in itertools.count())
+        self._path = next(path for path in paths if not path.exists())
+        self._size = 0
         self._head = [tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()]
         self._file = tf.io.TFRecordWriter(str(self._path))
 

@@ -21,20 +21,17 @@ def drawn(folder: Path, tag: str) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in accumulator.Scalars(tag)]
 
 
-def write(folder: Path, name: str, steps: range, *, after_step: int, validated: bool = True) -> None:
+def write(folder: Path, steps: range, *, after_step: int, validated: bool = True) -> None:
     board = TensorBoard(folder, after_step=after_step, validated=validated)
     for step in steps:
         board.append(step_line(step))
         if step % 2 == 0:
             board.append({"step": step, "validation_loss": 2.0 + step, "bits_per_byte": 3.0, "token_accuracy": 0.5})
     board.close()
-    for path in folder.glob(PATTERN):  # as that of another process
-        if path.name.endswith(tuple("0123456789")):
-            path.rename(f"{path}.{name}")
 
 
 def test_tensorboard_draws_the_tags_of_the_2019_script(tmp_path: Path) -> None:
-    write(tmp_path, "a", range(1, 5), after_step=0)
+    write(tmp_path, range(1, 5), after_step=0)
     assert drawn(tmp_path, "loss") == [(step, pytest.approx(1 / step)) for step in range(1, 5)]
     assert drawn(tmp_path, "learning_rate") == [(step, pytest.approx(1e-3)) for step in range(1, 5)]
     assert drawn(tmp_path, "val_loss") == [(2, 4.0), (4, 6.0)]
@@ -42,28 +39,28 @@ def test_tensorboard_draws_the_tags_of_the_2019_script(tmp_path: Path) -> None:
 
 
 def test_resumed_run_holds_each_step_once(tmp_path: Path) -> None:
-    write(tmp_path, "a", range(1, 8), after_step=0)  # killed at 7 with a checkpoint of 4
-    write(tmp_path, "b", range(5, 7), after_step=4)  # again, before the next checkpoint
-    write(tmp_path, "c", range(5, 9), after_step=4)
+    write(tmp_path, range(1, 8), after_step=0)  # killed at 7 with a checkpoint of 4
+    write(tmp_path, range(5, 7), after_step=4)  # again, before the next checkpoint
+    write(tmp_path, range(5, 9), after_step=4)
     assert [step for step, _ in drawn(tmp_path, "loss")] == list(range(1, 9))
     assert [step for step, _ in drawn(tmp_path, "val_loss")] == [2, 4, 6, 8]
     assert len(list(tmp_path.glob(PATTERN))) == 2  # of the second nothing is left
 
 
 def test_validation_that_is_made_again_is_dropped_before(tmp_path: Path) -> None:
-    write(tmp_path, "a", range(1, 5), after_step=0)
-    write(tmp_path, "b", range(5, 6), after_step=4, validated=False)
+    write(tmp_path, range(1, 5), after_step=0)
+    write(tmp_path, range(5, 6), after_step=4, validated=False)
     assert [step for step, _ in drawn(tmp_path, "loss")] == [1, 2, 3, 4, 5]
     assert [step for step, _ in drawn(tmp_path, "val_loss")] == [2]
 
 
 @pytest.mark.parametrize("lost", [1, 5, 30])
 def test_record_that_a_killed_process_left_unfinished_is_cut_off(tmp_path: Path, lost: int) -> None:
-    write(tmp_path, "a", range(1, 4), after_step=0)
+    write(tmp_path, range(1, 4), after_step=0)
     [path] = tmp_path.glob(PATTERN)
     with path.open("rb+") as file:
         file.truncate(path.stat().st_size - lost)
-    write(tmp_path, "b", range(4, 6), after_step=3)
+    write(tmp_path, range(4, 6), after_step=3)
     assert [step for step, _ in drawn(tmp_path, "loss")] == [1, 2, 4, 5]
     for path in tmp_path.glob(PATTERN):
         assert len(list(tf.data.TFRecordDataset(str(path)))) > 1  # whole to its end
