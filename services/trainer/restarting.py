@@ -1,7 +1,8 @@
 """What follows when a training process has ended without the run's end: another one, or the run's failure.
 
-In: how it ended and what it said, the run's settings, how far its checkpoints are. Out: a decision in words that
-can be told. Changes only adjustments.json. Starts no process.
+In: how it ended and what it said, the run's record, how far its checkpoints are. Out: a decision in words that
+can be told, and the tries to be noted with it: the service may die with the next. Changes only adjustments.json.
+Starts no process.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from services.trainer.adjusting import read_adjustments, what_would_fit, with_le
 from services.trainer.checkpoints import list_checkpoints
 from services.trainer.child import Ending
 from services.trainer.outcome import EXIT_AGAIN, EXIT_FAILED, EXIT_OUT_OF_MEMORY, explain, read_outcome
-from services.trainer.run_settings import RunSettings
+from services.trainer.run_record import RunRecord
 
 MOST_ASKED = 20  # processes in a row, without a new checkpoint, that went back by themselves
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0  # before a process is started again; doubles with each in a row
@@ -40,13 +41,24 @@ class Restarts:
     """Decides over the processes of one run, one after the other.
 
     Args:
-        settings: as asked for.
+        record: of the run; its tries go on from there.
     """
 
-    def __init__(self, run_folder: Path, settings: RunSettings) -> None:
-        self._folder, self._settings = run_folder, settings
-        self._in_a_row, self._step = 0, newest_step(run_folder)
+    def __init__(self, run_folder: Path, record: RunRecord) -> None:
+        self._folder, self._settings = run_folder, record.settings
+        self._step = newest_step(run_folder)
+        self._in_a_row = record.tries if self._step <= record.tries_step else 0
         self._asked = 0
+
+    @property
+    def in_a_row(self) -> int:
+        """Tries without a new checkpoint, so far."""
+        return self._in_a_row
+
+    @property
+    def step(self) -> int:
+        """Step of the newest checkpoint when the last process ended; 0: none."""
+        return self._step
 
     def after(self, ending: Ending) -> Again | Failure:
         """Decide what follows a process that ended neither well nor because it was asked to."""
@@ -68,6 +80,12 @@ class Restarts:
         elif ending.status >= 0 and not (ending.status == EXIT_FAILED and said and said.passing):
             return Failure(why)
         return self._once_more(why, step)
+
+    def after_service(self) -> Again | Failure:
+        """Decide what follows when the service was killed with its process, as with the container that both are in."""
+        return self._once_more(
+            "the trainer was killed with the training process, perhaps for want of memory", self._step
+        )
 
     def _shrink(self, why: str) -> Again | None:
         if not self._settings.fit_memory:

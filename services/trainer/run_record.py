@@ -53,6 +53,10 @@ class RunRecord:
     """Where it first trained; empty before."""
     restarts: int = 0
     """How often its process was killed and it went on by itself."""
+    tries: int = 0
+    """Of those, the last in a row without a new checkpoint; a person who resumes the run begins anew."""
+    tries_step: int = 0
+    """Step of the newest checkpoint when the last of the tries was counted."""
     ended_because: str = ""
     """Why it ended when it did, in a sentence."""
 

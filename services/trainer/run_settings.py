@@ -134,7 +134,7 @@ class RunSettings:
     spike_limit: float = 0.0
     """A loss so many standard deviations above the mean of the last 128 is a jump; 0: only what is no number."""
     restarts: int = 5
-    """How often in a row a killed process is started again without a new checkpoint between."""
+    """How often in a row a killed process is started again without a new checkpoint between, the service killed too."""
 
     @property
     def rows_per_step(self) -> int:

@@ -22,6 +22,7 @@ from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, I
 from services.common.files import MAX_NAME_LENGTH, new_folder, read_json, remove_folder, remove_partials, write_json
 from services.trainer.environment import differences, environment
 from services.trainer.events import EventLog, now
+from services.trainer.restarting import Again, Failure, Restarts
 from services.trainer.run_record import ACTIVE, RECORD_FILE, RESUMABLE, RunRecord, RunState, read_record, to_json
 from services.trainer.run_settings import RunSettings
 from services.trainer.volume import Volume, is_foreign
@@ -64,13 +65,25 @@ class Runs:
             remove_partials(self._volume.samples / folder.name)
         self._order = _read_order(self._volume.runs / QUEUE_FILE)
         for record in tuple(self._records.values()):
-            if record.state != RunState.RUNNING:
-                continue
-            try:
-                self.move(record.name, RunState.PENDING)
-            except OSError as failure:  # the disk is full; a service that does not start could not make room
-                log.error("run %s is PENDING, which its record does not tell: %s", record.name, failure)
-                self._records[record.name] = replace(record, state=RunState.PENDING)
+            if record.state == RunState.RUNNING:
+                self._take_back(record)
+
+    def _take_back(self, record: RunRecord) -> None:
+        """Queue a run whose service was killed while it trained, unless that was tried often enough."""
+        name, restarts = record.name, Restarts(self.folder(record.name), record)
+        decision = restarts.after_service()
+        state, error = RunState.PENDING, ""
+        if isinstance(decision, Failure):
+            state, error = RunState.FAILED, decision.error
+        record = replace(record, tries=restarts.in_a_row, tries_step=restarts.step)
+        self._records[name] = replace(record, restarts=record.restarts + (not error))
+        try:
+            self.move(name, state, error=error)
+            if isinstance(decision, Again):
+                EventLog(self.folder(name)).append("event", step=restarts.step, message=decision.why)
+        except OSError as failure:  # the disk is full; a service that does not start could not make room
+            log.error("run %s is %s, which its record does not tell: %s", name, state, failure)
+            self._records[name] = replace(self._records[name], state=state, error=error)
 
     def folder(self, name: str) -> Path:
         """The run's folder."""
@@ -197,10 +210,11 @@ class Runs:
             self._records[name] = record
         return record
 
-    def note_restart(self, name: str) -> RunRecord:
-        """Count that a run's process was killed and that it goes on by itself."""
+    def note_restart(self, name: str, *, tries: int, tries_step: int) -> RunRecord:
+        """Count that a run's process was killed and that it goes on by itself; see RunRecord for the tries."""
         with self._lock:
-            record = replace(self.get(name), restarts=self.get(name).restarts + 1)
+            record = self.get(name)
+            record = replace(record, restarts=record.restarts + 1, tries=tries, tries_step=tries_step)
             write_json(self.folder(name) / RECORD_FILE, to_json(record))
             self._records[name] = record
         return record
@@ -235,6 +249,7 @@ class Runs:
                 ended_because=ended_because,
                 updated_at=moment,
                 queued_at=queued_at,
+                tries=0 if record.state in RESUMABLE else record.tries,
                 environment=record.environment or (here if state == RunState.RUNNING else {}),
             )
             write_json(self.folder(name) / RECORD_FILE, to_json(record))

@@ -128,7 +128,7 @@ class Supervisor:
                 return False
             record = self._runs.move(next(self._runs.queue()).name, RunState.RUNNING)
         try:
-            restarts = Restarts(self._runs.folder(record.name), record.settings)
+            restarts = Restarts(self._runs.folder(record.name), record)
             while not self._train_once(record, restarts):
                 pass
         except Exception as failure:  # a bug, or a volume that fails: the run must not stay RUNNING without a process
@@ -178,7 +178,7 @@ class Supervisor:
             return True
         self._tell(record.name, decision.why)
         if decision.killed:
-            self._note_restart(record.name)
+            self._note_restart(record.name, restarts)
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or record.name in self._stop_wanted, timeout=decision.wait_s)
         return False
@@ -192,10 +192,10 @@ class Supervisor:
             why = explain(ending.status, self._runs.folder(run), out_of_memory=ending.out_of_memory)
             self._tell(run, f"{why}; it had been asked to stop, and goes on from its last checkpoint when resumed")
 
-    def _note_restart(self, run: str) -> None:
+    def _note_restart(self, run: str, restarts: Restarts) -> None:
         RESTARTS.inc()
         with contextlib.suppress(OSError):  # the disk may be full: that is why
-            self._runs.note_restart(run)
+            self._runs.note_restart(run, tries=restarts.in_a_row, tries_step=restarts.step)
 
     def _tell(self, run: str, message: str) -> None:
         """Tell those who watch a run, while no process trains it."""

@@ -10,6 +10,7 @@ from services.common.errors import Corrupt, NotFound
 from services.trainer.run_record import RunState, read_record
 from services.trainer.runs import Runs
 from services.trainer.volume import Volume
+from tests.unit.trainer.made import make_checkpoint
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
 
 
@@ -91,3 +92,41 @@ def test_runs_are_there_on_a_full_disk_and_one_that_was_training_waits(
     again.load()
     assert again.get("sound").state == RunState.PENDING
     assert [record.name for record in again.queue()] == ["sound", "damaged"]
+
+
+def killed_while_training(data: Path) -> Runs:
+    """The runs as a service finds them whose predecessor was killed while `sound` trained."""
+    runs = Runs(Volume(data))
+    runs.load()
+    if runs.get("sound").state == RunState.PENDING:
+        runs.move("sound", RunState.RUNNING)
+        runs = Runs(Volume(data))
+        runs.load()
+    return runs
+
+
+def test_a_run_that_takes_its_service_with_it_is_not_tried_for_ever(data: Path) -> None:
+    for number in range(1, 6):
+        assert killed_while_training(data).get("sound").tries == number
+    history = (data / "checkpoint" / "sound" / "events.jsonl").read_text()
+    assert "the trainer was killed with the training process" in history and "try 5 of 5" in history
+    record = killed_while_training(data).get("sound")
+    assert record.state == RunState.FAILED and record.restarts == 5
+    assert "started again 5 times without a new checkpoint; resume the run" in record.error
+
+    runs = killed_while_training(data)
+    runs.move("sound", RunState.PENDING)  # a person resumes it
+    assert killed_while_training(data).get("sound").tries == 1
+
+
+def test_tries_are_counted_anew_from_a_new_checkpoint_and_not_where_the_service_was_stopped(data: Path) -> None:
+    for _ in range(3):
+        killed_while_training(data)
+    runs = Runs(Volume(data))
+    runs.load()
+    for state in (RunState.RUNNING, RunState.PENDING):  # stopped in good order
+        runs.move("sound", state)
+    assert killed_while_training(data).get("sound").tries == 4
+    make_checkpoint(data, "sound", 2)
+    assert killed_while_training(data).get("sound").tries == 1
+    assert killed_while_training(data).get("sound").tries == 2

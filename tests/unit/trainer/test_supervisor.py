@@ -240,3 +240,11 @@ def test_a_signal_without_a_name_is_told_by_its_number(bench: Bench) -> None:
     bench.supervisor.start()
     bench.wait("run", RunState.SUCCEEDED)
     assert "killed by signal 35" in bench.told()[0]
+
+
+def test_tries_of_a_service_that_was_killed_count_in_the_next(bench: Bench) -> None:
+    record = bench.runs.note_restart("run", tries=4, tries_step=0)
+    bench.commands = ["die()"]
+    bench.supervisor.start()
+    assert bench.wait("run", RunState.FAILED).restarts == record.restarts + 1
+    assert len(bench.told()) == 1 and "try 5 of 5" in bench.told()[0]
