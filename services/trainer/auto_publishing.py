@@ -9,6 +9,7 @@ In: runs and models. Out: versions. Loads no weights.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 
 from services.common.errors import Corrupt, NonesuchError
@@ -71,7 +72,7 @@ class AutoPublisher:
         with self._lock:
             path = folder / NOTE_FILE
             note = read_json(path) if path.exists() else {}
-            for checkpoint in bests(list_checkpoints(folder), note):
+            for checkpoint, loss in bests(list_checkpoints(folder), note.get("loss", math.inf)):
                 try:
                     if not self._models.has(record.name, checkpoint):
                         publish(self._volume, self._models, record, checkpoint, name=record.name)
@@ -79,10 +80,9 @@ class AutoPublisher:
                     if checkpoint.folder.exists():
                         raise
                     continue  # a better one has taken its place meanwhile
-                assert checkpoint.validation is not None
                 if not (folder / RECORD_FILE).exists():
                     return  # deleted meanwhile
-                write_json(path, {"step": checkpoint.step, "loss": checkpoint.validation["loss"]})
+                write_json(path, {"step": checkpoint.step, "loss": loss})
 
     def _watch(self) -> None:
         looked_at: set[str] = set()
@@ -123,18 +123,19 @@ def publish(
     return version, models.prune(name, record.settings.keep_versions)
 
 
-def bests(checkpoints: list[Checkpoint], note: dict[str, float]) -> list[Checkpoint]:
-    """The checkpoints each of which has a lower validation loss than all before it, by step.
+def bests(checkpoints: list[Checkpoint], lowest: float) -> list[tuple[Checkpoint, float]]:
+    """The checkpoints each of which has a lower validation loss than all before it, by step, and those losses.
 
     Args:
-        note: `step` and `loss` of the last one that is dealt with; empty: none is.
+        lowest: loss of the last one that is dealt with; infinite: none is. Its step says nothing: a run that went
+            back to a checkpoint before it, at a lower rate, may find better weights at the same steps.
     """
-    lowest, found = note.get("loss", float("inf")), []
+    found = []
     for checkpoint in checkpoints:
-        validation = checkpoint.validation
-        if validation is not None and checkpoint.step > note.get("step", 0) and validation["loss"] < lowest:
-            lowest = validation["loss"]
-            found.append(checkpoint)
+        loss = checkpoint.measured_loss
+        if loss is not None and loss < lowest:
+            lowest = loss
+            found.append((checkpoint, loss))
     return found
 
 

@@ -153,7 +153,7 @@ def _checkpoint(folder: Path, source: Source) -> Checkpoint:
     if found is None:
         steps = ", ".join(str(checkpoint.step) for checkpoint in checkpoints)
         raise FailedPrecondition(
-            f"no checkpoint of run {source.name!r} was validated, so none is the best; name one of the steps {steps}",
+            f"no checkpoint of run {source.name!r} was validated itself, so none is best; name one of steps {steps}",
             reason="NOT_VALIDATED",
             metadata={"run": source.name},
         )

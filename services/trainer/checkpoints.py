@@ -41,6 +41,12 @@ class Checkpoint:
         return self.manifest["validation"]
 
     @property
+    def measured_loss(self) -> float | None:
+        """Validation loss of its own weights; None where only those of a step before were measured."""
+        found = self.validation
+        return float(found["loss"]) if found and found["step"] == self.step else None
+
+    @property
     def size_bytes(self) -> int:
         """Size of all its files; 0 when it was deleted meanwhile."""
         return size_of(self.folder)
@@ -104,9 +110,9 @@ def delete_after(run_folder: Path, step: int) -> None:
 
 
 def best(checkpoints: list[Checkpoint]) -> Checkpoint | None:
-    """The one with the lowest validation loss, the earliest of equals; None where none was validated."""
-    validated = [checkpoint for checkpoint in checkpoints if checkpoint.validation]
-    return min(validated, key=lambda checkpoint: checkpoint.validation["loss"], default=None)  # type: ignore[index]
+    """The one whose own weights have the lowest validation loss, the earliest of equals; None: none was measured."""
+    measured = [(loss, one) for one in checkpoints if (loss := one.measured_loss) is not None]
+    return min(measured, key=lambda found: found[0])[1] if measured else None
 
 
 def marked_steps(run_folder: Path) -> list[int]:

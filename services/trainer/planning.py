@@ -143,7 +143,7 @@ def foresee(
     trained = memory.trained_shapes(config, settings)
     epochs = steps * tokens_per_step / num_pass_tokens
     checkpoint = memory.checkpoint_bytes(config, settings)
-    kept = min(settings.keep, math.ceil(steps / settings.save_every)) + settings.save_best
+    kept = min(settings.keep, math.ceil(steps / settings.save_every)) + settings.saves_best
     remarks = [] if fitted.fits else [what_would_fit(settings)]
     remarks += _remarks(settings, config, fresh, epochs, num_validation_tokens)
     ahead = replace(settings, steps=steps)

@@ -137,6 +137,11 @@ class RunSettings:
     """How often in a row a killed process is started again without a new checkpoint between, the service killed too."""
 
     @property
+    def saves_best(self) -> bool:
+        """Whether a new lowest validation loss writes a checkpoint: the run may end with it, or is to publish it."""
+        return self.save_best or bool(self.patience) or self.publish == "on_best"
+
+    @property
     def rows_per_step(self) -> int:
         """Rows that one update sees."""
         return self.batch_size * self.accumulation

@@ -169,7 +169,7 @@ class TrainingProcess:
         self._ended = self._ended or turned_end(settings, self._state)
         if is_due("sample", step, settings, last=bool(self._ended)):
             self._sample(wanted)
-        is_best = self._state.best is not best and (settings.save_best or bool(settings.patience))
+        is_best = self._state.best is not best and settings.saves_best
         # After bad numbers the weights may be bad too: the last checkpoint is then the better one.
         if (is_best or is_due("checkpoint", step, settings, last=False)) and not self._state.refused:
             with self._record.costing("checkpoint"):

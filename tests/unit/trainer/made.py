@@ -8,13 +8,19 @@ from services.common.files import sha256_files, write_json
 from services.trainer.checkpoints import Checkpoint, get_checkpoint
 
 
-def make_checkpoint(data: Path, run: str, step: int, loss: float | None = None) -> Checkpoint:
-    """Write a complete checkpoint of a run, validated at its step when a loss is given."""
+def make_checkpoint(
+    data: Path, run: str, step: int, loss: float | None = None, *, validated_at: int = 0, name: str = ""
+) -> Checkpoint:
+    """Write a complete checkpoint of a run, validated when a loss is given: at its step, unless another is named.
+
+    Args:
+        name: of its weights; two of one name are the same.
+    """
     folder = data / "checkpoint" / run / f"step-{step}"
     folder.mkdir(parents=True)
-    for name in (f"model-{step}.index", f"model-{step}.data-00000-of-00001", "optimizer.npz"):
-        (folder / name).write_text(f"{run} {step} {name}")
-    validation = None if loss is None else {"step": step, "loss": loss, "bits_per_byte": loss / 2}
+    for file in (f"model-{step}.index", f"model-{step}.data-00000-of-00001", "optimizer.npz"):
+        (folder / file).write_text(f"{name or run} {step} {file}")
+    validation = None if loss is None else {"step": validated_at or step, "loss": loss, "bits_per_byte": loss / 2}
     facts = {
         "created_at": "2020-01-01T00:00:00+00:00",
         "validation": validation,

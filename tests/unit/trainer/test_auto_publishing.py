@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,9 @@ def house(tmp_path: Path) -> House:
 def test_each_checkpoint_below_all_before_is_a_best(tmp_path: Path) -> None:
     losses = {2: 5.0, 4: None, 6: 5.0, 8: 4.0, 10: 4.5, 12: 3.0}
     checkpoints = [make_checkpoint(tmp_path, "a", step, loss) for step, loss in losses.items()]
-    assert [checkpoint.step for checkpoint in bests(checkpoints, {})] == [2, 8, 12]
-    assert [checkpoint.step for checkpoint in bests(checkpoints, {"step": 8, "loss": 4.0})] == [12]
-    assert bests(checkpoints, {"step": 12, "loss": 3.0}) == []
+    assert [(checkpoint.step, loss) for checkpoint, loss in bests(checkpoints, math.inf)] == [(2, 5), (8, 4), (12, 3)]
+    assert [(checkpoint.step, loss) for checkpoint, loss in bests(checkpoints, 4.0)] == [(12, 3)]
+    assert bests(checkpoints, 3.0) == []
 
 
 def test_bests_are_published_as_they_come_and_never_twice(house: House) -> None:
@@ -72,6 +73,26 @@ def test_bests_are_published_as_they_come_and_never_twice(house: House) -> None:
     house.publisher().catch_up(house.run)  # after a restart
     house.publisher().at_end(house.run)
     assert house.versions() == [(2, 6), (1, 2)]
+
+
+def test_weights_that_were_never_measured_are_not_published(house: House) -> None:
+    make_checkpoint(house.data, "a", 2, 5.0)
+    make_checkpoint(house.data, "a", 5, 4.0, validated_at=4)  # that of step 4 was not saved
+    house.publisher().catch_up(house.run)
+    assert house.versions() == [(1, 2)]
+
+
+def test_a_run_that_went_back_before_its_best_publishes_the_better_ones_of_the_same_steps(house: House) -> None:
+    went = [make_checkpoint(house.data, "a", step, 10.0 - step) for step in (2, 4, 6)]
+    house.publisher().catch_up(house.run)
+    for damaged in went[1:]:
+        shutil.rmtree(damaged.folder)
+    make_checkpoint(house.data, "a", 4, 5.0)
+    house.publisher().catch_up(house.run)
+    assert house.versions()[0] == (3, 6)
+    make_checkpoint(house.data, "a", 6, 3.0, name="other weights")
+    house.publisher().catch_up(house.run)
+    assert house.versions()[0] == (4, 6)
 
 
 def test_a_service_that_died_before_its_note_does_not_publish_again(house: House) -> None:

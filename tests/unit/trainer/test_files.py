@@ -13,6 +13,7 @@ from services.common.files import remove_folder, sha256_files, write_json
 from services.trainer import checkpoints
 from services.trainer.checkpoints import (
     Checkpoint,
+    best,
     get_checkpoint,
     list_checkpoints,
     newest_sound,
@@ -22,6 +23,7 @@ from services.trainer.events import EventLog
 from services.trainer.metrics_log import MetricsLog, Newest, newest_lines, read_metrics
 from services.trainer.outcome import explain
 from services.trainer.samples import read_samples, steps_with_samples, write_samples
+from tests.unit.trainer.made import make_checkpoint
 
 
 def test_metrics_keep_full_precision_and_lose_what_came_after_the_checkpoint(tmp_path: Path) -> None:
@@ -177,6 +179,15 @@ def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path: Path) -> None:
     assert steps(superfluous(list_checkpoints(tmp_path), keep=2)) == [1, 3]
     assert steps(superfluous(list_checkpoints(tmp_path), keep=1)) == [1, 3, 4]
     assert superfluous(list_checkpoints(tmp_path), keep=9) == []
+
+
+def test_the_best_is_one_whose_own_weights_were_measured(tmp_path: Path) -> None:
+    assert best([]) is None
+    found = [make_checkpoint(tmp_path, "a", 5, 1.0, validated_at=4)]
+    assert best(found) is None
+    found += [make_checkpoint(tmp_path, "a", 8, 0.0), make_checkpoint(tmp_path, "a", 10, 0.0)]
+    chosen = best(found)
+    assert chosen is not None and chosen.step == 8
 
 
 def test_end_of_a_training_process_is_explained(tmp_path: Path) -> None:

@@ -269,6 +269,16 @@ def test_run_that_validation_ended_ends_at_the_same_step_when_it_was_broken_and_
     assert states[0]["losses"]["losses"]
 
 
+def test_run_that_publishes_its_best_saves_each_that_is_one(data: Path) -> None:
+    wish = {"publish": "on_best", "save_best": False, "patience": 0, "save_every": 100, "sample_every": 0, "keep": 99}
+    make_run(data, "publishing", SLOW | wish | {"steps": 5, "validate_every": 2})
+    assert train(data, "publishing")
+    best = [line["step"] for line in facts(data, "publishing") if line.get("best")]
+    assert {2, 4} <= {*best}
+    checkpoints = list_checkpoints(data / "checkpoint" / "publishing")
+    assert {*best} <= {checkpoint.step for checkpoint in checkpoints if checkpoint.measured_loss is not None}
+
+
 def test_run_ends_after_its_minutes_over_all_its_processes(data: Path) -> None:
     make_run(data, "timed", SLOW | {"steps": 100_000, "minutes": 0.001, "sample_every": 0, "validate_every": 0})
     assert train(data, "timed")
