@@ -14,7 +14,7 @@ from services.common.errors import FailedPrecondition
 from services.trainer.checkpoints import folder_of
 from services.trainer.events import EventLog
 from services.trainer.training.loop import Trainer
-from services.trainer.training.saving import Saver
+from services.trainer.training.saving import Saver, point
 from services.trainer.training.state import TrainingState
 
 RETRY_S = 2.0
@@ -54,11 +54,14 @@ class Keeper:
     def tell(self) -> None:
         """Tell of the checkpoints that were finished meanwhile."""
         for written in self._saver.ended():
-            if written.error:
-                self._tell_failure(written.step, written.error, passing=written.passing)
-            else:
+            if written.is_there:
                 self._events.append("checkpoint", step=written.step)
+            if not written.error:
                 self._told = ""
+            elif written.is_there:
+                self._tell_hidden(written.step, written.error)
+            else:
+                self._tell_failure(written.step, written.error, passing=written.passing)
 
     def wait(self) -> None:
         """Return when nothing is being written, and all is told."""
@@ -66,7 +69,7 @@ class Keeper:
         self.tell()
 
     def save_last(self, trainer: Trainer, state: TrainingState, *, hurry: bool, stop: Event) -> bool:
-        """Have the checkpoint of `state.step` on the volume; False when it could not be written.
+        """Have the checkpoint of `state.step` on the volume, the newest for all; False when it could not be written.
 
         Args:
             hurry: try once; else until there is room, for LAST_TRIES_S seconds.
@@ -80,18 +83,37 @@ class Keeper:
             self.wait()
             self.save(trainer, state)
             self.wait()
-            if folder_of(self._folder, state.step).exists():
+            is_there = folder_of(self._folder, state.step).exists()
+            if is_there and self._others_see(state.step):
                 return True
-            if hurry or stop.is_set():
-                return False
-            if not self._passing or time.monotonic() > deadline:
+            too_late = time.monotonic() > deadline
+            if hurry or stop.is_set() or (is_there and too_late):
+                return is_there
+            if not is_there and (too_late or not self._passing):
                 raise FailedPrecondition(f"step {state.step} is done and cannot be saved: {self._told}; then resume")
             stop.wait(RETRY_S)
 
+    def _others_see(self, step: int) -> bool:
+        """Have other programs find the checkpoint as the newest; False where that cannot be written."""
+        try:
+            point(self._folder, step)
+        except OSError as error:
+            self._tell_hidden(step, str(error))
+            return False
+        return True
+
+    def _tell_hidden(self, step: int, why: str) -> None:
+        self._tell(step, why, f"step {step} is saved, but other programs do not see it as the newest: {why}")
+
     def _tell_failure(self, step: int, why: str, *, passing: bool) -> None:
+        self._passing = passing
+        self._tell(
+            step, why, f"no checkpoint of step {step}: {why}; training goes on, and tries again when the next is due"
+        )
+
+    def _tell(self, step: int, why: str, message: str) -> None:
         """Tell it once, however often it is tried."""
         if why != self._told:
-            message = f"no checkpoint of step {step}: {why}; training goes on, and tries again when the next is due"
             self._events.append("event", step=step, message=message)
             print(message, flush=True)
-        self._told, self._passing = why, passing
+        self._told = why

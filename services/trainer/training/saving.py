@@ -88,8 +88,10 @@ class Written:
     """How the writing of a checkpoint ended."""
 
     step: int
-    error: str
-    """Why there is none; empty when it is complete."""
+    error: str = ""
+    """What went wrong; empty: nothing did."""
+    is_there: bool = True
+    """Whether the checkpoint is complete. With an error as well, what follows its writing is not."""
     passing: bool = False
     """Whether the next try may do better, as on a full disk."""
 
@@ -154,13 +156,16 @@ class Saver:
         return Copy(state, trainer.config, params, copied)
 
     def _write(self, copy: Copy) -> None:
-        ended = Written(copy.state.step, "")
+        step = copy.state.step
+        ended = Written(step)
         try:
             write(self._folder, copy)
-            self._drop(self._keep)
+            self._drop(self._keep)  # before what follows, for which it makes room
+            point(self._folder, step)
         except Exception as failure:  # noqa: BLE001 - the boundary of the thread: told, and tried again when next due
             error = failure.message if isinstance(failure, NonesuchError) else str(failure) or type(failure).__name__
-            ended = Written(copy.state.step, error, passing=isinstance(failure, OSError | tf.errors.OpError))
+            is_there = folder_of(self._folder, step).exists()
+            ended = Written(step, error, is_there, passing=isinstance(failure, OSError | tf.errors.OpError))
         self._ended.append(ended)
 
     def _make_room(self, size: int) -> None:
@@ -185,7 +190,7 @@ class Saver:
 
 
 def write(run_folder: Path, copy: Copy) -> Checkpoint:
-    """Write the checkpoint of `copy.state.step`, and point the run's `checkpoint` file at it.
+    """Write the checkpoint of `copy.state.step`.
 
     Raises:
         OSError: as on a full disk; nothing is left of it then.
@@ -211,9 +216,17 @@ def write(run_folder: Path, copy: Copy) -> Checkpoint:
             "files": sha256_files(partial, known={OPTIMIZER_FILE: hashing.digest}),
         }
         write_json(partial / "manifest.json", manifest)
-    write_pointer(run_folder, f"{folder.name}/model-{step}")
-    write_atomic(run_folder / "counter", f"{step}\n".encode())
     return Checkpoint(run_folder.name, step, folder, manifest)
+
+
+def point(run_folder: Path, step: int) -> None:
+    """Have other programs find a checkpoint as the run's newest: by the files `checkpoint` and `counter`.
+
+    Raises:
+        OSError: as on a full disk; what they said before stands.
+    """
+    write_pointer(run_folder, f"{folder_of(run_folder, step).name}/model-{step}")
+    write_atomic(run_folder / "counter", f"{step}\n".encode())
 
 
 def restate(folder: Path, state: TrainingState) -> None:

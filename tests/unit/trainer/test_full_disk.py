@@ -137,6 +137,27 @@ def test_failed_writing_is_told_and_tried_again_when_the_next_is_due(
     assert "no checkpoint of step 2: [Errno 5] Input/output error" in told
 
 
+def test_checkpoint_that_is_there_is_told_as_such_when_the_disk_fills_up_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "RETRY_S", 0.01)
+    point, room = saving.write_pointer, iter([False, True, False, False])
+
+    def point_while_there_is_room(folder: Path, prefix: str) -> None:
+        if folder.name == "run" and not next(room, True):
+            raise OSError(28, "No space left on device")
+        point(folder, prefix)
+
+    monkeypatch.setattr(saving, "write_pointer", point_while_there_is_room)
+    write_tiny_dataset(tmp_path)
+    folder, told = train(tmp_path, "run", validate_every=0)
+    assert steps_of(folder) == [2, 4, 6]
+    assert told.count('"kind": "checkpoint"') == 3 and "no checkpoint" not in told
+    assert "step 2 is saved, but other programs do not see it as the newest: [Errno 28]" in told
+    assert told.count("step 6 is saved") == 1  # tried twice
+    assert "step-6/model-6" in (folder / "checkpoint").read_text() and (folder / "counter").read_text() == "6\n"
+
+
 @pytest.mark.parametrize("writes", [0, 1, 2])
 def test_checkpoint_whose_state_cannot_be_replaced_stays_sound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
