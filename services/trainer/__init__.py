@@ -7,7 +7,7 @@ The service (`python -m services.trainer`) keeps runs and starts one child proce
     sources.py       what it starts from, as a word; beginning.py finds that; bases.py base/; foreign.py other programs'
     starting.py      what must be true before it begins
     planning.py      what it would do; memory.py, machine.py what it needs and what there is; trying.py tries steps
-    runs.py          the runs and their queue, in run.json; environment.py where one trains
+    runs.py          the runs, in run.json; queue_order.py who goes first; environment.py where one trains
     supervisor.py    trains them one at a time; child.py one process, outcome.py and oom.py how it ended
     restarting.py    what follows then; adjusting.py what is different afterwards
     checkpoints.py   a run's checkpoints on the volume; samples.py its samples

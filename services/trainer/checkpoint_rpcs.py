@@ -7,10 +7,9 @@ import threading
 import grpc
 
 from protos import trainer_pb2 as pb
-from services.common.errors import FailedPrecondition, NotFound
+from services.common.errors import NotFound
 from services.trainer import messages
 from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, mark
-from services.trainer.run_record import ACTIVE
 from services.trainer.runs import Runs
 from services.trainer.samples import delete_samples, read_samples, steps_with_samples
 from services.trainer.volume import Volume
@@ -35,10 +34,8 @@ class CheckpointRpcs:
         self, request: pb.DeleteCheckpointRequest, context: grpc.ServicerContext
     ) -> pb.DeleteCheckpointResponse:
         """Delete one of a resting run's checkpoints."""
-        record = self._runs.get(request.run)
-        if record.state in ACTIVE:
-            raise FailedPrecondition(f"run {record.name!r} is {record.state}: stop it first", reason="WRONG_STATE")
-        delete_checkpoint(get_checkpoint(self._runs.folder(record.name), request.step))
+        with self._runs.resting(request.run) as record:  # resumed meanwhile, its process might be loading it
+            delete_checkpoint(get_checkpoint(self._runs.folder(record.name), request.step))
         return pb.DeleteCheckpointResponse()
 
     def MarkCheckpoint(

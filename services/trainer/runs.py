@@ -5,7 +5,7 @@
       │ └─────────┘ └────> CANCELLED ─┤        RUNNING -> PENDING: the service ended, the next start carries
       on └──> CANCELLED    ^─────────────┴── resume: back to PENDING
 
-The queue is in order of `queued_at` until someone moves a run; then its order is in .queue.json, written whole.
+The queue is in order of `queued_at` until someone moves a run; then as queue_order.py keeps it.
 One service owns the folder; its threads share this object. Starts no process.
 """
 
@@ -14,21 +14,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidRequest, NotFound
-from services.common.files import MAX_NAME_LENGTH, new_folder, read_json, remove_folder, remove_partials, write_json
+from services.common.files import MAX_NAME_LENGTH, new_folder, remove_folder, remove_partials, write_json
 from services.trainer.environment import differences, environment
 from services.trainer.events import EventLog, now
+from services.trainer.queue_order import read_order, ticket, write_order
 from services.trainer.restarting import Again, Failure, Restarts
 from services.trainer.run_record import ACTIVE, RECORD_FILE, RESUMABLE, RunRecord, RunState, read_record, to_json
 from services.trainer.run_settings import RunSettings
 from services.trainer.volume import Volume, is_foreign
 
 log = logging.getLogger(__name__)
-QUEUE_FILE = ".queue.json"
 
 _NEXT = {
     RunState.PENDING: {RunState.RUNNING, RunState.CANCELLED},
@@ -63,7 +64,7 @@ class Runs:
                 self._damaged[folder.name] = error
             remove_partials(folder)
             remove_partials(self._volume.samples / folder.name)
-        self._order = _read_order(self._volume.runs / QUEUE_FILE)
+        self._order = read_order(self._volume.runs)
         for record in tuple(self._records.values()):
             if record.state == RunState.RUNNING:
                 self._take_back(record)
@@ -130,7 +131,7 @@ class Runs:
             pending = [record for record in self._records.values() if record.state == RunState.PENDING]
             order = self._order
         # Those that were there when the order was last changed, in that order; then the later ones.
-        yield from sorted(pending, key=lambda record: (order.get(_ticket(record), len(order)), record.queued_at))
+        yield from sorted(pending, key=lambda record: (order.get(ticket(record), len(order)), record.queued_at))
 
     def reorder(self, name: str, position: int) -> RunRecord:
         """Move a pending run to a place of the queue.
@@ -146,18 +147,12 @@ class Runs:
         with self._lock:
             record = self.get(name)
             if record.state != RunState.PENDING:
-                raise FailedPrecondition(
-                    f"run {name!r} is {record.state}: only a pending run has a place in the queue",
-                    reason="WRONG_STATE",
-                    metadata={"run": name, "state": record.state},
-                )
+                raise _wrong_state(record, "only a pending run has a place in the queue")
             order = [other for other in self.queue() if other.name != name]
             order.insert(position - 1, record)
             # A run that trains now comes first again should the service end meanwhile.
             training = [other for other in self._records.values() if other.state == RunState.RUNNING]
-            tickets = [_ticket(other) for other in (*training, *order)]
-            write_json(self._volume.runs / QUEUE_FILE, {"kind": "queue", "order": tickets})
-            self._order = {ticket: place for place, ticket in enumerate(tickets)}
+            self._order = write_order(self._volume.runs, (*training, *order))
         return record
 
     def create(
@@ -232,11 +227,7 @@ class Runs:
         with self._lock:
             record = self.get(name)
             if state not in _NEXT[record.state]:
-                raise FailedPrecondition(
-                    f"run {name!r} is {record.state}: it cannot become {state}",
-                    reason="WRONG_STATE",
-                    metadata={"run": name, "state": record.state},
-                )
+                raise _wrong_state(record, f"it cannot become {state}")
             moment = now()
             # A run that its service left keeps its place in the queue; one that is resumed goes to the end.
             queued_at = moment if state == RunState.PENDING and record.state in RESUMABLE else record.queued_at
@@ -265,15 +256,22 @@ class Runs:
                 log.error("run %s is %s, which its history does not tell: %s", name, state, failure)
         return record
 
+    @contextmanager
+    def resting(self, name: str) -> Iterator[RunRecord]:
+        """Hold a run where it is: what happens in the block, happens before anyone can resume it.
+
+        Raises:
+            FailedPrecondition: it is pending or running.
+        """
+        with self._lock:
+            record = self.get(name)
+            if record.state in ACTIVE:
+                raise _wrong_state(record, "stop it first")
+            yield record
+
     def delete(self, name: str) -> None:
         """Delete a run with its checkpoints and samples, damaged or not, unless it is pending or running."""
-        with self._lock:
-            if name not in self._damaged and (record := self.get(name)).state in ACTIVE:
-                raise FailedPrecondition(
-                    f"run {name!r} is {record.state}: stop it first",
-                    reason="WRONG_STATE",
-                    metadata={"run": name},
-                )
+        with self._lock, nullcontext() if name in self._damaged else self.resting(name):
             # The samples first: a kill in between leaves a run that can be deleted again, and no texts of a
             # run that is gone for the next of its name.
             if (self._volume.samples / name).exists():
@@ -283,17 +281,9 @@ class Runs:
             self._damaged.pop(name, None)
 
 
-def _ticket(record: RunRecord) -> str:
-    """One stay in the queue: a run that comes back to it stands at its end again."""
-    return f"{record.name} {record.queued_at}"
-
-
-def _read_order(path: Path) -> dict[str, int]:
-    """The places that runs were moved to; none where the file is missing, and none where it is damaged."""
-    if not path.exists():
-        return {}
-    try:
-        return {str(ticket): place for place, ticket in enumerate(read_json(path)["order"])}
-    except (Corrupt, KeyError, TypeError) as error:
-        log.error("the order of the queue is lost, runs go by the time they were queued: %s", error)
-        return {}
+def _wrong_state(record: RunRecord, rule: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"run {record.name!r} is {record.state}: {rule}",
+        reason="WRONG_STATE",
+        metadata={"run": record.name, "state": record.state},
+    )

@@ -9,8 +9,9 @@ import pytest
 from services.common.errors import FailedPrecondition, InvalidRequest, NotFound
 from services.trainer import runs as module
 from services.trainer.events import EventLog
+from services.trainer.queue_order import QUEUE_FILE
 from services.trainer.run_record import RunState
-from services.trainer.runs import QUEUE_FILE, Runs
+from services.trainer.runs import Runs
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.common.errors import Corrupt, NotFound
+from protos import trainer_pb2 as pb
+from services.common.errors import Corrupt, FailedPrecondition, NotFound
+from services.trainer.checkpoints import Checkpoint, delete_checkpoint
 from services.trainer.run_record import RunState, read_record
 from services.trainer.runs import Runs
+from services.trainer.servicer import TrainerServicer
 from services.trainer.volume import Volume
 from tests.unit.trainer.made import make_checkpoint
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
@@ -92,6 +97,31 @@ def test_runs_are_there_on_a_full_disk_and_one_that_was_training_waits(
     again.load()
     assert again.get("sound").state == RunState.PENDING
     assert [record.name for record in again.queue()] == ["sound", "damaged"]
+
+
+def test_checkpoint_is_not_pulled_from_under_a_run_that_is_resumed_meanwhile(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(Volume(data))
+    runs.load()
+    runs.move("sound", RunState.CANCELLED)
+    checkpoint = make_checkpoint(data, "sound", 2)
+    nothing: Any = None
+    trainer = TrainerServicer(Volume(data), nothing, nothing, runs, nothing, nothing)
+    resume = threading.Thread(target=runs.move, args=("sound", RunState.PENDING))
+
+    def delete_while_it_is_resumed(found: Checkpoint) -> None:
+        resume.start()
+        resume.join(0.2)
+        assert resume.is_alive() and runs.get("sound").state == RunState.CANCELLED
+        delete_checkpoint(found)
+
+    monkeypatch.setattr("services.trainer.checkpoint_rpcs.delete_checkpoint", delete_while_it_is_resumed)
+    trainer.DeleteCheckpoint(pb.DeleteCheckpointRequest(run="sound", step=2), nothing)
+    resume.join()
+    assert runs.get("sound").state == RunState.PENDING and not checkpoint.folder.exists()
+    with pytest.raises(FailedPrecondition, match="PENDING: stop it first"):
+        trainer.DeleteCheckpoint(pb.DeleteCheckpointRequest(run="sound", step=2), nothing)
 
 
 def killed_while_training(data: Path) -> Runs:
