@@ -24,7 +24,7 @@ from services.trainer.runs import Runs
 from services.trainer.samples import read_samples
 from services.trainer.starting import Plan, check_dataset, plan, plan_again
 from services.trainer.supervisor import Supervisor
-from services.trainer.trying import tell_ahead
+from services.trainer.trying import tell_ahead, turn
 from services.trainer.volume import Volume, is_foreign
 from services.trainer.watching import watch
 
@@ -91,11 +91,8 @@ class RunRpcs:
 
     def PlanRun(self, request: pb.PlanRunRequest, context: grpc.ServicerContext) -> Iterator[pb.PlanRunUpdate]:
         """Tell what a run would do, trying a few steps."""
-        if not request.skip_probe and any(record.state in ACTIVE for record in self._runs.all()):
-            raise FailedPrecondition(
-                "a run is training, which would spoil the measurement: wait for it, or ask for a plan without trying",
-                reason="RUN_TRAINING",
-            )
+        if not request.skip_probe:
+            self._refuse_while_training()
         asked = request.run
         choices = self._choices(asked)
         yield pb.PlanRunUpdate(progress="reading the dataset and the base")
@@ -104,12 +101,21 @@ class RunRpcs:
         def wanted() -> bool:
             return context.is_active() and not self._stopping.is_set()
 
-        with contextlib.nullcontext() if request.skip_probe else self._trying:
+        with contextlib.nullcontext() if request.skip_probe else turn(self._trying, wanted):
+            if not request.skip_probe:
+                self._refuse_while_training()
             for told in tell_ahead(planned, try_them=not request.skip_probe, wanted=wanted):
                 if isinstance(told, str):
                     yield pb.PlanRunUpdate(progress=told)
                 else:
                     yield pb.PlanRunUpdate(plan=messages.plan_message(told))
+
+    def _refuse_while_training(self) -> None:
+        if any(record.state in ACTIVE for record in self._runs.all()):
+            raise FailedPrecondition(
+                "a run is training, which would spoil the measurement: wait for it, or ask for a plan without trying",
+                reason="RUN_TRAINING",
+            )
 
     def RepeatRun(self, request: pb.RepeatRunRequest, context: grpc.ServicerContext) -> pb.RepeatRunResponse:
         """Queue a run that does what another did."""

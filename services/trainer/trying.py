@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from threading import Lock
 from typing import IO, Any
 
 from services.common.errors import Cancelled, FailedPrecondition
@@ -27,6 +29,24 @@ POLL_S = 0.5
 
 class OutOfMemory(Exception):
     """The kernel ended the child: the step does not fit."""
+
+
+@contextmanager
+def turn(trying: Lock, wanted: Callable[[], bool]) -> Iterator[None]:
+    """Hold the lock of those who try steps: two at once would slow each other.
+
+    Args:
+        wanted: asked twice a second while another has it.
+
+    Raises:
+        Cancelled: it was not wanted any more.
+    """
+    while not trying.acquire(timeout=POLL_S):
+        _check_wanted(wanted)
+    try:
+        yield
+    finally:
+        trying.release()
 
 
 def tell_ahead(planned: Plan, *, try_them: bool, wanted: Callable[[], bool]) -> Iterator[str | Forecast]:
@@ -116,8 +136,7 @@ def _lines(output: IO[bytes], wanted: Callable[[], bool]) -> Iterator[bytes]:
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
         while True:
-            if not wanted():
-                raise Cancelled("nobody waits for the plan any more")
+            _check_wanted(wanted)
             if not selector.select(POLL_S):
                 continue
             piece = os.read(output.fileno(), 65536)
@@ -125,3 +144,8 @@ def _lines(output: IO[bytes], wanted: Callable[[], bool]) -> Iterator[bytes]:
                 return
             *whole, left = (left + piece).split(b"\n")
             yield from whole
+
+
+def _check_wanted(wanted: Callable[[], bool]) -> None:
+    if not wanted():
+        raise Cancelled("nobody waits for the plan any more")

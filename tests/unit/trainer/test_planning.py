@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from protos import trainer_pb2 as pb
 from services.common.errors import Cancelled, FailedPrecondition
 from services.gpt2.config import SIZES, GPT2Config
 from services.trainer import machine, memory, planning, trying
@@ -13,11 +16,14 @@ from services.trainer.bases import Bases
 from services.trainer.machine import Device
 from services.trainer.planning import Forecast, Tried
 from services.trainer.run_settings import RunSettings, resolve
+from services.trainer.runs import Runs
+from services.trainer.servicer import TrainerServicer
 from services.trainer.starting import plan
 from services.trainer.training.freezing import trained_names
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import CONFIG, SETTINGS, write_tiny_dataset
 
+DEADLINE_S = 10.0
 GIB = 1024**3
 
 
@@ -200,6 +206,30 @@ def test_a_plan_that_nobody_waits_for_ends_its_child(planned: Any) -> None:
 
     with pytest.raises(Cancelled):
         list(trying.tell_ahead(planned, try_them=True, wanted=wanted))
+
+
+def test_a_plan_that_waits_for_another_ends_when_its_caller_has_gone(tmp_path: Path) -> None:
+    write_tiny_dataset(tmp_path)
+    runs, nothing = Runs(Volume(tmp_path)), cast(Any, None)
+    runs.load()
+    trainer = TrainerServicer(Volume(tmp_path), Bases(tmp_path / "base"), nothing, runs, nothing, nothing)
+    context: Any = SimpleNamespace(is_active=lambda: False)
+    request = pb.PlanRunRequest(
+        run=pb.StartRunRequest(dataset="tiny", base="nano", settings=pb.RunSettings(**SETTINGS))
+    )
+    caught: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            list(trainer.PlanRun(request, context))
+        except Cancelled as error:
+            caught.append(error)
+
+    waiting = threading.Thread(target=ask, daemon=True)
+    with trainer._trying:
+        waiting.start()
+        waiting.join(DEADLINE_S)
+    assert not waiting.is_alive() and caught
 
 
 def test_a_child_that_is_killed_leads_to_a_smaller_step(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
