@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from protos import corpus_pb2, generator_pb2, trainer_pb2
-from services.client import fetching, preparing, settings, watching, writing
+from services.client import bases, fetching, preparing, settings, watching, writing
 from services.client.connection import Connection, pages
 from services.client.folder import find_posts
 from services.client.progress import Progress, silent
@@ -158,7 +158,7 @@ class Nonesuch:
             new_run: its name; empty is the other's with the next free number.
         """
         request = trainer_pb2.RepeatRunRequest(run=run, new_run=new_run)
-        queued: trainer_pb2.Run = self.connection.trainer.RepeatRun(request, timeout_s=preparing.START_S).run
+        queued: trainer_pb2.Run = self.connection.trainer.RepeatRun(request, timeout_s=bases.START_S).run
         return queued
 
     def checkpoints(self, run: str = preparing.DEFAULT_RUN) -> Iterator[trainer_pb2.Checkpoint]:
@@ -194,7 +194,7 @@ class Nonesuch:
         fetched = fetching.fetch_base(
             self.connection, base, name=name, source=source, on_progress=on_progress, on_remark=on_remark
         )
-        return preparing.find_base(self.connection, fetched)
+        return bases.find_base(self.connection, fetched)
 
     def publish(
         self, run: str = preparing.DEFAULT_RUN, *, step: int | None = None, base: str = "", model: str = ""

@@ -11,17 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from protos import corpus_pb2, tokenizer_pb2, trainer_pb2
-from services.client.connection import Connection, pages
-from services.client.fetching import fetch_base, say_nothing
+from services.client.bases import (
+    DEFAULT_BASE,
+    ELSEWHERE,
+    START_S,
+    find_base,
+    find_or_fetch_base,
+    foresee_base,
+    vocabulary_of,
+)
+from services.client.connection import Connection
+from services.client.fetching import say_nothing
 from services.client.progress import Progress, silent
 from services.client.watching import watch_dataset
 from services.common.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable
 
 DEFAULT_CORPUS = "default"
-DEFAULT_BASE = "nano"
 DEFAULT_RUN = "run1"
-ELSEWHERE = ("fresh/", "runs/", "models/")  # what a word for something else than a base begins with
-START_S = 120.0  # the trainer may verify a base of 6 GB before it answers
 SNAPSHOT_S = 300.0
 MOST_STEPS = 2**31 - 1
 PLAN_S = 900.0  # a step of a large model may take minutes
@@ -34,49 +40,6 @@ class Started:
     run: trainer_pb2.Run
     resumed: bool
     remark: str = ""
-
-
-def find_base(connection: Connection, name: str) -> trainer_pb2.Base:
-    """Return the base model called `name`, or what else a run can start from; raise NotFound listing the bases."""
-    if name.startswith(ELSEWHERE):
-        asked: trainer_pb2.Base = connection.trainer.GetBase(
-            trainer_pb2.GetBaseRequest(base=name), timeout_s=START_S
-        ).base
-        return asked
-    bases = list(pages(connection.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
-    for base in bases:
-        if base.name == name:
-            return base
-    known = ", ".join(base.name for base in bases)
-    raise NotFound(
-        f"no base model {name!r}; there are {known}, `nonesuch bases fetch` brings others by name, "
-        "and `nonesuch bases import FOLDER` brings any",
-        metadata={"base": name},
-    )
-
-
-def find_or_fetch_base(
-    connection: Connection,
-    name: str,
-    on_progress: Progress = silent,
-    on_remark: Callable[[str], None] = say_nothing,
-) -> trainer_pb2.Base:
-    """Return the base model called `name`, fetched first where it is not here.
-
-    Raises:
-        NotFound: it is neither here nor known by name; lists those that are here.
-        FailedPrecondition: it could not be fetched; says why.
-    """
-    if name.startswith(ELSEWHERE):
-        return find_base(connection, name)
-    try:
-        return find_base(connection, name)
-    except NotFound as unknown:
-        try:
-            fetched = fetch_base(connection, name, on_progress=on_progress, on_remark=on_remark)
-        except NotFound:
-            raise unknown from None
-        return find_base(connection, fetched)
 
 
 def build_dataset(
@@ -130,8 +93,7 @@ def dataset_for_base(
 
     A fresh base learns with a vocabulary of its size, trained on the corpus; any other with the one it has.
     """
-    vocabulary = base.vocabulary_size if base.fresh else base.name
-    return build_dataset(connection, corpus=corpus, vocabulary=vocabulary, on_progress=on_progress)
+    return build_dataset(connection, corpus=corpus, vocabulary=vocabulary_of(base), on_progress=on_progress)
 
 
 def start_run(
@@ -203,6 +165,8 @@ def plan_run(
 ) -> trainer_pb2.RunPlan:
     """Return what a new run would do, building the dataset first where none is named; no run is started.
 
+    A base that is not here is not fetched for that: where it is known by name, its shape says enough.
+
     Args:
         run, base, corpus, dataset, settings, on_progress: as for `start_run`.
         skip_probe: estimate without trying steps.
@@ -211,9 +175,10 @@ def plan_run(
         NotFound, InvalidRequest, FailedPrecondition, Corrupt: as the services say.
     """
     if not dataset:
-        found = find_base(connection, base or DEFAULT_BASE)
+        found, vocabulary = foresee_base(connection, base or DEFAULT_BASE)
         _check_context(found, settings)
-        dataset = dataset_for_base(connection, found, corpus or DEFAULT_CORPUS, on_progress).id
+        corpus = corpus or DEFAULT_CORPUS
+        dataset = build_dataset(connection, corpus=corpus, vocabulary=vocabulary, on_progress=on_progress).id
     wanted = trainer_pb2.StartRunRequest(run=run, dataset=dataset, base=base, settings=settings)
     request = trainer_pb2.PlanRunRequest(run=wanted, skip_probe=skip_probe)
     for update in connection.trainer.PlanRun(request, timeout_s=PLAN_S):

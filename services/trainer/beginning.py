@@ -20,6 +20,7 @@ from services.gpt2.pointer import write_pointer
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Bases
 from services.trainer.checkpoints import Checkpoint, best, get_checkpoint, list_checkpoints
+from services.trainer.fetching.names import KNOWN
 from services.trainer.publishing import Models
 from services.trainer.run_record import RECORD_FILE
 from services.trainer.sources import BEST, Source, SourceKind, fresh_config, parse
@@ -40,6 +41,7 @@ class Beginning:
         folder, prefix: where its weights are; None for a fresh one.
         digests: SHA-256 of the files of its weights, by name, that are still to be compared.
         step: how many steps the run counts as done already; 0 but for a run that another program began.
+        fetch_bytes: what must be fetched before a run can begin; 0 where the source is here.
     """
 
     word: str
@@ -49,11 +51,12 @@ class Beginning:
     prefix: str = ""
     digests: dict[str, str] = field(default_factory=dict)
     step: int = 0
+    fetch_bytes: int = 0
 
     @property
     def fresh(self) -> bool:
         """Whether it starts from random weights."""
-        return self.folder is None
+        return self.folder is None and not self.fetch_bytes
 
     def carry_into(self, run_folder: Path) -> None:
         """Take the weights into a run's new folder, and check every byte of them there.
@@ -118,6 +121,18 @@ def find(volume: Volume, bases: Bases, word: str) -> Beginning:
             return _of_run(volume.runs / source.name, source)
         case SourceKind.MODEL:
             return _of_model(Models(volume.models), source)
+
+
+def foresee(volume: Volume, bases: Bases, word: str) -> Beginning:
+    """What a run could start from, for a plan: as `find`, and a base that is not here but known by name by its shape.
+
+    Raises:
+        As `find`.
+    """
+    known = next((known for known in KNOWN if known.name == word), None)
+    if known is None or word in bases.names():
+        return find(volume, bases, word)
+    return Beginning(word=word, config=known.config, fetch_bytes=known.download_bytes)
 
 
 def _of_run(folder: Path, source: Source) -> Beginning:

@@ -95,6 +95,7 @@ def fetchable_message(known: Known, *, is_here: bool) -> pb.FetchableBase:
         num_layers=known.config.n_layer,
         width=known.config.n_embd,
         is_here=is_here,
+        vocabulary_size=known.config.n_vocab,
     )
 
 

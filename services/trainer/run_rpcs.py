@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,9 @@ import grpc
 from protos import trainer_pb2 as pb
 from services.common.errors import AlreadyExists, Corrupt, FailedPrecondition, NotFound
 from services.common.files import check_name
-from services.trainer import foreign, messages
+from services.trainer import beginning, foreign, messages
 from services.trainer.bases import Bases
+from services.trainer.beginning import Beginning
 from services.trainer.checkpoints import newest_sound
 from services.trainer.fetching.names import folder_name
 from services.trainer.run_record import ACTIVE, RESUMABLE, RunRecord, RunState
@@ -78,11 +79,13 @@ class RunRpcs:
             choices["base"] = folder_name(choices["base"])  # `117M` is 124M
         return choices
 
-    def _plan(self, name: str, choices: dict[str, Any]) -> tuple[Plan, bool]:
+    def _plan(
+        self, name: str, choices: dict[str, Any], find: Callable[[Volume, Bases, str], Beginning] = beginning.find
+    ) -> tuple[Plan, bool]:
         """Plan a new run; True when its folder holds one that another program began."""
         folder = self._runs.folder(name)
         if not is_foreign(folder):
-            return plan(self._volume, self._bases, choices), False
+            return plan(self._volume, self._bases, choices, find=find), False
         foreign.refuse_base(choices.get("base", ""), name)
         begin = foreign.begin(folder)
         planned = plan(self._volume, self._bases, choices, begin)
@@ -96,7 +99,8 @@ class RunRpcs:
         asked = request.run
         choices = self._choices(asked)
         yield pb.PlanRunUpdate(progress="reading the dataset and the base")
-        planned, _ = self._plan(check_name(asked.run or DEFAULT_RUN, field="run.run", kind="run"), choices)
+        name = check_name(asked.run or DEFAULT_RUN, field="run.run", kind="run")
+        planned, _ = self._plan(name, choices, beginning.foresee)
 
         def wanted() -> bool:
             return context.is_active() and not self._stopping.is_set()

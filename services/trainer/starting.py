@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,20 @@ class Plan:
     beginning: Beginning
 
     @property
+    def remarks(self) -> list[str]:
+        """What is to be known of a base that is only known by name, a sentence each."""
+        base, size = self.beginning, int(self.dataset.manifest["vocabulary_size"])
+        if not base.fetch_bytes:
+            return []
+        words = [f"{base.word} is not here: it is fetched when the run is started, {base.fetch_bytes / 1e9:.1f} GB"]
+        if size != self.config.n_vocab:
+            words.append(
+                f"the tokens are those of a vocabulary of {size:,}; with that of {base.word}, {self.config.n_vocab:,}, "
+                "the posts have fewer, and steps and time are at most these"
+            )
+        return words
+
+    @property
     def dataset_facts(self) -> dict[str, Any]:
         """What is to be known of the dataset when it is gone."""
         return facts_of(self.dataset)
@@ -54,11 +68,19 @@ class Plan:
             shutil.copyfile(self.dataset.folder / name, folder / name)
 
 
-def plan(volume: Volume, bases: Bases, choices: dict[str, Any], begin: Beginning | None = None) -> Plan:
+def plan(
+    volume: Volume,
+    bases: Bases,
+    choices: dict[str, Any],
+    begin: Beginning | None = None,
+    *,
+    find: Callable[[Volume, Bases, str], Beginning] = beginning.find,
+) -> Plan:
     """Check the choices of a new run against the volume.
 
     Args:
         begin: what it begins with; None: what the choices name.
+        find: finds that.
 
     Raises:
         NotFound: no such dataset, base, run, checkpoint or model. Corrupt: a file of theirs is damaged.
@@ -68,11 +90,11 @@ def plan(volume: Volume, bases: Bases, choices: dict[str, Any], begin: Beginning
     """
     dataset = open_dataset(volume, choices.get("dataset", ""))
     dataset.verify()
-    begin = begin or beginning.find(volume, bases, choices.get("base", "nano"))
+    begin = begin or find(volume, bases, choices.get("base", "nano"))
     config = begin.config
     if begin.fresh:
         config = replace(config, n_vocab=int(dataset.manifest["vocabulary_size"]))
-    else:
+    elif not begin.fetch_bytes:
         _check_vocabulary(dataset.manifest, begin)
     settings = resolve(
         choices | {"base": begin.word},

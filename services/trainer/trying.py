@@ -73,7 +73,7 @@ def tell_ahead(planned: Plan, *, try_them: bool, wanted: Callable[[], bool]) -> 
         except OutOfMemory:
             yield "a step did not fit into memory; trying a smaller one"
             fitted = planning.smaller(fitted, settings) or replace(fitted, settings=settings, changes=(), fits=False)
-    yield planning.foresee(
+    forecast = planning.foresee(
         fitted,
         config,
         fresh=planned.beginning.fresh,
@@ -86,6 +86,7 @@ def tell_ahead(planned: Plan, *, try_them: bool, wanted: Callable[[], bool]) -> 
         tried=tried,
         steps_behind=planned.beginning.step,
     )
+    yield replace(forecast, remarks=(*planned.remarks, *forecast.remarks))
 
 
 def try_steps(settings: RunSettings, config: GPT2Config, *, wanted: Callable[[], bool]) -> Iterator[str | Tried]:

@@ -319,7 +319,11 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
 
     def ListFetchableBases(self, request, context):
         names = {base.name for base in self.bases}
-        known = [trainer_pb2.FetchableBase(name="124M"), trainer_pb2.FetchableBase(name="355M", download_bytes=10**9)]
+        size = {"vocabulary_size": 50257, "context": 1024}
+        known = [
+            trainer_pb2.FetchableBase(name="124M", **size),
+            trainer_pb2.FetchableBase(name="355M", aliases=["345M"], download_bytes=10**9, **size),
+        ]
         for base in known:
             base.is_here = base.name in names
         return _page(known, request, trainer_pb2.ListFetchableBasesResponse, "bases")

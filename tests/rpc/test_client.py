@@ -582,6 +582,22 @@ def test_train_plan_prints_what_the_run_would_do_and_starts_nothing(run, fakes):
     assert told["is_measured"] is False
 
 
+def test_train_plan_of_a_base_that_is_not_here_fetches_nothing(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x"}
+
+    def vocabulary_of_the_plan():
+        return fakes.tokenizer.datasets[fakes.trainer.planned[-1].run.dataset].vocabulary
+
+    run("train", "--plan", "--base", "345M")
+    assert fakes.trainer.planned[0].run.base == "345M"
+    assert vocabulary_of_the_plan() == "124M"  # of the same size
+    fakes.trainer.bases.pop()
+    run("train", "--plan", "--base", "355M")
+    assert vocabulary_of_the_plan() == "own-2048"
+    assert "no base model 'someone/tiny'" in run("train", "--plan", "--base", "someone/tiny", status=1).stderr
+    assert not fakes.trainer.fetch_requests
+
+
 def test_minutes_alone_become_as_many_steps_as_there_is_time_for(run, fakes):
     run("train", "--dataset", "d1", "--minutes", 3)
     started = fakes.trainer.started[0].settings

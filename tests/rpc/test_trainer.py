@@ -412,6 +412,15 @@ def test_a_plan_is_of_the_run_that_starts(service: Service) -> None:
     refused(lambda: plan_of(service, {"dropout": 2.0}, skip_probe=True), grpc.StatusCode.INVALID_ARGUMENT, "dropout")
 
 
+def test_a_base_that_is_only_known_by_name_is_planned_by_its_shape(service: Service) -> None:
+    asked = pb.StartRunRequest(dataset="tiny", base="345M", settings=pb.RunSettings(**SETTINGS))
+    *_, last = service.stub.PlanRun(pb.PlanRunRequest(run=asked, skip_probe=True), timeout=DEADLINE_S)
+    assert 354e6 < last.plan.num_parameters < 355e6
+    assert "355M is not here: it is fetched when the run is started" in last.plan.remarks[0]
+    assert "with that of 355M, 50,257, the posts have fewer" in last.plan.remarks[1]
+    refused(lambda: service.start("absent", SETTINGS, base="355M"), grpc.StatusCode.NOT_FOUND, "355M")
+
+
 def test_corpus_smaller_than_the_context_shrinks_it_or_is_refused(service: Service) -> None:
     write_tiny_dataset(service.data, "small", ["a few words"] * 3)
     settings = service.start("small", {"steps": 1, "sample_every": 0}, dataset="small").run.settings

@@ -16,9 +16,9 @@ from services.admin.pages.starting import empty_form, offers
 from services.admin.paging import place
 from services.admin.peers import PUBLISH_S, QUICK_S
 from services.admin.problems import attempt
+from services.client.bases import START_S
 from services.client.comparing import read_curve
 from services.client.connection import pages
-from services.client.preparing import START_S
 
 blueprint = Blueprint("runs", __name__, url_prefix="/runs")
 

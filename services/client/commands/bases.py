@@ -52,7 +52,8 @@ def list_bases(nonesuch: Nonesuch, as_json: bool) -> None:
             _fetch_words(begun[base.name]) if base.name in begun else f"to fetch: {base.download_bytes / 1e9:.1f} GB"
         )
         size = f"{base.num_layers} x {base.width}"
-        rows.append([base.name, state, f"{base.num_parameters:,}", size, f"{base.context:,}", ""])
+        numbers = [f"{base.num_parameters:,}", size, f"{base.context:,}", f"{base.vocabulary_size:,}"]
+        rows.append([base.name, state, *numbers])
     rows += [[fetch.name, _fetch_words(fetch), "", "", "", ""] for fetch in others]
     headings = ["NAME", "KIND", "PARAMETERS", "LAYERS", "CONTEXT", "VOCABULARY"]
     terminal.table(headings, rows, right=["PARAMETERS", "CONTEXT", "VOCABULARY"])

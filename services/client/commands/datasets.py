@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from protos import tokenizer_pb2, trainer_pb2
-from services.client import exchange, preparing
+from services.client import bases, exchange, preparing
 from services.client.commands import terminal
 from services.client.commands.plain import enum_name
 from services.client.commands.posts import corpus_option
@@ -73,7 +73,7 @@ def build(
 ) -> None:
     """Build a dataset from the present posts. `train` does this by itself when it must."""
     if vocabulary == 0:  # so that `train` finds this dataset
-        vocabulary = preparing.find_base(nonesuch.connection, preparing.DEFAULT_BASE).vocabulary_size
+        vocabulary = bases.find_base(nonesuch.connection, bases.DEFAULT_BASE).vocabulary_size
     with terminal.progress() as on_progress:
         built = preparing.build_dataset(
             nonesuch.connection,
@@ -220,7 +220,7 @@ def import_files(
         if not vocabulary:
             raise click.UsageError("token ids need the vocabulary that they were made with: say --vocabulary NAME")
     if vocabulary in (None, 0):
-        vocabulary = preparing.find_base(nonesuch.connection, preparing.DEFAULT_BASE).vocabulary_size
+        vocabulary = bases.find_base(nonesuch.connection, bases.DEFAULT_BASE).vocabulary_size
     with terminal.progress() as on_progress:
         response = exchange.import_dataset(
             nonesuch.connection,
