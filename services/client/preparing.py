@@ -30,6 +30,7 @@ DEFAULT_CORPUS = "default"
 DEFAULT_RUN = "run1"
 SNAPSHOT_S = 300.0
 MOST_STEPS = 2**31 - 1
+FOREIGN = "FOREIGN_RUN"  # the trainer's reason for a run that is none yet: another program began it
 PLAN_S = 900.0  # a step of a large model may take minutes
 
 
@@ -111,12 +112,13 @@ def start_run(
     """Start or resume a run, building the dataset first where none is named.
 
     Args:
-        run: its name. A run of that name that was stopped or failed goes on, with the dataset that it has.
+        run: its name. A run of that name that was stopped or failed goes on, with the dataset that it has; a folder
+            of that name that gpt-2-simple wrote goes on with its vocabulary.
         base: what to start from, fetched where it is not here; empty is `nano`, or what the run has.
         corpus: what to learn from when no dataset is named; empty is `default`, or what the run has.
         dataset: id of a dataset; empty builds the one needed.
         settings: fields left unset take the defaults of the base. Minutes alone become steps too: a few are tried to
-            learn how many there is time for.
+            learn how many there is time for (not for a folder of gpt-2-simple, which has steps behind it).
         fresh: refuse with AlreadyExists instead of resuming.
         on_progress: told what is being built.
         on_remark: told what was tried again or elsewhere while a base was fetched.
@@ -125,8 +127,11 @@ def start_run(
         NotFound, InvalidRequest, FailedPrecondition, AlreadyExists, Corrupt: as the services say.
     """
     remark = ""
-    known = _existing(connection, run)
-    if known is None:
+    known, theirs = _existing(connection, run)
+    if known is None and theirs:
+        if not dataset and not base and not fresh:  # else it is refused, by name
+            dataset = _dataset_for_folder(connection, run, corpus, on_progress).id
+    elif known is None:
         if not dataset:
             found = find_or_fetch_base(connection, base or DEFAULT_BASE, on_progress, on_remark)
             if not found.name.startswith(ELSEWHERE):
@@ -144,7 +149,7 @@ def start_run(
                 f"the posts have changed since {run} began; it goes on with those it had. "
                 "For a run on the new ones: nonesuch train --run NAME"
             )
-    if known is None and settings is not None and _ends_by_minutes_alone(settings):
+    if known is None and not theirs and settings is not None and _ends_by_minutes_alone(settings):
         settings = _with_steps_for_minutes(connection, run, base, dataset, settings, on_progress)
     on_progress("starting the run", 0, 0)
     request = trainer_pb2.StartRunRequest(run=run, dataset=dataset, base=base, settings=settings, fresh=fresh)
@@ -174,7 +179,9 @@ def plan_run(
     Raises:
         NotFound, InvalidRequest, FailedPrecondition, Corrupt: as the services say.
     """
-    if not dataset:
+    if not dataset and not base and _existing(connection, run)[1]:
+        dataset = _dataset_for_folder(connection, run, corpus, on_progress).id
+    elif not dataset:
         found, vocabulary = foresee_base(connection, base or DEFAULT_BASE)
         _check_context(found, settings)
         corpus = corpus or DEFAULT_CORPUS
@@ -239,12 +246,17 @@ def _check_context(base: trainer_pb2.Base, settings: trainer_pb2.RunSettings | N
         )
 
 
-def _existing(connection: Connection, run: str) -> trainer_pb2.Run | None:
+def _existing(connection: Connection, run: str) -> tuple[trainer_pb2.Run | None, bool]:
+    """The run of that name, and where there is none, whether its folder holds one that another program began."""
     try:
-        found: trainer_pb2.Run = connection.trainer.GetRun(trainer_pb2.GetRunRequest(run=run)).run
-    except NotFound:
-        return None
-    return found
+        return connection.trainer.GetRun(trainer_pb2.GetRunRequest(run=run)).run, False
+    except NotFound as error:
+        return None, error.reason == FOREIGN
+
+
+def _dataset_for_folder(connection: Connection, run: str, corpus: str, on_progress: Progress) -> tokenizer_pb2.Dataset:
+    """Build the dataset that a run which another program began needs: with the vocabulary that lies in its folder."""
+    return build_dataset(connection, corpus=corpus or DEFAULT_CORPUS, vocabulary=f"runs/{run}", on_progress=on_progress)
 
 
 def _dataset_or_none(connection: Connection, dataset: str) -> tokenizer_pb2.Dataset | None:

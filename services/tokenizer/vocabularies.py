@@ -98,6 +98,17 @@ class Vocabularies:
             numbers = [path.parent.name for path in (self._models / plain).glob(f"*/{ENCODER_FILE}")]
             newest = max((int(number) for number in numbers if number.isdigit()), default=None)
             folder = self._models / plain / str(newest) if newest is not None else None
+        if (
+            kind == "runs"
+            and folder is not None
+            and any(folder.glob("*.index"))
+            and not (folder / ENCODER_FILE).exists()
+        ):
+            raise NotFound(
+                f"{folder} holds weights without a vocabulary; copy {ENCODER_FILE}, {MERGES_FILE} and hparams.json of "
+                "the model that they began with into it",
+                metadata={"vocabulary": name},
+            )
         if folder is None or not (folder / ENCODER_FILE).is_file():
             raise NotFound(f"{name!r} is not there: no such {kind[:-1]}", metadata={"vocabulary": name})
         return folder

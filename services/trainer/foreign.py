@@ -63,8 +63,8 @@ def refuse_base(base: str, run: str) -> None:
     """A run that is there begins with itself; InvalidRequest when another base is named."""
     if base:
         raise InvalidRequest(
-            f"checkpoint/{run} holds a run of gpt-2-simple, which would be carried on: leave base {base!r} out and "
-            f"name a dataset with vocabulary 'runs/{run}', or give the new run another name",
+            f"checkpoint/{run} holds a run of gpt-2-simple, which would be carried on: leave base {base!r} out, "
+            f"with a dataset of vocabulary 'runs/{run}', or give the new run another name",
             field="base",
         )
 

@@ -50,7 +50,7 @@ class RunRpcs:
         choices = self._choices(request)
         with self._starting:
             record = self._runs.find(name)
-            if record and request.fresh:
+            if request.fresh and (record or is_foreign(self._runs.folder(name))):
                 raise AlreadyExists(f"there is a run {name!r} already", metadata={"run": name})
             if record:
                 check_same(record.settings, record.asked, choices, run=name)

@@ -98,10 +98,11 @@ class Runs:
         """
         record = self.find(name)
         if record is None:
-            words = f"there is no run {name!r}"
+            words, reason = f"there is no run {name!r}", "RUN_NOT_FOUND"
             if name and is_foreign(self.folder(name)):
+                reason = "FOREIGN_RUN"
                 words = f"checkpoint/{name} holds a run that gpt-2-simple began; start run {name!r} to carry it on"
-            raise NotFound(words, reason="RUN_NOT_FOUND", metadata={"run": name})
+            raise NotFound(words, reason=reason, metadata={"run": name})
         return record
 
     def find(self, name: str) -> RunRecord | None:

@@ -271,6 +271,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             trainer_pb2.Base(name="124M", vocabulary_size=50257, context=1024),
         ]
         self.runs: dict[str, trainer_pb2.Run] = {}
+        self.foreign: set[str] = set()  # folders of gpt-2-simple
         self.started: list[trainer_pb2.StartRunRequest] = []
         self.planned: list[trainer_pb2.PlanRunRequest] = []
         self.busy = False  # a run trains, so that no step can be tried
@@ -368,6 +369,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         return trainer_pb2.DeleteBaseResponse()
 
     def _run(self, name):
+        if name in self.foreign:
+            raise NotFound(f"checkpoint/{name} holds a run that gpt-2-simple began", reason="FOREIGN_RUN")
         if name not in self.runs:
             raise NotFound(f"no run {name!r}; `nonesuch runs list` names them", metadata={"run": name})
         return self.runs[name]

@@ -473,6 +473,22 @@ def test_train_goes_on_with_the_runs_own_dataset_and_says_that_posts_have_change
     assert "the posts have changed since run1 began" in result.stderr
 
 
+def test_a_folder_of_gpt_2_simple_goes_on_with_its_own_vocabulary(run, fakes):
+    fakes.corpus.posts["default"] = {"a.md": b"x"}
+    fakes.trainer.foreign = {"old"}
+    run("train", "--run", "old", "--plan", "--no-probe")
+    run("train", "--run", "old", "--minutes", "3")
+    planned, started = fakes.trainer.planned[0].run, fakes.trainer.started[0]
+    assert len(fakes.trainer.planned) == 1  # its minutes are no steps: it has some behind it
+    for asked in (planned, started):
+        assert asked.base == ""
+        assert fakes.tokenizer.datasets[asked.dataset].vocabulary == "runs/old"
+    before = len(fakes.tokenizer.datasets)
+    run("train", "--run", "old", "--base", "micro")
+    assert fakes.trainer.started[1].base == "micro" and fakes.trainer.started[1].dataset == ""  # to be refused
+    assert len(fakes.tokenizer.datasets) == before
+
+
 def test_train_says_that_a_run_is_finished_rather_than_started(run, fakes):
     fakes.corpus.posts["default"] = {"a.md": b"x"}
     run("train")

@@ -277,6 +277,9 @@ def test_folder_of_gpt_2_simple_is_carried_on_where_it_stopped(service: Service)
         grpc.StatusCode.FAILED_PRECONDITION,
         "7 steps behind it",
     )
+    error = refused(lambda: service.get("old"), grpc.StatusCode.NOT_FOUND, "gpt-2-simple began")
+    assert any(b"FOREIGN_RUN" in detail.value for detail in rpc_status.from_call(error).details)
+    refused(lambda: service.start("old", settings, base="", fresh=True), grpc.StatusCode.ALREADY_EXISTS, "old")
     answer = service.start("old", settings, base="")
     assert answer.resumed and answer.run.base == "runs/old@7"
     steps = [update.metrics.step for update in service.watch("old") if update.HasField("metrics")]

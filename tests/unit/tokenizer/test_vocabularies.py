@@ -120,5 +120,9 @@ def test_runs_and_models_bring_the_vocabulary_that_they_learned_with(store: Voca
         with pytest.raises(InvalidRequest) as refusal:
             store.codec(hostile)
         assert refusal.value.field == "vocabulary"
+    (tmp_path / "checkpoint" / "train-py").mkdir()
+    (tmp_path / "checkpoint" / "train-py" / "model-7.index").touch()
+    with pytest.raises(NotFound, match=r"copy encoder\.json, vocab\.bpe and hparams\.json"):
+        store.codec("runs/train-py")
     with pytest.raises(NotFound, match="goes with the base model, run or model"):
         store.delete("runs/blog")
