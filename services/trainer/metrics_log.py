@@ -2,8 +2,9 @@
 
 A validation's line with the lowest loss so far says `"best": true`.
 
-The training process appends; anyone reads. A resumed run first drops every line after its checkpoint's
-step, so that from there on the file is the one an undisturbed run would have written.
+The training process appends; anyone reads. It is made durable before each checkpoint: none is ahead of it.
+A resumed run first drops every line after its checkpoint's step, so that from there on the file is the one an
+undisturbed run would have written.
 Knows no training: a line is a dict with at least `step`.
 """
 

@@ -12,6 +12,7 @@ evaluation.py  the held-out documents measured
 writing.py     samples generated in training
 recording.py   what is seen of a step, told in every place; measuring.py, tensorboard.py
 keeping.py     checkpoints when they are due; saving.py writes them beside training; lora_base.py what LoRA's need
+copy_memory.py memory for the copies that they are written from
 console.py     what it prints, a full disk notwithstanding
 precision.py   float32, bfloat16 or float16
 probe.py       `python -m services.trainer.training.probe`: a few steps tried, for a plan

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
+import os
 import shutil
 import threading
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -35,14 +35,16 @@ from services.trainer.checkpoints import (
     list_checkpoints,
     superfluous,
 )
+from services.trainer.events import FILE_NAME as EVENTS
 from services.trainer.events import now
+from services.trainer.metrics_log import FILE_NAME as METRICS
+from services.trainer.training.copy_memory import CopyMemory
 from services.trainer.training.loop import Trainer
 from services.trainer.training.state import STATE_FILE, TrainingState
+from services.trainer.training.tensorboard import PATTERN as TENSORBOARD
 
 OPTIMIZER_FILE = "optimizer.npz"
 SMALL_FILES_BYTES = 256 << 10  # of a checkpoint: names, manifest, index
-COPYING_THREADS = 2
-_ALIGNMENT = 64  # bytes; TensorFlow then takes an array as it is
 MARGIN = 0.02  # of a checkpoint's size that stays free besides
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 
@@ -55,32 +57,6 @@ class Copy:
     config: GPT2Config
     params: Arrays
     moments: Arrays
-
-
-class _Memory:
-    """Room for the copies of arrays, taken once and touched once: to copy into memory that is new takes many times as
-    long, for the system has to find and clear every page of it.
-    """
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        sizes = {name: -(-4 * math.prod(shape) // _ALIGNMENT) * _ALIGNMENT for name, shape in shapes.items()}
-        room = np.zeros(sum(sizes.values()) + _ALIGNMENT, np.uint8)
-        room.fill(1)  # zeros are not there before they are written
-        place = -room.ctypes.data % _ALIGNMENT
-        self._arrays: dict[str, npt.NDArray[np.float32]] = {}
-        for name, shape in shapes.items():
-            self._arrays[name] = room[place : place + 4 * math.prod(shape)].view(np.float32).reshape(shape)
-            place += sizes[name]
-
-    def copy(self, sources: Mapping[str, tf.Variable]) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the variables' values, in this memory."""
-
-        def copy_one(name: str) -> None:
-            np.copyto(self._arrays[name], np.asarray(memoryview(sources[name].read_value())))
-
-        with ThreadPoolExecutor(COPYING_THREADS) as threads:
-            list(threads.map(copy_one, sources))
-        return {name: self._arrays[name] for name in sources}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +84,14 @@ class Saver:
         self._folder, self._keep = run_folder, keep
         self._thread: threading.Thread | None = None
         self._ended: deque[Written] = deque()  # both threads use it
-        self._memory: _Memory | None = None
+        self._memory: CopyMemory | None = None
 
     def prepare(self, trainer: Trainer) -> None:
         """Begin to take the memory that copies need, so that the first does not wait for it."""
         shapes = {name: tuple(variable.shape) for name, variable in _sources(trainer).items()}
 
         def take() -> None:
-            self._memory = _Memory(shapes)
+            self._memory = CopyMemory(shapes)
 
         self.wait()
         self._thread = threading.Thread(target=take, name="saver")
@@ -159,6 +135,7 @@ class Saver:
         step = copy.state.step
         ended = Written(step)
         try:
+            sync_record(self._folder)
             write(self._folder, copy)
             self._drop(self._keep)  # before what follows, for which it makes room
             point(self._folder, step)
@@ -219,6 +196,17 @@ def write(run_folder: Path, copy: Copy) -> Checkpoint:
     return Checkpoint(run_folder.name, step, folder, manifest)
 
 
+def sync_record(run_folder: Path) -> None:
+    """Make durable what was told of the run so far: after a power cut no checkpoint is ahead of it.
+
+    A resumed run writes nothing of the steps before its checkpoint again.
+    """
+    files = [run_folder / METRICS, run_folder / EVENTS, *run_folder.glob(TENSORBOARD)]
+    for path in files:
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
 def point(run_folder: Path, step: int) -> None:
     """Have other programs find a checkpoint as the run's newest: by the files `checkpoint` and `counter`.
 
@@ -238,6 +226,7 @@ def restate(folder: Path, state: TrainingState) -> None:
     Raises:
         OSError: as on a full disk; the same holds.
     """
+    sync_record(folder.parent)
     manifest = read_json(folder / "manifest.json")
     manifest["files"].pop(STATE_FILE, None)
     write_json(folder / "manifest.json", manifest)

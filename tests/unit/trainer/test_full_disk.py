@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -156,6 +157,31 @@ def test_checkpoint_that_is_there_is_told_as_such_when_the_disk_fills_up_after_i
     assert "step 2 is saved, but other programs do not see it as the newest: [Errno 28]" in told
     assert told.count("step 6 is saved") == 1  # tried twice
     assert "step-6/model-6" in (folder / "checkpoint").read_text() and (folder / "counter").read_text() == "6\n"
+
+
+def test_no_checkpoint_is_ahead_of_what_was_told_of_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, fsync = saving.write, os.fsync
+    synced: list[tuple[int, int]] = []  # inode and size
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        found = os.fstat(descriptor)
+        synced.append((found.st_ino, found.st_size))
+
+    def write_after_a_power_cut(run_folder: Path, copy: saving.Copy) -> Any:
+        durable = dict(synced)
+        metrics = (run_folder / "metrics.jsonl").read_bytes()[: durable[(run_folder / "metrics.jsonl").stat().st_ino]]
+        assert json.loads(metrics.splitlines()[-1])["step"] >= copy.state.step  # it trains on
+        for name in ("events.jsonl", "events.out.tfevents.*"):
+            assert all(path.stat().st_ino in durable for path in run_folder.glob(name))
+        synced.clear()
+        return write(run_folder, copy)
+
+    monkeypatch.setattr(saving.os, "fsync", sync)
+    monkeypatch.setattr(saving, "write", write_after_a_power_cut)
+    write_tiny_dataset(tmp_path)
+    folder, told = train(tmp_path, "run", validate_every=0, steps=4)
+    assert steps_of(folder) == [2, 4], told
 
 
 @pytest.mark.parametrize("writes", [0, 1, 2])
