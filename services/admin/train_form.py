@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -16,6 +17,7 @@ from services.client.run_settings import FIELDS, SETTINGS, Setting, run_settings
 UP_FRONT = ("preset", "steps", "publish")  # what most people want to choose; the rest is folded
 AUTOMATIC = "automatic"
 _LARGEST_64 = 2**63 - 1
+_SHAPE = re.compile(r"[0-9]+M|[0-9]+x[0-9]+x[0-9]+")
 _YES = {"yes": True, "no": False}
 
 
@@ -44,7 +46,7 @@ def _field(name: str, setting: Setting) -> Field:
         choices = [SelectChoice("", f"{AUTOMATIC} ({setting.default})"), *map(SelectChoice, _YES)]
         return SelectField(setting.label, choices=choices, default="", description=setting.meaning)
     if kind.is_repeated and kind.type == FieldDescriptor.TYPE_STRING:
-        hint = f"{setting.meaning} One on a line."
+        hint = f"{setting.meaning} One on a line; an empty line is one, too."
         return TextAreaField(setting.label, description=hint, render_kw={"placeholder": placeholder, "rows": 2})
     if kind.is_repeated:
         return _Numbers(setting.label, description=setting.meaning, render_kw={"placeholder": placeholder})
@@ -53,6 +55,11 @@ def _field(name: str, setting: Setting) -> Field:
         return real_number(setting.label, setting.meaning, placeholder, least, setting.most)
     largest = _LARGEST_64 if kind.type == FieldDescriptor.TYPE_INT64 else LARGEST
     return whole_number(setting.label, setting.meaning, placeholder, int(least), int(setting.most or largest))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text, each once, an empty one too; none where there is nothing but space."""
+    return list(dict.fromkeys(line.strip() for line in text.splitlines())) if text.strip() else []
 
 
 class _Asked(PlainForm):
@@ -69,11 +76,35 @@ class _Asked(PlainForm):
     )
     corpus = SelectField("Posts to learn from", validate_choice=False, description="The corpus: a named set of posts.")
     base = StringField("Start from", [InputRequired("Choose what to start from.")])
+    shape = StringField(
+        "Shape of your own",
+        description="Layers x width x heads, such as 8x256x8, or one of GPT-2's: 124M, 355M, 774M, 1558M.",
+        render_kw={"placeholder": "8x256x8"},
+    )
+
+    FRESH = "fresh/"  # chosen as `base`: of the shape that is written out
 
     ADVANCED = tuple(
         (title, tuple(name for name in group if name not in UP_FRONT))
         for title, group in SETTINGS.items()
     )  # fmt: skip
+
+    def start(self) -> str:
+        """What to start from, as the trainer takes it."""
+        return f"{self.FRESH}{self._shape()}" if self.base.data == self.FRESH else str(self.base.data)
+
+    def validate_base(self, field: Field) -> None:
+        """Complain where a shape is given and something else chosen."""
+        if self._shape() and field.data != self.FRESH:
+            raise ValidationError(f"You gave a shape and chose {field.data}: choose the shape, or empty its field.")
+
+    def validate_shape(self, field: Field) -> None:
+        """Complain where the shape is chosen and is none."""
+        if self.base.data == self.FRESH and not _SHAPE.fullmatch(self._shape()):
+            raise ValidationError("Give layers x width x heads, such as 8x256x8, or a size of GPT-2's, such as 124M.")
+
+    def _shape(self) -> str:
+        return re.sub(r"\s*[xX×*]\s*", "x", (self.shape.data or "").strip())
 
     def settings(self) -> trainer_pb2.RunSettings:
         """The settings as the trainer takes them; what was left empty stays unset."""
@@ -84,7 +115,7 @@ class _Asked(PlainForm):
         if isinstance(field, _Numbers):
             return field.numbers()
         if kind.is_repeated:
-            return [line.strip() for line in (field.data or "").splitlines() if line.strip()]
+            return _lines(field.data or "")
         if kind.type == FieldDescriptor.TYPE_BOOL:
             return _YES.get(field.data or "")
         return None if field.data in (None, "") else field.data

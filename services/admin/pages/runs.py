@@ -11,8 +11,9 @@ from protos import trainer_pb2
 from services.admin import comparison, run_events, streams, words
 from services.admin.context import current
 from services.admin.fields import chosen_number
+from services.admin.offers import offers
 from services.admin.pages.models import say_published
-from services.admin.pages.starting import empty_form, offers
+from services.admin.pages.starting import empty_form
 from services.admin.paging import place
 from services.admin.peers import PUBLISH_S, QUICK_S
 from services.admin.problems import attempt

@@ -10,42 +10,24 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms.fields.choices import SelectChoice
 
-from protos import corpus_pb2, trainer_pb2
+from protos import trainer_pb2
 from services.admin import streams
 from services.admin.context import Context, current
 from services.admin.jobs import PREPARING, Job, Progress
+from services.admin.offers import Offers, offers
 from services.admin.peers import QUICK_S
 from services.admin.train_form import TrainForm
 from services.client import plan_words
-from services.client.connection import Connection, pages
 from services.client.preparing import plan_run, start_run
 from services.common.errors import FailedPrecondition, NotFound
 
 blueprint = Blueprint("starting", __name__, url_prefix="/start")
 
-# What the fresh bases mean to someone who waits for them.
-IN_WORDS = {
-    "nano": (
-        "Small and quick",
-        "Learns the sound of your writing in minutes. The best way to see how this works.",
-    ),
-    "micro": ("In between", "Takes a few times longer. For some hundred posts."),
-    "mini": ("Larger and slower", "Takes longest. For many hundred posts; a few would be learned by heart."),
-}
 STAGES = {
     "freezing the corpus": "Taking stock of your posts",
     "building the dataset": "Preparing your posts for training",
     "starting the run": "Starting the training",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Offers:
-    """What a run can start from and learn from."""
-
-    bases: tuple[trainer_pb2.Base, ...]
-    corpora: tuple[corpus_pb2.Corpus, ...]
-    fetchable: tuple[trainer_pb2.FetchableBase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +48,13 @@ class Planned:
     said: list[tuple[str, str]]
 
 
-def offers(services: Connection) -> Offers:
-    """Ask trainer and corpus what there is."""
-    bases = tuple(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases"))
-    corpora = tuple(pages(services.corpus.ListCorpora, corpus_pb2.ListCorporaRequest(), "corpora"))
-    known = pages(services.trainer.ListFetchableBases, trainer_pb2.ListFetchableBasesRequest(), "bases")
-    fetchable = tuple(base for base in known if not base.is_here)
-    return Offers(bases, tuple(corpus for corpus in corpora if corpus.num_documents), fetchable)
-
-
 def empty_form(taken: Sequence[str], choices: Offers | None) -> FlaskForm:
     """The form with a name that is free and the first base chosen."""
     form = TrainForm(formdata=None)
     form.run.data = next(name for number in range(1, 10_000) if (name := f"run{number}") not in taken)
     _offer(form, choices)
     if choices and choices.bases:
-        form.base.data = choices.bases[0].name
+        form.base.data = choices.bases[0].word
     return form
 
 
@@ -160,7 +133,7 @@ def _wish() -> Wish | Response | tuple[str, int]:
         flash("There are no posts to learn from yet. Add some first.", "problem")
         return redirect(url_for("posts.index"))
     corpus = form.corpus.data or choices.corpora[0].name
-    return Wish(form.run.data, form.base.data, corpus, form.settings())
+    return Wish(form.run.data, form.start(), corpus, form.settings())
 
 
 def _telling(progress: Progress) -> Progress:
@@ -226,14 +199,6 @@ def _lines(context: Context, job: Job) -> Iterator[str]:
             waited_s = 0.0
             yield streams.HEARTBEAT
         seen = changed
-
-
-@blueprint.app_template_filter()
-def base_in_words(base: trainer_pb2.Base) -> tuple[str, str]:
-    """Title and explanation of a base model."""
-    if base.fresh:
-        return IN_WORDS.get(base.name, ("From scratch", "Begins knowing nothing."))
-    return ("Already knows a language", f"Imported. Sees {base.context:,} tokens at a time.")
 
 
 @blueprint.app_context_processor

@@ -1,4 +1,5 @@
 import json
+import re
 import threading
 
 import pytest
@@ -74,6 +75,59 @@ def test_the_form_offers_what_can_be_fetched_with_its_size(client, ready):
     assert 'value="355M"' in page and "1.5 GB" in page
 
 
+def test_the_form_offers_runs_with_a_checkpoint_and_published_models(client, ready):
+    best = trainer_pb2.Validation(step=400, loss=3.0)
+    runs = [
+        trainer_pb2.Run(name="young"),
+        trainer_pb2.Run(name="turned", base="nano", checkpoint_step=500, best_validation=best),
+        trainer_pb2.Run(name="falling", base="124M", checkpoint_step=400, best_validation=best),
+    ]
+    ready.trainer.answer("ListRuns", trainer_pb2.ListRunsResponse(runs=runs))
+    versions = [trainer_pb2.ModelVersion(model="voice", version=3, run="turned", step=400)]
+    models = [trainer_pb2.Model(name="voice", versions=versions), trainer_pb2.Model(name="gone")]
+    ready.trainer.answer("ListModels", trainer_pb2.ListModelsResponse(models=models))
+
+    page = client.get("/start").text
+
+    offered = re.findall(r'name="base" value="([^"]*)"', page)
+    words = ["nano", "124M", "runs/turned@best", "runs/turned", "runs/falling", "models/voice", "fresh/"]
+    assert offered == words
+    assert "At its best, after 400 steps" in page and "Version 3, the newest" in page
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shape", "base"),
+    [
+        ("runs/turned@best", "", "runs/turned@best"),
+        ("fresh/", " 6 x 256 \u00d7 8", "fresh/6x256x8"),
+        ("fresh/", "355M", "fresh/355M"),
+    ],
+)
+def test_a_run_starts_from_what_was_chosen_or_a_shape_of_ones_own(
+    app, client, ready, started, csrf, chosen, shape, base
+):
+    answer = client.post("/start", data={"csrf_token": csrf, "run": "voice", "base": chosen, "shape": shape})
+
+    assert finished(app, answer.location).state == STARTED
+    assert started[0]["base"] == base
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shape", "complaint"),
+    [
+        ("fresh/", "", "Give layers x width x heads"),
+        ("fresh/", "large", "Give layers x width x heads"),
+        ("nano", "6x256x8", "You gave a shape and chose nano"),
+    ],
+)
+def test_a_shape_that_is_none_or_not_chosen_is_complained_about(client, ready, started, csrf, chosen, shape, complaint):
+    page = client.post("/start", data={"csrf_token": csrf, "run": "voice", "base": chosen, "shape": shape})
+
+    assert page.status_code == 400
+    assert complaint in page.text
+    assert not started
+
+
 def test_training_starts_with_what_was_filled_in_and_nothing_else(app, client, ready, started, csrf):
     answer = client.post(
         "/start",
@@ -97,7 +151,7 @@ def test_training_starts_with_what_was_filled_in_and_nothing_else(app, client, r
         learning_rate=0.001,
         schedule=trainer_pb2.SCHEDULE_LINEAR,
         publish=trainer_pb2.PUBLISH_RULE_AT_END,
-        sample_prompts=["Dear", "Today"],
+        sample_prompts=["Dear", "", "Today"],
         sample_temperatures=[0.5, 1.0],
         save_best=False,
     )
@@ -126,6 +180,25 @@ def test_a_wrong_value_is_complained_about_beside_its_field(client, ready, start
     assert page.status_code == 400
     assert complaint in page.text
     assert not started
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("", []),
+        (" \r\n", []),
+        ("Dear\r\n", ["Dear"]),
+        ("Dear\r\n\r\nToday \r\n\r\n", ["Dear", "", "Today"]),
+        ("\r\nDear", ["", "Dear"]),
+    ],
+)
+def test_an_empty_line_among_the_prompts_is_a_sample_from_nothing(app, client, ready, started, csrf, text, prompts):
+    data = {"csrf_token": csrf, "run": "voice", "base": "nano", "sample_prompts": text}
+
+    answer = client.post("/start", data=data)
+
+    assert finished(app, answer.location).state == STARTED
+    assert list(started[0]["settings"].sample_prompts) == prompts
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_built(client, ready, started, csrf):
