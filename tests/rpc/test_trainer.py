@@ -226,7 +226,7 @@ def test_killed_run_that_may_not_restart_fails_and_resumes_with_its_own_settings
 ) -> None:
     settings = LONG | {"steps": 300, "restarts": 0}
     service.start("killed", settings)
-    service.wait_for_step("killed", 60)
+    wait_until(lambda: service.get("killed").checkpoint_step >= 50)
     os.kill(service.trainer.child_pid, signal.SIGKILL)
     assert service.watch("killed")[-1].run.state == pb.RUN_STATE_FAILED
     failed = service.get("killed")
