@@ -160,13 +160,13 @@ _pieces = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_paths, st.binary(max_size=300), _rules)
 def test_any_bytes_are_a_document_or_have_a_reason(path: str, content: bytes, rules: Rules):
     check(path, content, rules)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_paths, st.lists(_pieces, max_size=40).map("".join), st.sampled_from(["utf-8", "utf-16", "latin-1"]), _rules)
 def test_any_markup_is_a_document_or_has_a_reason(path: str, text: str, encoding: str, rules: Rules):
     check(path, text.encode(encoding, errors="replace"), rules)

@@ -188,7 +188,7 @@ DOCUMENT = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(DOCUMENT.filter(str.strip), min_size=1, max_size=6), st.sampled_from(list(Format)))
 def test_any_texts_survive_any_format(shelf: Shelf, texts: list[str], form: Format) -> None:
     dataset = shelf.dataset(texts, "none")
@@ -206,7 +206,6 @@ def test_an_escaped_text_holds_no_marker_and_comes_back(text: str) -> None:
     assert marker.unescape(marker.escape(text)) == text
 
 
-@settings(deadline=None)
 @given(st.lists(DOCUMENT, max_size=5), st.integers(1, 40))
 def test_documents_are_cut_at_their_markers_however_the_text_comes(texts: list[str], step: int) -> None:
     written = b"".join(text_files.write_txt(text_files.TextDocument(text) for text in texts)).decode()
@@ -426,7 +425,7 @@ def test_a_bad_file_is_refused_by_name_and_leaves_nothing(
     assert [entry.name for entry in shelf.datasets.folder.iterdir()] == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=300), st.sampled_from(list(Format)), st.booleans())
 def test_any_bytes_are_read_or_refused(shelf: Shelf, content: bytes, form: Format, grafted: bool) -> None:
     whole = npz(arr_0=IDS)
