@@ -28,7 +28,7 @@ from services.common.errors import (
 
 HEADER = "title: The heron\ntags: birds, water\ndate: 2019-09-01"
 POST_TEXT = f"{HEADER}\n\nIt stood there all day.\n\nNobody asked it why."
-WAIT_S = 10.0
+WAIT_S = 120.0  # for what comes at once
 
 
 def _page(items, request, response_type, field):
@@ -341,7 +341,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
             yield told
         self.fetch_waits.set()
         if self.holds_fetch:
-            self.fetch_cancelled.wait(30)
+            self.fetch_cancelled.wait(WAIT_S)
             yield trainer_pb2.Fetch(name=request.name, state=trainer_pb2.FETCH_STATE_CANCELLED)
             return
         if not self.fetch_error:

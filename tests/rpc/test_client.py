@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from protos import corpus_pb2, generator_pb2, trainer_pb2
 from services.client import Nonesuch
+from services.client.commands import status
 from services.client.commands.root import root
 from services.common.errors import Busy, NotFound, Unavailable
 from services.common.settings import CommonSettings
@@ -955,7 +957,14 @@ def test_generate_can_ask_another_generator(run):
 # status, errors
 
 
-def test_status_shows_services_runs_and_models(run, fakes):
+@pytest.fixture
+def unhurried(monkeypatch):
+    """Let `nonesuch status` wait longer than a person would."""
+    monkeypatch.setattr(status, "is_serving", partial(status.is_serving, timeout_s=WAIT_S))
+    monkeypatch.setattr(status, "CALL_S", WAIT_S)
+
+
+def test_status_shows_services_runs_and_models(run, fakes, unhurried):
     add_run(fakes, step=1)
 
     shown = run("status").stdout
@@ -968,7 +977,7 @@ def test_status_shows_services_runs_and_models(run, fakes):
     assert [service["serving"] for service in told["services"]] == [True] * 4
 
 
-def test_status_works_when_some_services_are_down(run):
+def test_status_works_when_some_services_are_down(run, unhurried):
     result = run("status", status=1, NONESUCH_TRAINER_ADDRESS=DEAD)
     told = run("status", "--json", status=1, NONESUCH_GENERATOR_ADDRESS=DEAD)
 
@@ -1017,7 +1026,7 @@ def test_a_closed_pipe_is_quiet(fakes):
         ["bash", "-c", listing],
         env=os.environ | fakes.environment,
         capture_output=True,
-        timeout=60,
+        timeout=WAIT_S,
         cwd=Path(__file__).parents[2],
     )
 

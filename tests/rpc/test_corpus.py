@@ -23,14 +23,14 @@ from services.corpus.servicer import SERVICE_NAME, CorpusServicer
 from services.corpus.settings import CorpusSettings
 from services.corpus.sources import Sources
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 
 
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[corpus_pb2_grpc.CorpusServiceStub]:
     folder = tmp_path_factory.mktemp("corpora")
     database = Database(folder)
-    cleaners = Cleaners(2, processor_seconds=1.0)
+    cleaners = Cleaners(2, processor_seconds=20.0)
     settings = CorpusSettings(max_upload_posts=300, max_upload_bytes=20 << 20, max_post_bytes=3 << 20)
     servicer = CorpusServicer(Catalogue(database, Sources(folder / "posts")), cleaners, settings)
     server = rpc.start(

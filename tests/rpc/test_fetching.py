@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -40,7 +42,8 @@ from tests.unit.trainer.tiny import CONFIG, write_vocabulary
 
 REPOSITORY = "someone/tiny"
 WANTED = Wanted("tiny", REPOSITORY, "tiny", CONFIG)
-TIMEOUT_S = 1.0
+TIMEOUT_S = 120.0
+SHORT_S = 1.0  # for what never comes
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,8 @@ class Trial:
         self.remarks: list[str] = []
         self.pauses: list[float] = []
         self.told: list[tuple[str, str, str, int, int]] = []
-        sources = Sources(order=order, hub_url=fake.hub_url, openai_url=fake.openai_url, timeout_s=TIMEOUT_S, **options)
+        addresses = {"hub_url": fake.hub_url, "openai_url": fake.openai_url, "timeout_s": TIMEOUT_S}
+        sources = Sources(order=order, **addresses | options)
         self.fetch = Fetch(
             wanted,
             folder,
@@ -255,6 +259,9 @@ def test_a_server_that_asks_to_wait_for_hours_is_refused(fake, tmp_path, name):
 @BOTH
 def test_a_slow_drip_ends_in_an_error_and_not_in_waiting(fake, tmp_path, source, monkeypatch):
     monkeypatch.setattr(download, "RETRIES", 1)
+    # Every byte that drips takes longer than is waited for; what comes at once takes the time it takes.
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 2 * TIMEOUT_S * len(fake.drops))
+    monkeypatch.setattr(download, "time", clock)
     fake.always(weights_of(fake, source), drips)
     Trial(fake, tmp_path, source).fails("bytes a second")
 
@@ -262,7 +269,8 @@ def test_a_slow_drip_ends_in_an_error_and_not_in_waiting(fake, tmp_path, source,
 def test_a_server_that_says_nothing_is_given_up(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "RETRIES", 1)
     fake.always(weights_of(fake, OPENAI), hangs)
-    Trial(fake, tmp_path, OPENAI).fails("nothing came in time", weights_of(fake, OPENAI))
+    trial = Trial(fake, tmp_path, OPENAI, timeout_s=SHORT_S)
+    trial.fails("nothing came in time", weights_of(fake, OPENAI))
 
 
 @BOTH
@@ -483,7 +491,7 @@ def test_a_range_that_is_answered_in_parts_is_gone_on_with(fake, tmp_path, sourc
 def test_a_hub_that_says_nothing_is_given_up(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(work, "ASK_RETRIES", 1)
     fake.always(f"/api/models/{REPOSITORY}", hangs)
-    Trial(fake, tmp_path, HUB).fails("does not answer", fake.hub_url)
+    Trial(fake, tmp_path, HUB, timeout_s=SHORT_S).fails("does not answer", fake.hub_url)
 
 
 def test_names_mean_the_published_sizes():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from protos import generator_pb2 as pb
 from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
 from services.common import rpc
 from services.common.files import new_folder, sha256_files, write_json
+from services.common.health import is_serving
 from services.generator.servicer import SERVICE_NAME, GeneratorServicer
 from services.generator.serving import make_models
 from services.generator.settings import GeneratorSettings
@@ -29,6 +29,7 @@ from services.gpt2.config import GPT2Config
 from services.gpt2.model import init_params
 from services.tokens.vocabulary import digest_of
 from tests.unit.generator.fakes import END, vocabulary_files
+from tests.waiting import PATIENCE_S, wait_for
 
 CONFIG = GPT2Config(n_vocab=257, n_ctx=64, n_embd=8, n_head=2, n_layer=2)
 CREATIVE = pb.SamplingParameters(temperature=1.5, top_k=0)
@@ -77,16 +78,16 @@ class Service:
         self.stub = GeneratorServiceStub(self.channel)
 
     def generate(self, **fields: Any) -> pb.GenerateResponse:
-        return self.stub.Generate(pb.GenerateRequest(**fields), timeout=60)
+        return self.stub.Generate(pb.GenerateRequest(**fields), timeout=PATIENCE_S)
 
     def stream(self, **fields: Any) -> Any:
-        return self.stub.GenerateStream(pb.GenerateRequest(**fields), timeout=60)
+        return self.stub.GenerateStream(pb.GenerateRequest(**fields), timeout=PATIENCE_S)
 
     def info(self) -> pb.GetServerInfoResponse:
-        return self.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=10)
+        return self.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=PATIENCE_S)
 
     def states(self) -> dict[int, str]:
-        listed = self.stub.ListModels(pb.ListModelsRequest(), timeout=10).models
+        listed = self.stub.ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models
         return {model.version: pb.ModelState.Name(model.state).removeprefix("MODEL_STATE_") for model in listed}
 
     def stop(self) -> None:
@@ -131,13 +132,6 @@ def refused(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str, list[Any]]:
             if packed.Is(kind.DESCRIPTOR):
                 details.append(kind.FromString(packed.value))
     return failure.value.code(), failure.value.details(), details
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < give_up_at, "waited 20 s in vain"
-        time.sleep(0.01)
 
 
 def text_of(deltas: Any) -> str:
@@ -249,7 +243,7 @@ def test_streams_run_at_once_and_each_is_what_it_is_alone(service: Service) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
 
     assert [together[index] for index in range(6)] == alone
 
@@ -277,7 +271,7 @@ def test_a_request_past_its_deadline_frees_its_slot(own_service: Callable[..., S
     code, _, _ = refused(lambda: made.stub.Generate(endless, timeout=0.3))
 
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
-    eventually(lambda: made.info().num_running == 0)
+    wait_for(lambda: made.info().num_running == 0)
 
 
 def test_a_full_queue_says_when_to_try_again(own_service: Callable[..., Service]) -> None:
@@ -286,7 +280,7 @@ def test_a_full_queue_says_when_to_try_again(own_service: Callable[..., Service]
     endless = {"slide": True, "ignore_end_of_text": True, "max_new_tokens": 1_000_000}
     running, waiting = made.stream(**endless), made.stream(**endless)
     next(running), next(waiting)
-    eventually(lambda: (made.info().num_running, made.info().num_queued) == (1, 1))
+    wait_for(lambda: (made.info().num_running, made.info().num_queued) == (1, 1))
 
     code, message, details = refused(lambda: made.generate())
 
@@ -305,12 +299,12 @@ def test_a_new_version_is_picked_up_and_running_requests_finish_on_the_old(
     assert next(old).start.model.version == 1
 
     publish(made.folder, "owl", 2)
-    eventually(lambda: made.generate(max_new_tokens=1).model.version == 2)
+    wait_for(lambda: made.generate(max_new_tokens=1).model.version == 2)
 
     assert made.states() == {2: "SERVING", 1: "DRAINING"}
     assert next(old).WhichOneof("delta") == "text"
     old.cancel()
-    eventually(lambda: made.states() == {2: "SERVING", 1: "AVAILABLE"})
+    wait_for(lambda: made.states() == {2: "SERVING", 1: "AVAILABLE"})
     assert made.generate(version=1, max_new_tokens=1).model.version == 1
     assert made.generate(alias="latest", max_new_tokens=1).model.version == 2
 
@@ -325,13 +319,13 @@ def test_a_corrupt_version_changes_nothing_and_is_reported(own_service: Callable
     data.write_bytes(data.read_bytes()[:-100])
     shutil.copytree(sound, made.folder / "owl" / ".partial-2")
     (made.folder / "owl" / ".partial-2").rename(made.folder / "owl" / "2")
-    eventually(lambda: made.states().get(2) == "FAILED")
+    wait_for(lambda: made.states().get(2) == "FAILED")
 
     assert made.generate(max_new_tokens=1).model.version == 1
     code, message, _ = refused(lambda: made.generate(version=2))
     assert code == grpc.StatusCode.DATA_LOSS
     assert data.name in message
-    newest = made.stub.ListModels(pb.ListModelsRequest(page_size=1), timeout=10)
+    newest = made.stub.ListModels(pb.ListModelsRequest(page_size=1), timeout=PATIENCE_S)
     assert data.name in newest.models[0].error
     assert newest.next_page_token
 
@@ -350,7 +344,10 @@ def test_without_a_model_the_server_serves_and_says_what_to_do(own_service: Call
     made = own_service()
     health = health_pb2_grpc.HealthStub(made.channel)
 
-    assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == health_pb2.HealthCheckResponse.SERVING
+    assert (
+        health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S).status
+        == health_pb2.HealthCheckResponse.SERVING
+    )
     code, message, details = refused(lambda: made.generate())
     assert code == grpc.StatusCode.FAILED_PRECONDITION
     assert "publish" in message
@@ -358,8 +355,9 @@ def test_without_a_model_the_server_serves_and_says_what_to_do(own_service: Call
 
     publish(made.folder, "owl", 1)
     assert made.generate(max_new_tokens=1).model.name == "owl"
-    answer = health.Check(health_pb2.HealthCheckRequest(service="models/owl"), timeout=5)
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    address = f"127.0.0.1:{made.server.port}"
+    # The request has its model a moment before the health service is told of it.
+    wait_for(lambda: is_serving(address, "models/owl", PATIENCE_S), "the model is healthy")
 
 
 @pytest.mark.parametrize(
@@ -401,7 +399,7 @@ def test_what_is_not_built_is_refused_by_name(service: Service, unbuilt: dict[st
 
 
 def test_generate_post_is_not_built(service: Service) -> None:
-    code, _, _ = refused(lambda: service.stub.GeneratePost(pb.GeneratePostRequest(), timeout=10))
+    code, _, _ = refused(lambda: service.stub.GeneratePost(pb.GeneratePostRequest(), timeout=PATIENCE_S))
     assert code == grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -425,7 +423,7 @@ def test_a_score_is_the_sum_of_what_generate_says_of_its_tokens(service: Service
     written = service.generate(seed=2, max_new_tokens=12, logprobs=0, ignore_end_of_text=True, sampling=ascii_only)
     (sample,) = written.samples
 
-    score = service.stub.Score(pb.ScoreRequest(text=sample.text, per_token=True), timeout=30)
+    score = service.stub.Score(pb.ScoreRequest(text=sample.text, per_token=True), timeout=PATIENCE_S)
 
     assert [token.id for token in score.tokens] == list(sample.ids)
     expected = [item.logprob for item in sample.logprobs]
@@ -437,21 +435,21 @@ def test_a_score_is_the_sum_of_what_generate_says_of_its_tokens(service: Service
 
 def test_a_text_that_cannot_be_scored_is_refused(service: Service) -> None:
     for text in ("", "x" * 65):
-        code, _, details = refused(lambda text=text: service.stub.Score(pb.ScoreRequest(text=text), timeout=10))
+        code, _, details = refused(lambda text=text: service.stub.Score(pb.ScoreRequest(text=text), timeout=PATIENCE_S))
         assert code == grpc.StatusCode.INVALID_ARGUMENT
         assert any(getattr(d, "field_violations", None) and d.field_violations[0].field == "text" for d in details)
-    assert service.stub.Score(pb.ScoreRequest(text="x" * 64), timeout=30).num_tokens == 64
+    assert service.stub.Score(pb.ScoreRequest(text="x" * 64), timeout=PATIENCE_S).num_tokens == 64
 
 
 def test_models_are_listed_in_pages(own_service: Callable[..., Service]) -> None:
     made = own_service()
     for name, version in (("emu", 1), ("owl", 1), ("owl", 2)):
         publish(made.folder, name, version)
-    eventually(lambda: len(made.stub.ListModels(pb.ListModelsRequest(), timeout=10).models) == 3)
+    wait_for(lambda: len(made.stub.ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models) == 3)
 
     found, token = [], ""
     while True:
-        page = made.stub.ListModels(pb.ListModelsRequest(page_size=2, page_token=token), timeout=10)
+        page = made.stub.ListModels(pb.ListModelsRequest(page_size=2, page_token=token), timeout=PATIENCE_S)
         found += [(model.name, model.version, model.run, model.step) for model in page.models]
         token = page.next_page_token
         if not token:
@@ -459,7 +457,7 @@ def test_models_are_listed_in_pages(own_service: Callable[..., Service]) -> None
 
     assert found == [("emu", 1, "run1", 10), ("owl", 2, "run1", 20), ("owl", 1, "run1", 10)]
     for bad in ({"page_size": -1}, {"page_token": "x"}):
-        code, _, _ = refused(lambda bad=bad: made.stub.ListModels(pb.ListModelsRequest(**bad), timeout=10))
+        code, _, _ = refused(lambda bad=bad: made.stub.ListModels(pb.ListModelsRequest(**bad), timeout=PATIENCE_S))
         assert code == grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -483,7 +481,8 @@ def test_tokens_and_the_time_to_the_first_are_counted(service: Service) -> None:
     service.generate(prompt="Owl", max_new_tokens=7, ignore_end_of_text=True)
 
     assert [value(name) - was for name, was in zip(names, before, strict=True)] == [7, 3, 1]
-    assert (value("running"), value("queue")) == (0, 0)
+    # What runs is counted between two steps: a moment after the last word has been sent.
+    wait_for(lambda: (value("running"), value("queue")) == (0, 0), "nothing runs any more")
 
 
 def test_health_answers_while_every_slot_writes(own_service: Callable[..., Service]) -> None:
@@ -492,12 +491,12 @@ def test_health_answers_while_every_slot_writes(own_service: Callable[..., Servi
     endless = [made.stream(slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000) for _ in range(4)]
     for stream in endless:
         next(stream)
+    wait_for(lambda: made.info().num_running == 4, "every slot writes")
 
-    started = time.monotonic()
     health = health_pb2_grpc.HealthStub(made.channel)
-    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
 
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    assert time.monotonic() - started < 1
+    assert made.info().num_running == 4, "it did not wait for any of them to end"
     for stream in endless:
         stream.cancel()

@@ -34,7 +34,7 @@ from services.corpus.servicer import SERVICE_NAME, CorpusServicer
 from services.corpus.settings import CorpusSettings
 from services.corpus.sources import Sources
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     database = Database(folder)
-    cleaners = Cleaners(2, processor_seconds=2.0)
+    cleaners = Cleaners(2, processor_seconds=20.0)
     settings = CorpusSettings(
         max_upload_posts=300, max_upload_bytes=20 << 20, max_post_bytes=1 << 20, max_archive_bytes=8 << 20
     )
@@ -331,15 +331,22 @@ class Watching:
         return self.process.wait(DEADLINE_S)
 
 
+def place(path: Path, content: bytes) -> None:
+    """Let a file appear whole: one that is being written may be told of twice."""
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
 def test_watching_tells_each_change_and_ends_with_ctrl_c(address: str, stub, tmp_path: Path):
     (tmp_path / "a.md").write_text("first")
     watching = Watching(address, tmp_path, "--corpus", "watched", "--prune")
     try:
         watching.line("watching")
-        (tmp_path / "b.md").write_text("second")
+        place(tmp_path / "b.md", b"second")
         assert "b.md: 1 added; 2 documents" in watching.line("b.md")
-        (tmp_path / "sub").mkdir()
-        (tmp_path / "sub" / "old.zip").write_bytes(zipped({"c.md": b"third", "d.md": b""}))
+        place(tmp_path / "sub" / "old.zip", zipped({"c.md": b"third", "d.md": b""}))
         told = watching.line("old.zip")
         assert "1 added" in told and "left out: sub/old.zip/d.md: " in told
         (tmp_path / "a.md.part").write_text("first, changed")
@@ -374,7 +381,7 @@ def test_watching_survives_a_service_that_is_away(folder: Path, tmp_path: Path):
         finally:
             service.send_signal(signal.SIGTERM)
             assert service.wait(DEADLINE_S) == 0
-        (blog / "b.md").write_text("second")
+        place(blog / "b.md", b"second")
         watching.line("trying again")
         service = subprocess.Popen([sys.executable, "-m", "services.corpus"], cwd=ROOT, env=environment)
         try:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +29,9 @@ from services.tokenizer.vocabularies import Vocabularies
 from services.tokens.codec import Codec
 from services.tokens.dataset import Dataset
 from tests.gpt2_files import gpt2_folder
+from tests.waiting import PATIENCE_S, wait_for
 
 DIGEST = "ab" * 32
-TIMEOUT_S = 20
 
 
 @dataclass
@@ -103,7 +102,7 @@ class House:
         self.channel.close()
 
     def call(self, name: str, request: Any) -> Any:
-        return getattr(self.stub, name)(request, timeout=TIMEOUT_S)
+        return getattr(self.stub, name)(request, timeout=PATIENCE_S)
 
     def build(self, **values: Any) -> pb.Dataset:
         values.setdefault("own_vocabulary_size", 300)
@@ -134,13 +133,6 @@ def house(tmp_path: Path) -> Iterator[House]:
     corpus.gate.set()
     house.stop()
     corpus_server.stop(2)
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def assert_refused(code: str, words: str, call: Callable[[], Any], field_name: str = "") -> None:
@@ -262,7 +254,7 @@ def test_a_streams_answer_comes_before_the_next_message_is_sent(house: House) ->
 
     def requests() -> Iterator[pb.EncodeStreamRequest]:
         yield pb.EncodeStreamRequest(vocabulary="124M", text="hello")
-        assert answered.wait(TIMEOUT_S)
+        assert answered.wait(PATIENCE_S)
         yield pb.EncodeStreamRequest(text=" world")
 
     answers = house.call("EncodeStream", requests())
@@ -513,7 +505,7 @@ def test_a_dataset_with_a_base_models_vocabulary_names_it(house: House) -> None:
 def test_a_dataset_under_way_is_returned_queued_and_refuses_to_be_deleted(house: House) -> None:
     house.corpus.gate.clear()
     first = house.build()
-    until(lambda: house.state(first) == pb.DATASET_STATE_RUNNING)
+    wait_for(lambda: house.state(first) == pb.DATASET_STATE_RUNNING)
     second = house.build(own_vocabulary_size=301)
 
     assert house.build().id == first.id
@@ -527,7 +519,7 @@ def test_a_dataset_under_way_is_returned_queued_and_refuses_to_be_deleted(house:
 def test_a_build_can_be_cancelled_and_asked_for_again(house: House) -> None:
     house.corpus.gate.clear()
     started = house.build()
-    until(lambda: house.state(started) == pb.DATASET_STATE_RUNNING)
+    wait_for(lambda: house.state(started) == pb.DATASET_STATE_RUNNING)
 
     house.call("CancelDataset", pb.CancelDatasetRequest(dataset=started.id))
     house.corpus.gate.set()
@@ -562,8 +554,8 @@ def test_a_failed_build_can_be_deleted(house: House) -> None:
 def test_an_interrupted_build_goes_on_when_the_service_is_back(house: House) -> None:
     house.corpus.gate.clear()
     started = house.build()
-    until(lambda: house.state(started) == pb.DATASET_STATE_RUNNING)
-    watch = house.stub.WatchDataset(pb.WatchDatasetRequest(dataset=started.id), timeout=TIMEOUT_S)
+    wait_for(lambda: house.state(started) == pb.DATASET_STATE_RUNNING)
+    watch = house.stub.WatchDataset(pb.WatchDatasetRequest(dataset=started.id), timeout=PATIENCE_S)
     next(watch)
     house.servicer.drain()
     assert_refused("UNAVAILABLE", "stopping", lambda: list(watch))

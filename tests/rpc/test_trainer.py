@@ -6,11 +6,10 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,9 @@ from services.common import rpc
 from services.gpt2 import checkpoint as weights
 from services.gpt2 import model
 from services.trainer.service import Trainer
+from tests.unit.trainer.pausing import PROGRAM, pause_after, stands_still
 from tests.unit.trainer.tiny import CONFIG, write_tiny_dataset, write_vocabulary
+from tests.waiting import wait_for
 
 DEADLINE_S = 120.0
 SETTINGS: dict[str, Any] = {
@@ -39,6 +40,7 @@ SETTINGS: dict[str, Any] = {
     "sample_length": 8,
     "validate_every": 2,
 }
+ANY_PORTS = {"NONESUCH_TRAINER_LISTEN": "127.0.0.1:0", "NONESUCH_TRAINER_METRICS_LISTEN": "127.0.0.1:0"}
 LONG = SETTINGS | {"steps": 100_000, "sample_every": 0, "validate_every": 0, "save_every": 50}
 
 
@@ -53,24 +55,25 @@ class Service:
     def start(self, run: str, settings: dict[str, Any], **request: Any) -> pb.StartRunResponse:
         request = {"dataset": "tiny", "base": "nano"} | request
         return self.stub.StartRun(
-            pb.StartRunRequest(run=run, settings=pb.RunSettings(**settings), **request), timeout=30
+            pb.StartRunRequest(run=run, settings=pb.RunSettings(**settings), **request), timeout=DEADLINE_S
         )
 
     def get(self, run: str) -> pb.Run:
-        return self.stub.GetRun(pb.GetRunRequest(run=run), timeout=10).run
+        return self.stub.GetRun(pb.GetRunRequest(run=run), timeout=DEADLINE_S).run
 
     def watch(self, run: str, cursor: int = 0) -> list[pb.RunUpdate]:
         return list(self.stub.WatchRun(pb.WatchRunRequest(run=run, cursor=cursor), timeout=DEADLINE_S))
 
     def wait_for_step(self, run: str, step: int) -> None:
-        wait_until(lambda: self.get(run).step >= step)
+        wait_for(lambda: self.get(run).step >= step, f"step {step} of {run}")
 
-
-def wait_until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
+    def start_and_kill(self, run: str, settings: dict[str, Any], after_step: int) -> None:
+        """Start a run, and kill its process between that step and the next."""
+        pause_after(self.data, run, after_step)
+        self.start(run, settings)
+        pid = wait_for(lambda: self.trainer.child_pid, "a training process")
+        wait_for(lambda: stands_still(pid), f"{run} stands still after step {after_step}")
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,7 +88,7 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     data = tmp_path_factory.mktemp("data")
     write_tiny_dataset(data)
-    trainer = Trainer(data, nice=0)
+    trainer = Trainer(data, nice=0, program=PROGRAM)
     trainer.open()
     server = rpc.start(
         "127.0.0.1:0",
@@ -179,7 +182,7 @@ def test_samples_are_written_from_each_prompt_at_each_temperature(service: Servi
     wanted = {"sample_prompts": ["The cat", ""], "sample_temperatures": [0.0, 1.5], "sample_top_p": 0.9}
     service.start("prompted", SETTINGS | wanted)
     service.watch("prompted")
-    samples = service.stub.ListSamples(pb.ListSamplesRequest(run="prompted"), timeout=10).samples
+    samples = service.stub.ListSamples(pb.ListSamplesRequest(run="prompted"), timeout=DEADLINE_S).samples
     asked = [(prompt, temperature) for prompt in ("The cat", "") for temperature in (0.0, 0.0, 1.5, 1.5)]
     for step in (2, 4):
         of_step = [sample for sample in samples if sample.step == step]
@@ -203,7 +206,7 @@ def test_watch_goes_on_from_any_cursor_without_gap_or_repetition(service: Servic
 
 def test_second_run_waits_in_the_queue_and_can_leave_it(service: Service) -> None:
     assert service.start("first", LONG).run.state in (pb.RUN_STATE_PENDING, pb.RUN_STATE_RUNNING)
-    wait_until(lambda: service.get("first").state == pb.RUN_STATE_RUNNING)
+    wait_for(lambda: service.get("first").state == pb.RUN_STATE_RUNNING, "first trains")
     second = service.start("second", SETTINGS).run
     assert (second.state, second.queue_position) == (pb.RUN_STATE_PENDING, 1)
     assert service.stub.StopRun(pb.StopRunRequest(run="second")).run.state == pb.RUN_STATE_CANCELLED
@@ -225,9 +228,7 @@ def test_killed_run_that_may_not_restart_fails_and_resumes_with_its_own_settings
     service: Service,
 ) -> None:
     settings = LONG | {"steps": 300, "restarts": 0}
-    service.start("killed", settings)
-    service.wait_for_step("killed", 60)
-    os.kill(service.trainer.child_pid, signal.SIGKILL)
+    service.start_and_kill("killed", settings, after_step=101)  # the checkpoint of step 50 is whole when 100 is saved
     assert service.watch("killed")[-1].run.state == pb.RUN_STATE_FAILED
     failed = service.get("killed")
     assert "SIGKILL" in failed.error and failed.checkpoint_step >= 50
@@ -254,9 +255,7 @@ def test_killed_run_that_may_not_restart_fails_and_resumes_with_its_own_settings
 
 
 def test_killed_training_goes_on_by_itself_and_says_so(service: Service) -> None:
-    service.start("risen", LONG | {"steps": 300})
-    service.wait_for_step("risen", 60)
-    os.kill(service.trainer.child_pid, signal.SIGKILL)
+    service.start_and_kill("risen", LONG | {"steps": 300}, after_step=101)
     updates = service.watch("risen")
     run = service.get("risen")
     assert run.state == pb.RUN_STATE_SUCCEEDED and run.restarts == 1, run.error
@@ -390,7 +389,7 @@ def plan_of(service: Service, settings: dict[str, Any], *, skip_probe: bool) -> 
 
 
 def test_a_plan_tells_what_a_run_would_do_and_starts_none(service: Service) -> None:
-    before = len(service.stub.ListRuns(pb.ListRunsRequest(), timeout=10).runs)
+    before = len(service.stub.ListRuns(pb.ListRunsRequest(), timeout=DEADLINE_S).runs)
     progress, plan = plan_of(service, SETTINGS, skip_probe=False)
     assert "compiling a step" in progress
     assert plan.is_measured and plan.fits
@@ -398,17 +397,20 @@ def test_a_plan_tells_what_a_run_would_do_and_starts_none(service: Service) -> N
     assert plan.peak_memory_bytes == sum(plan.memory_bytes.values())
     assert plan.num_parameters == plan.num_trained_parameters > 0
     assert all(plan.settings.HasField(name) for name in ("patience", "warmup_steps", "learning_rate"))
-    assert len(service.stub.ListRuns(pb.ListRunsRequest(), timeout=10).runs) == before
+    assert len(service.stub.ListRuns(pb.ListRunsRequest(), timeout=DEADLINE_S).runs) == before
 
 
 def test_a_plan_is_of_the_run_that_starts(service: Service) -> None:
     _, plan = plan_of(service, {"epochs": 3, "preset": pb.PRESET_THOROUGH}, skip_probe=True)
     assert not plan.is_measured
+    service.start("before", LONG)
+    wait_for(lambda: service.get("before").state == pb.RUN_STATE_RUNNING, "before trains")
     service.start("planned", {"epochs": 3, "preset": pb.PRESET_THOROUGH})
     assert service.get("planned").settings == plan.settings
     refused(lambda: plan_of(service, SETTINGS, skip_probe=False), grpc.StatusCode.FAILED_PRECONDITION, "spoil")
-    service.stub.StopRun(pb.StopRunRequest(run="planned"), timeout=10)
-    service.watch("planned")
+    for run in ("planned", "before"):
+        service.stub.StopRun(pb.StopRunRequest(run=run), timeout=DEADLINE_S)
+        service.watch(run)
     refused(lambda: plan_of(service, {"dropout": 2.0}, skip_probe=True), grpc.StatusCode.INVALID_ARGUMENT, "dropout")
 
 
@@ -510,19 +512,16 @@ def test_samples_and_checkpoints_are_listed_in_pages_and_deleted(service: Servic
 
 def test_killed_service_leaves_no_orphan_and_its_next_start_carries_the_run_on(tmp_path: Path) -> None:
     write_tiny_dataset(tmp_path)
-    port = free_port()
-    process = start_service(tmp_path, port)
-    with rpc.channel(f"127.0.0.1:{port}") as channel:
-        client = Service(None, trainer_pb2_grpc.TrainerServiceStub(channel), tmp_path)  # type: ignore[arg-type]
+    with served(tmp_path) as (process, client):
         client.start("run", LONG)
         client.wait_for_step("run", 55)
         child = child_of(process.pid)
         process.kill()
         process.wait()
-        wait_until(lambda: not Path(f"/proc/{child}").exists())
+        wait_for(lambda: not Path(f"/proc/{child}").exists(), "the training process is gone")
 
-        process = start_service(tmp_path, port)
-        wait_until(lambda: client.get("run").state == pb.RUN_STATE_RUNNING)
+    with served(tmp_path) as (process, client):
+        wait_for(lambda: client.get("run").state == pb.RUN_STATE_RUNNING, "the run trains again")
         before = client.get("run").step
         client.wait_for_step("run", before + 5)
         process.terminate()
@@ -536,30 +535,25 @@ def test_killed_service_leaves_no_orphan_and_its_next_start_carries_the_run_on(t
 
 
 def test_second_trainer_on_one_volume_is_refused(service: Service) -> None:
-    environ = os.environ | {"NONESUCH_DATA": str(service.data), "NONESUCH_TRAINER_LISTEN": "127.0.0.1:0"}
+    environ = os.environ | ANY_PORTS | {"NONESUCH_DATA": str(service.data)}
     ended = subprocess.run(
-        [sys.executable, "-m", "services.trainer"], env=environ, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "services.trainer"], env=environ, capture_output=True, text=True, timeout=DEADLINE_S
     )
     assert ended.returncode == 1 and "another trainer" in ended.stderr
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start_service(data: Path, port: int) -> subprocess.Popen[str]:
-    environ = os.environ | {
-        "NONESUCH_DATA": str(data),
-        "NONESUCH_TRAINER_LISTEN": f"127.0.0.1:{port}",
-        "NONESUCH_TRAINER_METRICS_LISTEN": "127.0.0.1:0",
-    }
+@contextmanager
+def served(data: Path) -> Iterator[tuple[subprocess.Popen[str], Service]]:
+    """A trainer in a process of its own, and a client of it; not ended by this."""
+    environ = os.environ | ANY_PORTS | {"NONESUCH_DATA": str(data)}
     process = subprocess.Popen(
         [sys.executable, "-m", "services.trainer"], env=environ, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout and process.stdout.readline().startswith("ready trainer")
-    return process
+    assert process.stdout
+    ready, _, address = process.stdout.readline().strip().rpartition(" ")
+    assert ready == "ready trainer"
+    with rpc.channel(address) as channel:
+        yield process, Service(None, trainer_pb2_grpc.TrainerServiceStub(channel), data)  # type: ignore[arg-type]
 
 
 def child_of(pid: int) -> int:

@@ -19,9 +19,10 @@ from services.gpt2 import checkpoint as weights
 from services.gpt2 import model
 from services.gpt2.config import GPT2Config
 from services.trainer.service import Trainer
-from tests.rpc.test_trainer import LONG, SETTINGS, Service, field_of, refused, wait_until
+from tests.rpc.test_trainer import LONG, SETTINGS, Service, field_of, refused
 from tests.unit.trainer.made import make_checkpoint
 from tests.unit.trainer.tiny import CONFIG, make_run, write_tiny_dataset
+from tests.waiting import wait_for
 
 QUICK = SETTINGS | {"sample_every": 0}
 NOT_FOUND, WRONG_STATE = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION
@@ -235,7 +236,7 @@ def test_a_run_trains_on_from_another_whose_folder_is_gone_and_is_repeated_bit_f
 
     idle.trainer.start()
     for name in ("second", "again"):
-        wait_until(lambda name=name: idle.get(name).state not in (pb.RUN_STATE_PENDING, pb.RUN_STATE_RUNNING))
+        wait_for(lambda name=name: idle.get(name).state not in (pb.RUN_STATE_PENDING, pb.RUN_STATE_RUNNING))
         assert idle.get(name).state == pb.RUN_STATE_SUCCEEDED, idle.get(name).error
         assert idle.get(name).environment["python"] and idle.get(name).base == "runs/old@9"
     idle.trainer.begin_stop()
@@ -256,7 +257,7 @@ def test_a_best_is_published_while_the_run_goes_on(tmp_path: Path) -> None:
             "publish": pb.PUBLISH_RULE_ON_BEST,
         }
         service.start("best", settings)
-        wait_until(lambda: service.stub.ListModels(pb.ListModelsRequest()).models)
+        wait_for(lambda: service.stub.ListModels(pb.ListModelsRequest()).models, "a best is published")
         assert service.get("best").state == pb.RUN_STATE_RUNNING
         service.stub.StopRun(pb.StopRunRequest(run="best"))
         assert service.watch("best")[-1].run.state == pb.RUN_STATE_CANCELLED

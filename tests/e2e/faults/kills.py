@@ -29,11 +29,11 @@ from protos import corpus_pb2 as pb
 from services.common.errors import NonesuchError
 from tests.e2e.faults import blog, uploads
 from tests.e2e.faults.service import CorpusProcess
-from tests.e2e.system import wait_for
+from tests.waiting import wait_for
 
 NUM_POSTS = 120
 IMPORT_S = 120.0
-SWEEP_S = 20.0
+SWEEP_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.e2e.faults.uploads import parts, posts_of, upload
 
 CLEANING_S = 0.6
 # A post waits for a process to be started and for a processor, beside the time that it may use of one.
-POST_S = 20.0
+POST_S = 120.0
 HEALTH_S = 1.0
 GOOD = {f"{number:03}-good.md": b"# Good\n\nSome words of post %d." % number for number in range(8)}
 

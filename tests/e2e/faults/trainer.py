@@ -14,7 +14,8 @@ from services.common import rpc
 from services.trainer.events import EventLog
 from services.trainer.metrics_log import read_metrics
 from tests.e2e.faults.service import children_of, is_alive
-from tests.e2e.system import ROOT, wait_for
+from tests.e2e.system import ROOT
+from tests.waiting import wait_for
 
 PROGRAM = (sys.executable, "-m", "services.trainer")
 CHILD = (sys.executable, "-m", "tests.e2e.faults.trainer_child")

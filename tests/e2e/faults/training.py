@@ -26,8 +26,8 @@ from protos import trainer_pb2 as pb
 from services.common.errors import NonesuchError
 from tests.e2e.faults.memory_group import MemoryGroup
 from tests.e2e.faults.trainer import CHILD, TrainerProcess, curve, last_step, told, weights
-from tests.e2e.system import wait_for
 from tests.unit.trainer.tiny import write_tiny_dataset
+from tests.waiting import wait_for
 
 STEPS_PER_KILL = 8
 LOSS_TOLERANCE = 1e-4
@@ -105,7 +105,7 @@ def assert_same(data: Path, whole: Path, steps: int) -> None:
 
 def kill_often(before: Path, folder: Path, seed: int, number: int) -> str:
     """Kill one run again and again, and let it go on."""
-    settings = SETTINGS | {"steps": number * STEPS_PER_KILL + 2 * STEPS_PER_KILL}
+    settings = SETTINGS | {"steps": (number + 5) * STEPS_PER_KILL}  # the last kill is to find it training
     whole = undisturbed(before, folder / "whole", settings)
     data = shutil.copytree(before, folder / "killed")
     service = TrainerProcess(data)
@@ -130,13 +130,17 @@ def kill_often(before: Path, folder: Path, seed: int, number: int) -> str:
 def strike(service: TrainerProcess, data: Path, kill: Kill) -> bool:
     """Kill the child at the moment; True when it left a checkpoint half written."""
     run = data / "checkpoint" / "run"
-    pid = wait_for_quickly(service.child, "a training process")
+    pid, before = wait_for_quickly(service.child, "a training process"), last_step(data, "run")
     if kill.kind != "start":
         wait_for_quickly(lambda: last_step(data, "run") >= kill.step, f"step {kill.step}")
         pid = wait_for_quickly(service.child, "a training process")
     if kill.kind == "save":
         wait_for_quickly(lambda: any(run.glob(".partial-step-*")), "a checkpoint being written")
-    time.sleep(kill.delay * LASTS_S[kill.kind])
+    moment = time.monotonic() + kill.delay * LASTS_S[kill.kind]
+    while time.monotonic() < moment:
+        if kill.kind == "start" and last_step(data, "run") > before:
+            break  # it has started: on a quick machine it would be done at that moment
+        time.sleep(0.0005)
     seen = last_step(data, "run")
     os.kill(pid, signal.SIGKILL if not kill.service else signal.SIGSTOP)
     if kill.service:  # stopped, so that what lies there now is what the kill leaves
@@ -229,16 +233,26 @@ def fill(path: Path) -> None:
 
 
 def is_idle(pid: int) -> bool:
-    """Whether a process leaves the processor alone for a second."""
+    """Whether a process leaves processors and disk alone for a second; one that waits for its turn does not."""
     before_s = cpu_s(pid)
-    time.sleep(1.0)
+    for _ in range(50):
+        time.sleep(0.02)
+        if any(words_of(stat)[0] in "RD" for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
+            return False
     return cpu_s(pid) - before_s < 0.1
 
 
 def cpu_s(pid: int) -> float:
     """Seconds of a processor that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = words_of(Path(f"/proc/{pid}/stat"))
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def words_of(stat: Path) -> list[str]:
+    """What the kernel tells of a process or thread, from its state on; nothing of one that has ended is told."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return stat.read_text().rpartition(")")[2].split()
+    return ["X"]
 
 
 def flip_a_byte(before: Path, folder: Path, whole: Path) -> str:
@@ -246,7 +260,7 @@ def flip_a_byte(before: Path, folder: Path, whole: Path) -> str:
     data = shutil.copytree(before, folder / "flipped")
     with TrainerProcess(data) as service:
         service.start("run", SHORT)
-        wait_for_quickly(lambda: last_step(data, "run") >= 20, "step 20")
+        wait_for_quickly(lambda: last_step(data, "run") >= 8, "step 8")
         service.kill()
     steps = sorted(int(each.name.removeprefix("step-")) for each in (data / "checkpoint" / "run").glob("step-*"))
     newest = data / "checkpoint" / "run" / f"step-{steps[-1]}" / f"model-{steps[-1]}.data-00000-of-00001"
