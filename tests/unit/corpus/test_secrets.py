@@ -165,4 +165,4 @@ def test_hostile_texts_take_time_in_proportion_to_their_length(text: str):
     find_secrets(text)
     find_addresses(text)
 
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 30
