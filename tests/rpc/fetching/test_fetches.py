@@ -4,150 +4,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
 from protos import trainer_pb2 as pb
-from protos import trainer_pb2_grpc
-from services.common import rpc
 from services.gpt2 import checkpoint
 from services.trainer.fetching.__main__ import Order
 from services.trainer.fetching.sources import Sources
-from services.trainer.service import Trainer
-from tests.rpc import fake_sources
-from tests.rpc.fake_sources import FakeSources, Handler
-from tests.rpc.hugging_face_files import write_hugging_face
+from tests.hugging_face_files import write_hugging_face
+from tests.rpc.fetching import fake_sources
+from tests.rpc.fetching.fake_sources import FakeSources
+from tests.rpc.fetching.serving import DEADLINE_S, NAME, half_fetched, part_of, serving
+from tests.rpc.fetching.trial import REPOSITORY
+from tests.rpc.trainer.serving import import_requests, refused
 from tests.unit.trainer.tiny import CONFIG
 from tests.waiting import wait_for
 
-DEADLINE_S = 120.0
-REPOSITORY = "someone/tiny"
-NAME = "someone--tiny"
-
-
-@pytest.fixture(scope="module")
-def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_hugging_face(tmp_path_factory.mktemp("hub"))
-
 
 @pytest.fixture
-def fake(hub_folder: Path) -> Iterator[FakeSources]:
-    with fake_sources.running() as server:
-        server.add_repository(REPOSITORY, hub_folder)
-        server.add_repository("someone/other", hub_folder)
-        yield server
-
-
-class Service:
-    """A trainer's stub, and the trainer."""
-
-    def __init__(self, trainer: Trainer, stub: trainer_pb2_grpc.TrainerServiceStub) -> None:
-        self.trainer, self.stub = trainer, stub
-        self.phases: set[int] = set()  # that `watch` has seen
-
-    def fetch(self, base: str = REPOSITORY, name: str = "", source: int = 0) -> pb.Fetch:
-        return self.stub.FetchBase(pb.FetchBaseRequest(base=base, name=name, source=source), timeout=DEADLINE_S).fetch
-
-    def watch(self, name: str = NAME) -> list[pb.Fetch]:
-        states = []
-        for state in self.stub.WatchFetch(pb.WatchFetchRequest(name=name), timeout=DEADLINE_S):
-            self.phases.add(state.phase)
-            states.append(state)
-        return states
-
-    def tell_phase_by_phase(self) -> None:
-        """Hear the fetching process no faster than its phases are seen by `watch`, which may miss the short ones."""
-        fetches = self.trainer._fetches
-        hear = fetches._hear
-
-        def hear_and_wait(name: str, said: bytes) -> dict[str, Any]:
-            outcome = hear(name, said)
-            phase = pb.FetchPhase.Value(f"FETCH_PHASE_{(fetches.get(name).phase or 'unspecified').upper()}")
-            wait_for(lambda: outcome or phase in self.phases, f"phase {phase} is seen")
-            return outcome
-
-        fetches._hear = hear_and_wait
-
-    def cancel(self, name: str = NAME, discard: bool = False) -> pb.Fetch:
-        return self.stub.CancelFetch(pb.CancelFetchRequest(name=name, discard=discard), timeout=DEADLINE_S).fetch
-
-    def fetches(self) -> list[pb.Fetch]:
-        return list(self.stub.ListFetches(pb.ListFetchesRequest(), timeout=DEADLINE_S).fetches)
-
-    def bases(self) -> list[str]:
-        return [
-            base.name for base in self.stub.ListBases(pb.ListBasesRequest(), timeout=DEADLINE_S).bases if not base.fresh
-        ]
-
-
-@contextmanager
-def serving(data: Path, fake: FakeSources, **options: object) -> Iterator[Service]:
-    sources = Sources(**{"hub_url": fake.hub_url, "openai_url": fake.openai_url, "timeout_s": DEADLINE_S} | options)
-    trainer = Trainer(data, nice=0, sources=sources)
-    trainer.open()
-    server = rpc.start(
-        "127.0.0.1:0",
-        lambda server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(trainer.servicer, server),
-        services=["nonesuch.trainer.v1.TrainerService"],
-    )
-    trainer.start()
-    try:
-        with rpc.channel(f"127.0.0.1:{server.port}") as channel:
-            yield Service(trainer, trainer_pb2_grpc.TrainerServiceStub(channel))
-    finally:
-        trainer.begin_stop()
-        server.stop(1.0)
-        trainer.finish_stop(30.0)
-
-
-def refused(call: Callable[[], object], code: grpc.StatusCode, *words: str) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    assert caught.value.code() == code, caught.value.details()
-    for word in words:
-        assert word in caught.value.details()
-
-
-class Gate:
-    """Sends half of a file, and holds the rest until it is opened."""
-
-    def __init__(self) -> None:
-        self.reached, self.opened = threading.Event(), threading.Event()
-
-    def __call__(self, handler: Handler, content: bytes) -> None:
-        half = len(content) // 2
-        handler.send_response(200)
-        handler.send_header("ETag", '"gate"')
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content[:half])
-        handler.wfile.flush()
-        self.reached.set()
-        while not self.opened.wait(0.05) and not handler.server.fake.stopping.is_set():
-            pass
-        handler.wfile.write(content[half:])
-
-
-def part_of(data: Path) -> int:
-    return sum(path.stat().st_size for path in (data / "base").glob(".fetch-*/hub/model.safetensors.part"))
-
-
-@contextmanager
-def half_fetched(data: Path, fake: FakeSources) -> Iterator[tuple[Service, Gate]]:
-    """A service that fetches weights of which half have come; the rest comes when the gate is opened."""
-    gate = Gate()
-    fake.spoil("/cdn/model.safetensors", gate)
-    with serving(data, fake) as service:
-        service.fetch()
-        assert gate.reached.wait(DEADLINE_S)
-        wait_for(lambda: part_of(data), "some of it is on the disk")
-        yield service, gate
+def fake(fake: FakeSources, hub_folder: Path) -> FakeSources:
+    fake.add_repository("someone/other", hub_folder)
+    return fake
 
 
 def test_a_fetched_base_appears_whole_with_its_progress_told(fake, tmp_path):
@@ -285,13 +164,6 @@ def test_the_known_names_are_listed_with_their_size(fake, tmp_path):
         first = listed.bases[0]
         assert first.aliases == ["117M", "gpt2"] and first.num_parameters == 124_439_808 and not first.is_here
         assert 540e6 < first.download_bytes < 555e6
-
-
-def import_requests(name: str, folder: Path) -> Iterator[pb.ImportBaseRequest]:
-    yield pb.ImportBaseRequest(name=name)
-    for path in sorted(folder.iterdir()):
-        yield pb.ImportBaseRequest(file=path.name)
-        yield pb.ImportBaseRequest(chunk=path.read_bytes())
 
 
 def test_a_folder_of_hugging_face_is_imported_in_openais_layout(fake, tmp_path, hub_folder):
