@@ -4,14 +4,11 @@ Every trial ends with its run complete, and with the metrics and the last weight
 the last bit; where memory ran out, sums are made in another order, and the losses agree within LOSS_TOLERANCE.
 """
 
-import argparse
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from protos import trainer_pb2 as pb
-from services.common.errors import NonesuchError
+from tests.e2e.faults import trials
 from tests.e2e.faults.memory_group import MemoryGroup
 from tests.e2e.faults.trainer import CHILD, TrainerProcess, curve, last_step, told, weights
 from tests.unit.trainer.tiny import write_tiny_dataset
@@ -309,7 +305,7 @@ def run(folder: Path, seed: int, number: int) -> list[str]:
     print(f"{number} kills, seed {seed}; again with: make faults FAULTS='--seed {seed} --moments {number}'", flush=True)
     before = prepare(folder)
     whole = undisturbed(before, folder / "whole", SHORT)
-    trials: dict[str, Callable[[Path], str]] = {
+    attempts: dict[str, Callable[[Path], str]] = {
         f"killed with -9 at {number} moments": lambda at: kill_often(before, at, seed, number),
         "killed for want of memory": lambda at: run_out_of_memory(before, at),
         "full disk": lambda at: fill_the_disk(before, at, whole),
@@ -318,36 +314,12 @@ def run(folder: Path, seed: int, number: int) -> list[str]:
         "SIGTERM": lambda at: ask_to_stop(before, at, whole),
     }
     failures = []
-    for index, (name, trial) in enumerate(trials.items(), start=1):
+    for index, (name, attempt) in enumerate(attempts.items(), start=1):
         at = folder / f"trial-{index}"
         at.mkdir()
-        started = time.monotonic()
-        try:
-            seen = trial(at)
-            print(f"ok   {name}, {time.monotonic() - started:.0f} s: {seen}", flush=True)
-            shutil.rmtree(at)
-        except (AssertionError, NonesuchError, grpc.RpcError, OSError, subprocess.SubprocessError) as error:
-            failures.append(f"{name}: {error!r}")
-            print(f"FAIL {failures[-1]}; the folder is {at}", flush=True)
+        failures += trials.hold(name, at, attempt)
     return failures
 
 
-def main() -> int:
-    """Parse the command line, run the trials, and say what came of them; 1 if one failed."""
-    options = argparse.ArgumentParser(description="Kill, starve and spoil training runs.")
-    options.add_argument("--moments", type=int, default=30, help="how many kills (default %(default)s)")
-    options.add_argument("--seed", type=int, default=None, help="draw the same moments again (default: new ones)")
-    given = options.parse_args()
-    seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    folder = Path(tempfile.mkdtemp(prefix="nonesuch-faults-"))
-    failures = run(folder, seed, given.moments)
-    if failures:
-        print(f"{len(failures)} trials failed; what they left is in {folder}")
-        return 1
-    shutil.rmtree(folder)
-    print("all held")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trials.main("Kill, starve and spoil training runs.", run, moments=30))
