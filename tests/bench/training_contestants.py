@@ -102,6 +102,7 @@ def transformers(config: GPT2Config, precision: str, batch: int, context: int) -
     import torch
     import transformers as library
 
+    from services.gpt2.hugging_face import hugging_face_name
     from services.gpt2.model import init_params
 
     torch.set_num_threads(os.cpu_count() or 1)
@@ -122,7 +123,7 @@ def transformers(config: GPT2Config, precision: str, batch: int, context: int) -
     arrays = dict(model.named_parameters())
     with torch.no_grad():
         for name, value in init_params(config, SEED).items():
-            array = arrays[torch_name(name)]
+            array = arrays[f"transformer.{hugging_face_name(name)}"]
             array.copy_(torch.from_numpy(value.reshape(array.shape)))
     groups = [
         {"params": [array for array in arrays.values() if array.ndim >= 2], "weight_decay": DECAY},
@@ -145,16 +146,6 @@ def transformers(config: GPT2Config, precision: str, batch: int, context: int) -
         return loss.item()
 
     return step
-
-
-def torch_name(name: str) -> str:
-    """The name that transformers gives to one of OpenAI's arrays."""
-    *path, last = name.split("/")[1:]
-    if last in ("wte", "wpe"):
-        return f"transformer.{last}.weight"
-    if path[0] != "ln_f":
-        path[:1] = ["h", path[0].removeprefix("h")]
-    return ".".join(["transformer", *path, {"w": "weight", "g": "weight", "b": "bias"}[last]])
 
 
 def keras_hub(config: GPT2Config, precision: str, batch: int, context: int) -> Step:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.e2e.system import wait_for
+from tests.waiting import wait_for
 
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 120_000  # training shares two cores with everything else
@@ -33,11 +33,11 @@ def upload(page: Page, site: str, posts: list[Path]) -> None:
     """Choose files on the posts page and wait for the import's report."""
     page.goto(f"{site}/posts")
     page.set_input_files("#files", [str(post) for post in posts])
-    page.wait_for_url("**/posts/report/**", timeout=60_000)
+    page.wait_for_url("**/posts/report/**", timeout=PATIENCE_MS)
 
 
-def train(page: Page, site: str, run: str, **fields: int) -> None:
-    """Fill in the form, start, and wait until the run's page shows the first step."""
+def train(page: Page, site: str, run: str, **fields: int) -> int:
+    """Fill in the form, start, and wait until the run's page shows the first step; return the points it drew before."""
     page.goto(f"{site}/start")
     page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
     page.fill("[name=run]", run)
@@ -45,7 +45,9 @@ def train(page: Page, site: str, run: str, **fields: int) -> None:
         page.fill(f"[name={name}]", str(value))
     page.click("form.train button.primary")
     page.wait_for_url(f"**/runs/{run}", timeout=PATIENCE_MS)
+    drawn = chart_points(page)
     wait_for(lambda: step_shown(page) > 0, "the run's page shows a step", PATIENCE_MS / 1000)
+    return drawn
 
 
 def step_shown(page: Page) -> int:

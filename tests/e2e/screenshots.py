@@ -10,7 +10,8 @@ import tempfile
 
 from services.supervisor import Supervisor
 from tests.e2e import browser
-from tests.e2e.system import ROOT, SAMPLE_BLOG, wait_for
+from tests.e2e.system import ROOT, SAMPLE_BLOG
+from tests.waiting import wait_for
 
 PICTURES = ROOT / "deploy" / "pictures"
 ALL = ROOT / "tests" / "screenshots"

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from services.common.health import is_serving
-from tests.e2e.system import QUICK, SAMPLE_BLOG, wait_for
+from tests.e2e.system import QUICK, SAMPLE_BLOG
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(2400)
 SERVICES = ["corpus", "tokenizer", "trainer", "generator", "admin"]
@@ -86,7 +87,7 @@ def test_a_killed_container_comes_back_and_nothing_published_is_lost(stack, dock
         state = container.attrs["State"]
         return state["StartedAt"] != started and state.get("Health", {}).get("Status") == "healthy"
 
-    wait_for(back, f"{name} healthy again", 90)
+    wait_for(back, f"{name} healthy again", 240)
     models = json.loads(stack.command().run("models", "list", "--json").stdout)
     assert "quick" in json.dumps(models)
     answer = stack.command().run("generate", "--model", "quick", "--wait", "--length", "5")
@@ -99,4 +100,4 @@ def test_stopping_is_graceful_and_quick(stack, docker_engine, trained):
     container.reload()
     assert container.attrs["State"]["ExitCode"] == 0
     container.start()
-    wait_for(lambda: is_serving(f"127.0.0.1:{stack.generator_port}"), "the generator serves again", 60)
+    wait_for(lambda: is_serving(f"127.0.0.1:{stack.generator_port}"), "the generator serves again")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from services.supervisor import SERVICES, Supervisor
-from tests.e2e.system import QUICK, ROOT, Command, wait_for
+from tests.e2e.system import QUICK, ROOT, Command
+from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -57,7 +58,7 @@ def test_a_demo_that_is_terminated_saves_its_run_and_ends(tmp_path, quick_posts)
         if line.startswith("[3 "):
             break
     process.terminate()
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 130
     assert "saved checkpoint" in rest
@@ -71,7 +72,7 @@ def test_a_taken_port_is_refused_by_name(tmp_path):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = subprocess.run(
             [sys.executable, "-m", "services.corpus"],
-            cwd=ROOT, capture_output=True, text=True, timeout=60,
+            cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S,
             env={**environ, "NONESUCH_CORPUS_LISTEN": address, "NONESUCH_CORPUS_METRICS_LISTEN": "127.0.0.1:0"},
         )  # fmt: skip
     assert result.returncode == 1
@@ -83,7 +84,7 @@ def test_a_setting_that_no_one_knows_is_refused_by_name(service, tmp_path):
     variable = f"NONESUCH_{service.upper()}_TYPO"
     result = subprocess.run(
         [sys.executable, "-m", f"services.{service}"],
-        cwd=ROOT, env={**environment(tmp_path), variable: "1"}, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, env={**environment(tmp_path), variable: "1"}, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert result.returncode == 2
     assert variable in result.stderr
@@ -97,8 +98,8 @@ def test_killed_services_come_back_and_nothing_published_is_lost(services, quick
 
     for name in SERVICES:
         supervisor._children[name].process.send_signal(signal.SIGKILL)
-        wait_for(supervisor.check, f"{name} noticed", 5)
-        wait_for(lambda name=name: supervisor._answers(name), f"{name} up again", 60)
+        wait_for(supervisor.check, f"{name} noticed")
+        wait_for(lambda name=name: supervisor._answers(name), f"{name} up again")
         assert supervisor.check() == []
 
     assert nonesuch.run("generate", "--wait", "--seed", "5", "--length", "20").stdout == before
@@ -127,7 +128,7 @@ def test_ctrl_c_saves_the_run_and_the_same_command_resumes_it(services, quick_po
             break
     first.send_signal(signal.SIGINT)
     first.stdout.read()
-    first.wait(60)
+    first.wait(PATIENCE_S)
 
     stopped = nonesuch.json("runs", "show", "run1")
     assert stopped["state"] == "CANCELLED"
@@ -142,7 +143,7 @@ def test_ctrl_c_saves_the_run_and_the_same_command_resumes_it(services, quick_po
     assert int(next(number for number in numbers if number)[1]) == stopped["step"] + 1
     second.send_signal(signal.SIGINT)
     second.stdout.read()
-    second.wait(60)
+    second.wait(PATIENCE_S)
 
 
 def test_the_end_of_the_supervisor_ends_the_services(tmp_path):
@@ -165,7 +166,7 @@ def test_the_end_of_the_supervisor_ends_the_services(tmp_path):
     def gone():
         return not any(is_running(pid) for pid in children)
 
-    wait_for(gone, "the services ended", 60)
+    wait_for(gone, "the services ended")
 
 
 def is_running(pid):

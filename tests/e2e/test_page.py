@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import browser
-from tests.e2e.system import SAMPLE_BLOG, wait_for
+from tests.e2e.system import SAMPLE_BLOG
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -34,9 +35,8 @@ def test_from_posts_to_a_post_in_the_browser(stack):
         browser.upload(page, site, posts)
         assert re.search(r"\b\d+ (new|posts)", page.inner_text("main"))
 
-        browser.train(page, site, "page1", steps=60, batch_size=4, context=64, save_every=30, sample_every=20)
-        before = browser.chart_points(page)
-        moved = wait_for(lambda: (now := browser.chart_points(page)) > before and now, "the chart moves", 120)
+        before = browser.train(page, site, "page1", steps=60, batch_size=4, context=64, save_every=30, sample_every=20)
+        moved = wait_for(lambda: (now := browser.chart_points(page)) > before and now, "the chart moves")
         assert moved > before
         browser.wait_until_state(page, "finished")
         assert page.inner_text("#line").startswith("[60 | ")
@@ -46,7 +46,7 @@ def test_from_posts_to_a_post_in_the_browser(stack):
         page.wait_for_url("**/models**")
         assert "page1" in page.inner_text("main")
 
-        written = wait_for(lambda: browser.write(page, site, "The tide", 40), "the model writes", 60)
+        written = wait_for(lambda: browser.write(page, site, "The tide", 40), "the model writes")
         assert len(written.split()) > 5
         assert page.complaints == []
 
@@ -98,7 +98,7 @@ def test_a_stopped_run_goes_on_from_the_page(stack):
         step = browser.step_shown(page)
 
         page.click('form[action$="/resume"] button')
-        wait_for(lambda: browser.step_shown(page) > step, "the run goes on", 120)
+        wait_for(lambda: browser.step_shown(page) > step, "the run goes on")
         page.click('form[action$="/stop"] button')
         browser.wait_until_state(page, "stopped")
         assert page.complaints == []

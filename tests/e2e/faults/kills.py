@@ -8,7 +8,6 @@ Moments are spread evenly over an undisturbed import, measured first on this mac
 by bytes written, which gives the short final transaction its share.
 """
 
-import argparse
 import hashlib
 import itertools
 import random
@@ -21,19 +20,18 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-
-import grpc
 
 from protos import corpus_pb2 as pb
 from services.common.errors import NonesuchError
-from tests.e2e.faults import blog, uploads
+from tests.e2e.faults import blog, trials, uploads
 from tests.e2e.faults.service import CorpusProcess
-from tests.e2e.system import wait_for
+from tests.waiting import wait_for
 
 NUM_POSTS = 120
 IMPORT_S = 120.0
-SWEEP_S = 20.0
+SWEEP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -302,33 +300,10 @@ def run(folder: Path, seed: int, number: int) -> list[str]:
     failures = []
     for index, (variant, moment) in enumerate(moments(seed, number), start=1):
         told = f"{index:3} {variant.name:20} killed at {moment}"
-        data = folder / f"trial-{index}"
-        try:
-            seen = trial(grounds[variant.before], variant.corpora, moment, data)
-            print(f"ok   {told}: {seen}", flush=True)
-            shutil.rmtree(data)
-        except (AssertionError, NonesuchError, grpc.RpcError, sqlite3.Error) as error:
-            failures.append(f"{told}: {error!r}")
-            print(f"FAIL {failures[-1]}; the folder is {data}", flush=True)
+        attempt = partial(trial, grounds[variant.before], variant.corpora, moment)
+        failures += trials.hold(told, folder / f"trial-{index}", attempt)
     return failures
 
 
-def main() -> int:
-    """Parse the command line, run the trials, and say what came of them; 1 if one failed."""
-    options = argparse.ArgumentParser(description="Kill the corpus service with -9 during imports.")
-    options.add_argument("--moments", type=int, default=20, help="how many trials (default %(default)s)")
-    options.add_argument("--seed", type=int, default=None, help="draw the same moments again (default: new ones)")
-    given = options.parse_args()
-    seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    folder = Path(tempfile.mkdtemp(prefix="nonesuch-faults-"))
-    failures = run(folder, seed, given.moments)
-    if failures:
-        print(f"{len(failures)} of {given.moments} trials failed; what they left is in {folder}")
-        return 1
-    shutil.rmtree(folder)
-    print(f"all {given.moments} held")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trials.main("Kill the corpus service with -9 during imports.", run, moments=20))

@@ -15,7 +15,7 @@ from tests.e2e.faults.uploads import parts, posts_of, upload
 
 CLEANING_S = 0.6
 # A post waits for a process to be started and for a processor, beside the time that it may use of one.
-POST_S = 20.0
+POST_S = 120.0
 HEALTH_S = 1.0
 GOOD = {f"{number:03}-good.md": b"# Good\n\nSome words of post %d." % number for number in range(8)}
 
@@ -131,7 +131,7 @@ POSTS = st.builds(lambda front, pieces, repeat: front + b"".join(pieces) * repea
 SUFFIXES = st.sampled_from([".md", ".mdx", ".html", ".txt"])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=15, suppress_health_check=[*HealthCheck])
 @given(st.lists(st.tuples(POSTS, SUFFIXES), min_size=60, max_size=100))
 def test_any_bytes_are_taken_or_left_out_with_a_reason(service, batch):
     posts = {f"{index}{suffix}": content for index, (content, suffix) in enumerate(batch)}

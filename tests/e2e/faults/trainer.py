@@ -1,8 +1,5 @@
-"""A trainer service as a process of its own, to be treated badly, and the runs it trains."""
+"""A trainer service as a process of its own, and the runs it trains."""
 
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,47 +7,27 @@ from typing import Any
 
 from protos import trainer_pb2 as pb
 from protos import trainer_pb2_grpc
-from services.common import rpc
 from services.trainer.events import EventLog
 from services.trainer.metrics_log import read_metrics
-from tests.e2e.faults.service import children_of, is_alive
-from tests.e2e.system import ROOT, wait_for
+from tests.e2e.faults.process import ServiceProcess
+from tests.waiting import wait_for
 
-PROGRAM = (sys.executable, "-m", "services.trainer")
 CHILD = (sys.executable, "-m", "tests.e2e.faults.trainer_child")
-END_S, RUN_S, RPC_S = 120.0, 1800.0, 120.0
+RUN_S, RPC_S = 1800.0, 120.0
 CLOCKS = ("seconds", "tokens_per_second", "mfu", "remaining_seconds", "memory_bytes")
 
 
-class TrainerProcess:
-    """`python -m services.trainer` on a data folder, on a free port.
+class TrainerProcess(ServiceProcess):
+    """A trainer service, and the runs it trains.
 
     Args:
-        data: its NONESUCH_DATA.
-        prefix: what to start it through, such as `unshare`.
         child: the program that trains, with its options; empty: the service's own.
     """
 
     def __init__(self, data: Path, *, prefix: Sequence[str] = (), child: Sequence[str] = ()) -> None:
-        program = (sys.executable, "-m", "tests.e2e.faults.trainer_program", *child) if child else PROGRAM
-        self.data = data
-        environ = {
-            **os.environ,
-            "NONESUCH_DATA": str(data),
-            "NONESUCH_TRAINER_LISTEN": "127.0.0.1:0",
-            "NONESUCH_TRAINER_METRICS_LISTEN": "127.0.0.1:0",
-            "NONESUCH_TRAINER_NICE": "0",
-        }
-        self.log = data.with_name(f"{data.name}.log")
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*prefix, *program], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=log, text=True
-            )
-        ready = self.process.stdout.readline().split()
-        assert ready[:2] == ["ready", "trainer"], f"the service did not start: {self.log.read_text()}"
-        self.pid = self.process.pid
-        self._channel = rpc.channel(ready[2])
-        self.stub = trainer_pb2_grpc.TrainerServiceStub(self._channel)
+        program = (sys.executable, "-m", "tests.e2e.faults.trainer_program", *child) if child else ()
+        super().__init__("trainer", data, prefix=prefix, program=program, NONESUCH_TRAINER_NICE="0")
+        self.stub = trainer_pb2_grpc.TrainerServiceStub(self.channel)
 
     def start(self, run: str, settings: dict[str, Any]) -> None:
         """Queue a run of the tiny dataset."""
@@ -62,7 +39,7 @@ class TrainerProcess:
 
     def child(self) -> int | None:
         """The training process, if there is one."""
-        return next((pid for pid in children_of(self.pid) if is_alive(pid)), None)
+        return next(iter(self.children()), None)
 
     def finish(self, run: str) -> pb.Run:
         """Wait for a run to end well."""
@@ -71,41 +48,6 @@ class TrainerProcess:
         found = self.get(run)
         assert found.state == pb.RUN_STATE_SUCCEEDED, f"{found.error}; {told(self.data, run)}"
         return found
-
-    def kill(self) -> None:
-        """`kill -9` of the service; its child must die with it."""
-        child = self.child()
-        self.process.kill()
-        self.process.wait(END_S)
-        self._close()
-        wait_for(lambda: child is None or not is_alive(child), "the training process died with its service", END_S)
-
-    def stop(self) -> None:
-        """Tell it to end; it must end well."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            assert self.process.wait(END_S) == 0, self.log.read_text()
-        finally:
-            self.put_away()
-
-    def put_away(self) -> None:
-        """Whatever state it is in, leave nothing behind."""
-        if self.process.poll() is None:
-            self.kill()
-        self._close()
-
-    def _close(self) -> None:
-        self._channel.close()
-        self.process.stdout.close()
-
-    def __enter__(self) -> "TrainerProcess":
-        return self
-
-    def __exit__(self, kind, *_) -> None:
-        if kind is None and self.process.poll() is None:
-            self.stop()
-        else:
-            self.put_away()
 
 
 def told(data: Path, run: str) -> list[str]:

@@ -4,14 +4,11 @@ Every trial ends with its run complete, and with the metrics and the last weight
 the last bit; where memory ran out, sums are made in another order, and the losses agree within LOSS_TOLERANCE.
 """
 
-import argparse
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,15 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from protos import trainer_pb2 as pb
-from services.common.errors import NonesuchError
+from tests.e2e.faults import trials
 from tests.e2e.faults.memory_group import MemoryGroup
 from tests.e2e.faults.trainer import CHILD, TrainerProcess, curve, last_step, told, weights
-from tests.e2e.system import wait_for
 from tests.unit.trainer.tiny import write_tiny_dataset
+from tests.waiting import wait_for
 
 STEPS_PER_KILL = 8
 LOSS_TOLERANCE = 1e-4
@@ -105,7 +101,7 @@ def assert_same(data: Path, whole: Path, steps: int) -> None:
 
 def kill_often(before: Path, folder: Path, seed: int, number: int) -> str:
     """Kill one run again and again, and let it go on."""
-    settings = SETTINGS | {"steps": number * STEPS_PER_KILL + 2 * STEPS_PER_KILL}
+    settings = SETTINGS | {"steps": (number + 5) * STEPS_PER_KILL}  # the last kill is to find it training
     whole = undisturbed(before, folder / "whole", settings)
     data = shutil.copytree(before, folder / "killed")
     service = TrainerProcess(data)
@@ -130,13 +126,17 @@ def kill_often(before: Path, folder: Path, seed: int, number: int) -> str:
 def strike(service: TrainerProcess, data: Path, kill: Kill) -> bool:
     """Kill the child at the moment; True when it left a checkpoint half written."""
     run = data / "checkpoint" / "run"
-    pid = wait_for_quickly(service.child, "a training process")
+    pid, before = wait_for_quickly(service.child, "a training process"), last_step(data, "run")
     if kill.kind != "start":
         wait_for_quickly(lambda: last_step(data, "run") >= kill.step, f"step {kill.step}")
         pid = wait_for_quickly(service.child, "a training process")
     if kill.kind == "save":
         wait_for_quickly(lambda: any(run.glob(".partial-step-*")), "a checkpoint being written")
-    time.sleep(kill.delay * LASTS_S[kill.kind])
+    moment = time.monotonic() + kill.delay * LASTS_S[kill.kind]
+    while time.monotonic() < moment:
+        if kill.kind == "start" and last_step(data, "run") > before:
+            break  # it has started: on a quick machine it would be done at that moment
+        time.sleep(0.0005)
     seen = last_step(data, "run")
     os.kill(pid, signal.SIGKILL if not kill.service else signal.SIGSTOP)
     if kill.service:  # stopped, so that what lies there now is what the kill leaves
@@ -229,16 +229,26 @@ def fill(path: Path) -> None:
 
 
 def is_idle(pid: int) -> bool:
-    """Whether a process leaves the processor alone for a second."""
+    """Whether a process leaves processors and disk alone for a second; one that waits for its turn does not."""
     before_s = cpu_s(pid)
-    time.sleep(1.0)
+    for _ in range(50):
+        time.sleep(0.02)
+        if any(words_of(stat)[0] in "RD" for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
+            return False
     return cpu_s(pid) - before_s < 0.1
 
 
 def cpu_s(pid: int) -> float:
     """Seconds of a processor that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = words_of(Path(f"/proc/{pid}/stat"))
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def words_of(stat: Path) -> list[str]:
+    """What the kernel tells of a process or thread, from its state on; nothing of one that has ended is told."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return stat.read_text().rpartition(")")[2].split()
+    return ["X"]
 
 
 def flip_a_byte(before: Path, folder: Path, whole: Path) -> str:
@@ -246,7 +256,7 @@ def flip_a_byte(before: Path, folder: Path, whole: Path) -> str:
     data = shutil.copytree(before, folder / "flipped")
     with TrainerProcess(data) as service:
         service.start("run", SHORT)
-        wait_for_quickly(lambda: last_step(data, "run") >= 20, "step 20")
+        wait_for_quickly(lambda: last_step(data, "run") >= 8, "step 8")
         service.kill()
     steps = sorted(int(each.name.removeprefix("step-")) for each in (data / "checkpoint" / "run").glob("step-*"))
     newest = data / "checkpoint" / "run" / f"step-{steps[-1]}" / f"model-{steps[-1]}.data-00000-of-00001"
@@ -295,7 +305,7 @@ def run(folder: Path, seed: int, number: int) -> list[str]:
     print(f"{number} kills, seed {seed}; again with: make faults FAULTS='--seed {seed} --moments {number}'", flush=True)
     before = prepare(folder)
     whole = undisturbed(before, folder / "whole", SHORT)
-    trials: dict[str, Callable[[Path], str]] = {
+    attempts: dict[str, Callable[[Path], str]] = {
         f"killed with -9 at {number} moments": lambda at: kill_often(before, at, seed, number),
         "killed for want of memory": lambda at: run_out_of_memory(before, at),
         "full disk": lambda at: fill_the_disk(before, at, whole),
@@ -304,36 +314,12 @@ def run(folder: Path, seed: int, number: int) -> list[str]:
         "SIGTERM": lambda at: ask_to_stop(before, at, whole),
     }
     failures = []
-    for index, (name, trial) in enumerate(trials.items(), start=1):
+    for index, (name, attempt) in enumerate(attempts.items(), start=1):
         at = folder / f"trial-{index}"
         at.mkdir()
-        started = time.monotonic()
-        try:
-            seen = trial(at)
-            print(f"ok   {name}, {time.monotonic() - started:.0f} s: {seen}", flush=True)
-            shutil.rmtree(at)
-        except (AssertionError, NonesuchError, grpc.RpcError, OSError, subprocess.SubprocessError) as error:
-            failures.append(f"{name}: {error!r}")
-            print(f"FAIL {failures[-1]}; the folder is {at}", flush=True)
+        failures += trials.hold(name, at, attempt)
     return failures
 
 
-def main() -> int:
-    """Parse the command line, run the trials, and say what came of them; 1 if one failed."""
-    options = argparse.ArgumentParser(description="Kill, starve and spoil training runs.")
-    options.add_argument("--moments", type=int, default=30, help="how many kills (default %(default)s)")
-    options.add_argument("--seed", type=int, default=None, help="draw the same moments again (default: new ones)")
-    given = options.parse_args()
-    seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    folder = Path(tempfile.mkdtemp(prefix="nonesuch-faults-"))
-    failures = run(folder, seed, given.moments)
-    if failures:
-        print(f"{len(failures)} trials failed; what they left is in {folder}")
-        return 1
-    shutil.rmtree(folder)
-    print("all held")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trials.main("Kill, starve and spoil training runs.", run, moments=30))

@@ -9,6 +9,7 @@ from services.admin import run_events, streams
 from services.admin.text_events import HeaderWatch, may_be_header
 from services.client import statuses
 from services.common.errors import InvalidRequest, Unavailable
+from tests.waiting import PATIENCE_S
 
 
 def parsed(lines):
@@ -68,7 +69,7 @@ def test_a_stream_ends_when_the_page_stops():
         assert batch
         stopping.set()
 
-    assert closed.wait(10), "the stream behind was not closed"
+    assert closed.wait(PATIENCE_S), "the stream behind was not closed"
 
 
 def test_a_stream_whose_reader_left_closes_the_one_behind():
@@ -85,7 +86,7 @@ def test_a_stream_whose_reader_left_closes_the_one_behind():
     next(reader)
     reader.close()
 
-    assert closed.wait(10)
+    assert closed.wait(PATIENCE_S)
 
 
 def test_a_silent_stream_sends_heartbeats(monkeypatch):
@@ -93,7 +94,7 @@ def test_a_silent_stream_sends_heartbeats(monkeypatch):
     go_on = threading.Event()
 
     def messages():
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         yield "late"
 
     reader = streams.batches(messages(), threading.Event())

@@ -11,7 +11,7 @@ from services.admin.train_form import UP_FRONT, TrainForm
 from services.client.run_settings import FIELDS, SETTINGS, words_of
 from services.common.errors import FailedPrecondition, NotFound, Unavailable
 
-DEADLINE_S = 10.0
+DEADLINE_S = 120.0
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from services.client import background
 
-WAIT_S = 10.0
+WAIT_S = 120.0
 
 
 class FakeCall:

@@ -11,7 +11,7 @@ import pytest
 from services.client.following_folder import changes
 from services.common.errors import NotFound
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.corpus.cleaning.documents import Document, make_document
@@ -98,7 +98,6 @@ def test_hashes_depend_on_what_they_say():
     assert post.content_hash == Document("t", ("a",), "2019-09-01", "some  text\n").content_hash
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_document_of_valid_text_or_a_reason(content: bytes):
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.corpus.cleaning.language import language
@@ -59,7 +59,6 @@ def test_prose_scores_high_and_other_things_low_where_they_differ():
     assert quality(" \n") == {}
 
 
-@settings(deadline=None)
 @given(st.text(max_size=500))
 def test_any_text_has_a_language_or_none_and_scores_from_0_to_1(text: str):
     assert language(text) == "" or len(language(text)) == 2

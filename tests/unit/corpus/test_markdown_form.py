@@ -163,7 +163,7 @@ _block = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(st.lists(_block, min_size=1, max_size=3).map("\n\n".join))
 def test_whatever_was_typed_reads_as_its_text_and_is_written_the_same_again(source: str):
     once = written(source)

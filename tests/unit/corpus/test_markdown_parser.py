@@ -88,7 +88,7 @@ def assert_nothing_changed(text: str) -> None:
 
 
 @given(MARKDOWN)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @example("[a [b](c) <http://d> e](f)")
 @example("x  \n\u3000  \ny")  # a line of nothing but a wide space
 @example("&#xfdd0; &#150; &#0; &nosuch; &amp;lt;")

@@ -14,6 +14,7 @@ from services.generator.request import SampleRequest
 from services.sampling.parameters import SamplingParameters
 from services.tokens.codec import Codec
 from services.tokens.vocabulary import CHARACTER_OF_BYTE, END_OF_TEXT, Vocabulary
+from tests.waiting import PATIENCE_S
 
 END = 256
 GREEDY = SamplingParameters(temperature=0.0)
@@ -68,7 +69,7 @@ class SpellingEngine:
         self._slots: list[list[int]] = [[] for _ in range(num_slots)]
 
     def step(self, chunks: Sequence[Chunk]) -> np.ndarray:
-        self.gate.wait(10)
+        self.gate.wait(PATIENCE_S)
         if self.error is not None:
             raise self.error
         self.steps.append(list(chunks))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from services.generator.request import SampleRequest
 from services.generator.scheduler import Scheduler
 from services.sampling.parameters import SamplingParameters
 from tests.unit.generator.fakes import END, SpellingEngine, codec, request, spell
+from tests.waiting import wait_for
 
 STORY = "Once upon a time, naïve café 🙂 owls wrote posts."
 CODEC = codec()
@@ -52,13 +52,6 @@ def bench() -> Iterator[Callable[..., Bench]]:
     for made in benches:
         made.engine.gate.set()
         made.loop.stop()
-
-
-def _eventually(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < give_up_at, "waited 5 s in vain"
-        time.sleep(0.001)
 
 
 def test_a_sample_ends_at_end_of_text(bench: Callable[..., Bench]) -> None:
@@ -147,7 +140,7 @@ def test_a_cancelled_request_frees_its_slot_within_one_step(bench: Callable[...,
     made = bench(lambda ids: 97, num_slots=1)
     made.engine.gate.clear()
     endless = made.submit(request(max_new_tokens=60))
-    _eventually(lambda: made.loop.num_running == 1)
+    wait_for(lambda: made.loop.num_running == 1)
 
     endless.cancel()
     steps = len(made.engine.steps)
@@ -156,7 +149,7 @@ def test_a_cancelled_request_frees_its_slot_within_one_step(bench: Callable[...,
 
     assert isinstance(end, End) and end.finish is Finish.CANCELLED
     assert len(made.engine.steps) <= steps + 1
-    _eventually(lambda: made.loop.num_running == 0)
+    wait_for(lambda: made.loop.num_running == 0)
     assert made.write(request(max_new_tokens=2))[0] == "aa"
 
 
@@ -186,7 +179,7 @@ def test_a_failing_step_ends_its_requests_and_nothing_else(bench: Callable[..., 
     made.engine.error = None
 
     assert made.write(request(max_new_tokens=4))[0] == "Once"
-    _eventually(lambda: made.loop.num_running == 0)
+    wait_for(lambda: made.loop.num_running == 0)
 
 
 def test_exclusions_that_leave_no_token_end_the_request(bench: Callable[..., Bench]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from services.common.files import remove_folder, write_json
 from services.generator.choice import State
 from services.generator.models import Models
 from services.generator.published import Key, Published, scan
+from tests.waiting import PATIENCE_S, wait_for
 
 
 class Loaded:
@@ -55,7 +55,7 @@ class Shelf:
         }
         write_json(self.folder / name / str(version) / "manifest.json", manifest | changes)
 
-    def ask(self, name: str = "", version: int | None = None, patience_s: float = 5.0) -> Key:
+    def ask(self, name: str = "", version: int | None = None, patience_s: float = PATIENCE_S) -> Key:
         with self.models.use(name, version, patience_s=patience_s) as loaded:
             return loaded.key
 
@@ -64,7 +64,7 @@ class Shelf:
 
     def _load(self, published: Published) -> Loaded:
         self.loads.append(published.key)
-        self.gate.wait(5)
+        self.gate.wait(PATIENCE_S)
         if published.error:
             raise Corrupt(published.error)
         if published.run == "damaged":
@@ -88,13 +88,6 @@ def shelf(tmp_path: Path) -> Iterator[Callable[..., Shelf]]:
         made.gate.set()
         if made.models._thread.is_alive():
             made.models.close()
-
-
-def _eventually(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < give_up_at, "waited 5 s in vain"
-        time.sleep(0.002)
 
 
 def test_without_models_a_request_is_told_what_to_do(shelf: Callable[..., Shelf]) -> None:
@@ -124,12 +117,12 @@ def test_a_new_version_takes_over_once_it_is_loaded(shelf: Callable[..., Shelf])
 
     made.gate.clear()
     made.publish("owl", 2)
-    _eventually(lambda: made.states().get("owl/2") is State.LOADING)
+    wait_for(lambda: made.states().get("owl/2") is State.LOADING)
     assert made.ask("owl") == Key("owl", 1)
     made.gate.set()
 
-    _eventually(lambda: made.ask("owl") == Key("owl", 2))
-    _eventually(lambda: made.loaded[0].closed)
+    wait_for(lambda: made.ask("owl") == Key("owl", 2))
+    wait_for(lambda: made.loaded[0].closed)
     assert made.states() == {"owl/2": State.SERVING, "owl/1": State.AVAILABLE}
 
 
@@ -138,12 +131,12 @@ def test_a_request_keeps_its_version_until_it_is_done(shelf: Callable[..., Shelf
     made.publish("owl", 1)
     made.start()
 
-    with made.models.use("owl", None, patience_s=5) as old:
+    with made.models.use("owl", None, patience_s=PATIENCE_S) as old:
         made.publish("owl", 2)
-        _eventually(lambda: made.states() == {"owl/2": State.SERVING, "owl/1": State.DRAINING})
+        wait_for(lambda: made.states() == {"owl/2": State.SERVING, "owl/1": State.DRAINING})
         assert not old.closed  # type: ignore[attr-defined]
 
-    _eventually(lambda: made.loaded[0].closed)
+    wait_for(lambda: made.loaded[0].closed)
 
 
 def test_a_damaged_version_changes_nothing_and_is_reported(shelf: Callable[..., Shelf]) -> None:
@@ -153,7 +146,7 @@ def test_a_damaged_version_changes_nothing_and_is_reported(shelf: Callable[..., 
     made.ask("owl")
 
     made.publish("owl", 2, run="damaged")
-    _eventually(lambda: made.states().get("owl/2") is State.FAILED)
+    wait_for(lambda: made.states().get("owl/2") is State.FAILED)
 
     assert made.ask("owl") == Key("owl", 1)
     with pytest.raises(Corrupt, match=r"model\.data is damaged"):
@@ -168,25 +161,25 @@ def test_at_start_the_newest_sound_version_serves(shelf: Callable[..., Shelf]) -
     made.publish("owl", 3, kind="dataset")
     made.start()
 
-    assert made.ask("owl", patience_s=5) == Key("owl", 1)
+    assert made.ask("owl", patience_s=PATIENCE_S) == Key("owl", 1)
 
 
 def test_a_damaged_version_is_tried_again_when_its_files_change(shelf: Callable[..., Shelf]) -> None:
     made = shelf()
     made.publish("owl", 1, run="damaged")
     made.start()
-    _eventually(lambda: made.states() == {"owl/1": State.FAILED})
+    wait_for(lambda: made.states() == {"owl/1": State.FAILED})
 
     made.publish("owl", 1, run="mended")
 
-    _eventually(lambda: made.states() == {"owl/1": State.SERVING})
+    wait_for(lambda: made.states() == {"owl/1": State.SERVING})
 
 
 def test_a_version_that_memory_had_no_room_for_is_unavailable_not_damaged(shelf: Callable[..., Shelf]) -> None:
     made = shelf()
     made.publish("owl", 1, run="too large")
     made.start()
-    _eventually(lambda: made.states() == {"owl/1": State.FAILED})
+    wait_for(lambda: made.states() == {"owl/1": State.FAILED})
 
     with pytest.raises(Unavailable, match="out of memory") as refusal:
         made.ask("owl")
@@ -199,9 +192,9 @@ def test_versions_are_listed_in_order_also_while_a_deleted_one_drains(shelf: Cal
         made.publish(name, 1)
     made.start()
 
-    with made.models.use("auk", 1, patience_s=5):
+    with made.models.use("auk", 1, patience_s=PATIENCE_S):
         remove_folder(made.folder / "auk" / "1")
-        _eventually(lambda: made.states().get("auk/1") is State.DRAINING)
+        wait_for(lambda: made.states().get("auk/1") is State.DRAINING)
         assert list(made.states()) == ["auk/1", "emu/1", "owl/1"]
 
 
@@ -211,10 +204,10 @@ def test_a_model_is_healthy_before_the_next_one_is_loaded(shelf: Callable[..., S
     made.publish("emu", 1, when=1)
     turns = threading.Semaphore(1)
     load = made.models._load
-    made.models._load = lambda published: (turns.acquire(timeout=5), load(published))[1]
+    made.models._load = lambda published: (turns.acquire(timeout=PATIENCE_S), load(published))[1]
     made.start()
 
-    _eventually(lambda: made.states().get("emu/1") is State.LOADING)
+    wait_for(lambda: made.states().get("emu/1") is State.LOADING)
     assert made.health == {"owl": True}
     turns.release()
 
@@ -241,7 +234,7 @@ def test_no_name_means_the_model_published_last(shelf: Callable[..., Shelf]) -> 
 
     assert made.ask() == Key("owl", 1)
     made.publish("emu", 5, when=9)
-    _eventually(lambda: made.ask() == Key("emu", 5))
+    wait_for(lambda: made.ask() == Key("emu", 5))
 
 
 def test_no_more_models_than_allowed_stay_in_memory(shelf: Callable[..., Shelf]) -> None:
@@ -253,7 +246,7 @@ def test_no_more_models_than_allowed_stay_in_memory(shelf: Callable[..., Shelf])
     for name in ("owl", "emu", "auk", "owl"):
         assert made.ask(name) == Key(name, 1)
 
-    _eventually(lambda: list(made.states().values()).count(State.SERVING) == 2)
+    wait_for(lambda: list(made.states().values()).count(State.SERVING) == 2)
     assert made.states()["owl/1"] is State.SERVING
 
 
@@ -268,7 +261,7 @@ def test_a_model_that_is_unloaded_is_freed_at_once(shelf: Callable[..., Shelf]) 
 
     made.publish("owl", 2)
 
-    _eventually(lambda: unloaded() is None)
+    wait_for(lambda: unloaded() is None)
 
 
 def test_after_a_rollback_the_older_version_serves_again(shelf: Callable[..., Shelf]) -> None:
@@ -278,12 +271,12 @@ def test_after_a_rollback_the_older_version_serves_again(shelf: Callable[..., Sh
     made.start()
     assert made.ask("owl") == Key("owl", 2)
 
-    with made.models.use("owl", 2, patience_s=5) as running:
+    with made.models.use("owl", 2, patience_s=PATIENCE_S) as running:
         remove_folder(made.folder / "owl" / "2")
-        _eventually(lambda: made.ask("owl") == Key("owl", 1))
+        wait_for(lambda: made.ask("owl") == Key("owl", 1))
         assert not running.closed  # type: ignore[attr-defined]
 
-    _eventually(lambda: running.closed)  # type: ignore[attr-defined]
+    wait_for(lambda: running.closed)  # type: ignore[attr-defined]
     assert made.states() == {"owl/1": State.SERVING}
 
 
@@ -303,9 +296,9 @@ def test_health_is_told_by_name(shelf: Callable[..., Shelf]) -> None:
     made.publish("owl", 1)
     made.start()
 
-    _eventually(lambda: made.health == {"owl": True})
+    wait_for(lambda: made.health == {"owl": True})
     remove_folder(made.folder / "owl" / "1")
-    _eventually(lambda: made.health == {"owl": False})
+    wait_for(lambda: made.health == {"owl": False})
 
 
 def test_what_has_no_manifest_does_not_exist(tmp_path: Path) -> None:

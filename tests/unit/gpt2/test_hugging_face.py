@@ -17,7 +17,7 @@ from services.gpt2 import checkpoint, hugging_face, model
 from services.gpt2.hugging_face import convert
 from services.gpt2.hugging_face_config import read_config
 from services.tokens.vocabulary import CHARACTER_OF_BYTE, END_OF_TEXT, Vocabulary
-from tests.rpc.hugging_face_files import hugging_face_tensors, write_hugging_face
+from tests.hugging_face_files import hugging_face_tensors, write_hugging_face
 from tests.unit.trainer.tiny import CONFIG
 
 Tensors = dict[str, np.ndarray]

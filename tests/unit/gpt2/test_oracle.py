@@ -18,9 +18,9 @@ from transformers.initialization import no_init_weights
 
 from services.gpt2.checkpoint import read_weights
 from services.gpt2.config import SIZES, GPT2Config
-from services.gpt2.hugging_face import convert
+from services.gpt2.hugging_face import convert, hugging_face_name
 from services.gpt2.model import forward, init_params, loss
-from tests.rpc.hugging_face_files import write_hugging_face
+from tests.hugging_face_files import write_hugging_face
 
 TOLERANCE = 1e-4
 CASES = {
@@ -33,12 +33,7 @@ CASES = {
 
 def theirs(name: str) -> str:
     """The name that transformers gives to one of OpenAI's arrays."""
-    *path, last = name.split("/")[1:]
-    if last in ("wte", "wpe"):
-        return f"transformer.{last}.weight"
-    if path[0] != "ln_f":
-        path[:1] = ["h", path[0].removeprefix("h")]
-    return ".".join(["transformer", *path, {"w": "weight", "g": "weight", "b": "bias"}[last]])
+    return f"transformer.{hugging_face_name(name)}"
 
 
 def oracle(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from services.common.errors import FailedPrecondition, NotFound, Unavailable
 from services.tokenizer.building import Order, Progress
 from services.tokenizer.builds import MOST_ATTEMPTS, Builds, State
 from services.tokenizer.documents import Snapshot
+from tests.waiting import wait_for
 
 
 def order(size: int = 300) -> Order:
@@ -38,13 +37,6 @@ class Gate:
             raise self.failure
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
-
-
 def state(builds: Builds, wanted: Order) -> State | None:
     build = builds.get(wanted.dataset_id)
     return build.state if build else None
@@ -55,12 +47,12 @@ def test_a_second_build_waits_for_the_first(tmp_path: Path) -> None:
     builds = Builds(tmp_path, gate)
     builds.start()
     builds.submit(order(300))
-    until(lambda: state(builds, order(300)) is State.RUNNING)
+    wait_for(lambda: state(builds, order(300)) is State.RUNNING)
 
     assert builds.submit(order(301)).state is State.PENDING
     assert builds.submit(order(300)).state is State.RUNNING
     gate.open.set()
-    until(lambda: builds.all() == [])
+    wait_for(lambda: builds.all() == [])
 
     assert gate.begun == [order(300).dataset_id, order(301).dataset_id]
     assert list((tmp_path / ".builds").iterdir()) == []
@@ -72,7 +64,7 @@ def test_a_full_disk_fails_a_build_and_not_the_queue(tmp_path: Path, monkeypatch
     builds = Builds(tmp_path, gate)
     builds.start()
     builds.submit(order(300))
-    until(lambda: state(builds, order(300)) is State.RUNNING)
+    wait_for(lambda: state(builds, order(300)) is State.RUNNING)
 
     def refuse(path: Path, value: object) -> None:
         raise OSError(28, "No space left on device")
@@ -80,10 +72,10 @@ def test_a_full_disk_fails_a_build_and_not_the_queue(tmp_path: Path, monkeypatch
     with monkeypatch.context() as full:
         full.setattr("services.tokenizer.builds.write_json", refuse)
         gate.open.set()
-        until(lambda: state(builds, order(300)) is State.FAILED)
+        wait_for(lambda: state(builds, order(300)) is State.FAILED)
     gate.failure = None
     builds.submit(order(301))
-    until(lambda: state(builds, order(301)) is None)
+    wait_for(lambda: state(builds, order(301)) is None)
 
     assert "No space left" in builds.get(order(300).dataset_id).error
     builds.stop()
@@ -114,13 +106,13 @@ def test_waiting_and_running_builds_can_be_cancelled_and_started_again(tmp_path:
     builds = Builds(tmp_path, gate)
     builds.start()
     builds.submit(order(300))
-    until(lambda: state(builds, order(300)) is State.RUNNING)
+    wait_for(lambda: state(builds, order(300)) is State.RUNNING)
     builds.submit(order(301))
 
     builds.cancel(order(301).dataset_id)
     assert state(builds, order(301)) is State.CANCELLED
     builds.cancel(order(300).dataset_id)
-    until(lambda: state(builds, order(300)) is State.CANCELLED)
+    wait_for(lambda: state(builds, order(300)) is State.CANCELLED)
     with pytest.raises(FailedPrecondition, match="nothing to cancel"):
         builds.cancel(order(300).dataset_id)
     with pytest.raises(NotFound):
@@ -128,7 +120,7 @@ def test_waiting_and_running_builds_can_be_cancelled_and_started_again(tmp_path:
 
     builds.submit(order(300))
     gate.open.set()
-    until(lambda: state(builds, order(300)) is None)
+    wait_for(lambda: state(builds, order(300)) is None)
     builds.stop()
 
 
@@ -146,7 +138,7 @@ def test_a_failed_build_says_why_and_can_be_forgotten(tmp_path: Path, failure: E
     builds = Builds(tmp_path, gate)
     builds.start()
     builds.submit(order())
-    until(lambda: state(builds, order()) is State.FAILED)
+    wait_for(lambda: state(builds, order()) is State.FAILED)
 
     build = builds.get(order().dataset_id)
     assert build is not None
@@ -171,14 +163,14 @@ def test_an_interrupted_build_goes_on_after_a_restart(tmp_path: Path) -> None:
     builds.start()
     builds.submit(order(300))
     builds.submit(order(301))
-    until(lambda: state(builds, order(300)) is State.RUNNING)
+    wait_for(lambda: state(builds, order(300)) is State.RUNNING)
     builds.stop()
 
     gate = Gate()
     gate.open.set()
     later = Builds(tmp_path, gate)
     later.start()
-    until(lambda: later.all() == [])
+    wait_for(lambda: later.all() == [])
 
     assert gate.begun == [order(300).dataset_id, order(301).dataset_id]
     later.stop()
@@ -190,7 +182,7 @@ def test_a_failure_is_still_known_after_a_restart(tmp_path: Path) -> None:
     builds = Builds(tmp_path, gate)
     builds.start()
     builds.submit(order())
-    until(lambda: state(builds, order()) is State.FAILED)
+    wait_for(lambda: state(builds, order()) is State.FAILED)
     builds.stop()
 
     later = Builds(tmp_path, gate)
@@ -206,7 +198,7 @@ def test_a_build_that_kills_the_service_again_and_again_is_given_up(tmp_path: Pa
     builds = Builds(tmp_path, Gate())
     builds.start()
     builds.submit(order())
-    until(lambda: state(builds, order()) is State.RUNNING)
+    wait_for(lambda: state(builds, order()) is State.RUNNING)
     record = tmp_path / ".builds" / f"{order().dataset_id}.json"
     killed = json.loads(record.read_text())
     builds.stop()

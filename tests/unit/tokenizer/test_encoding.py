@@ -22,6 +22,7 @@ from services.tokens.dataset import token_type
 from services.tokens.dataset_writer import EncodedDocument
 from services.tokens.vocabulary import Vocabulary
 from tests.gpt2_files import gpt2_folder
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_cancelling_is_prompt_though_every_process_hangs(
     with pytest.raises(Cancelled):
         list(encode(codec, documents(4000), progress))
 
-    assert time.monotonic() - begun[0] < 5
+    assert time.monotonic() - begun[0] < PATIENCE_S  # they hang for ever
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("encode")]
     assert "started again" not in caplog.text
 

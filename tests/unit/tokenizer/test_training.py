@@ -109,7 +109,7 @@ def test_an_error_in_the_texts_comes_out() -> None:
         train_vocabulary(broken(), 300)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(exclude_categories=("Cs", "Cn")), max_size=100))
 def test_ids_of_a_trained_vocabulary_equal_those_of_a_peer(text: str) -> None:
     assert Codec(trained().parse()).encode(text) == peer().encode(text, add_special_tokens=False).ids
@@ -121,7 +121,7 @@ def test_ids_of_the_training_text_equal_those_of_a_peer() -> None:
         assert codec.encode(text) == peer().encode(text, add_special_tokens=False).ids
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_rank_merging_equals_pair_merging_on_text_of_few_letters(seed: int) -> None:
     """Where letters repeat, the same bytes come apart in most ways: here the two could differ if anywhere."""

@@ -95,13 +95,13 @@ def test_ids_equal_those_of_peers_on_chosen_strings(text: str) -> None:
     assert_ids_equal_those_of_peers(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(UNICODE)
 def test_ids_equal_those_of_peers_on_any_unicode(text: str) -> None:
     assert_ids_equal_those_of_peers(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PIECES)
 def test_ids_equal_those_of_peers_on_what_blogs_are_made_of(text: str) -> None:
     assert_ids_equal_those_of_peers(text)
@@ -123,7 +123,6 @@ def test_ids_are_the_published_ones(text: str, ids: list[int]) -> None:
     assert codec().encode(text) == ids
 
 
-@settings(deadline=None)
 @given(st.one_of(UNICODE, PIECES))
 def test_decoding_gives_back_every_byte(text: str) -> None:
     ids = codec().encode(text)
@@ -156,7 +155,7 @@ def test_long_runs_have_the_ids_of_the_published_pattern(run: str, tail: str) ->
     assert codec().encode(text) == with_published_pattern().encode_ordinary(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(SPACED, UNICODE, PIECES))
 def test_doing_without_the_look_ahead_leaves_ids_unchanged(text: str) -> None:
     ids = with_published_pattern().encode_ordinary(text)
@@ -165,13 +164,13 @@ def test_doing_without_the_look_ahead_leaves_ids_unchanged(text: str) -> None:
     assert codec().encode_array(text).tolist() == ids
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(SPACED, UNICODE, PIECES, st.sampled_from(["", "\U00100000", "\U0010ffff"])), max_size=6))
 def test_texts_encoded_together_have_the_ids_that_they_have_alone(texts: list[str]) -> None:
     assert [ids.tolist() for ids in codec().encode_all(texts)] == [codec().encode(text) for text in texts]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(SPACED, st.sampled_from(["\U0010ffff", "\U0010fffe"])), min_size=1, max_size=6).map("".join))
 @pytest.mark.parametrize("mark", ["\U0010ffff", "\U0010fffe"])
 def test_a_text_with_a_noncharacter_that_is_used_as_a_mark_is_encoded_as_any_other(mark: str, text: str) -> None:
@@ -187,7 +186,7 @@ def test_a_lone_surrogate_counts_as_a_replacement_character() -> None:
 
 
 @pytest.mark.parametrize("size", [257, 258, 300, 1000])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.one_of(UNICODE, PIECES))
 def test_own_vocabularies_give_back_every_string(size: int, text: str) -> None:
     ids = own(size).encode(text)
@@ -196,7 +195,7 @@ def test_own_vocabularies_give_back_every_string(size: int, text: str) -> None:
     assert all(0 <= token_id < size - 1 for token_id in ids)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 50256), max_size=60), st.booleans())
 def test_any_ids_decode_to_bytes_and_to_valid_text(ids: list[int], skip_special: bool) -> None:
     content = codec().decode_bytes(ids, skip_special=skip_special)
@@ -228,7 +227,7 @@ def test_the_marker_is_left_out_of_the_text_when_asked_for() -> None:
     assert decoder.push_all([64, 50256]) + decoder.push(65) == "ab"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(), st.text())
 def test_special_or_not_the_text_comes_back(before: str, after: str) -> None:
     text = f"{before}<|endoftext|>{after}"
@@ -236,7 +235,7 @@ def test_special_or_not_the_text_comes_back(before: str, after: str) -> None:
     assert codec().decode(codec().encode(text)) == codec().decode(codec().encode(text, allow_special=True)) == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.one_of(st.integers(0, 300), st.integers(0, 50256)), max_size=8), max_size=10))
 def test_decoding_in_any_parts_equals_decoding_at_once(parts: list[list[int]]) -> None:
     decoder = IncrementalDecoder(codec())
@@ -275,7 +274,6 @@ def test_an_unknown_id_is_refused_by_name(token_id: int) -> None:
     assert refusal.value.field == "ids"
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 300), st.integers(0, 50256)), max_size=60))
 def test_incremental_decoding_equals_decoding_at_once(ids: list[int]) -> None:
     decoder = IncrementalDecoder(codec())
@@ -284,7 +282,6 @@ def test_incremental_decoding_equals_decoding_at_once(ids: list[int]) -> None:
     assert "".join(deltas) + decoder.flush() == codec().decode(ids)
 
 
-@settings(deadline=None)
 @given(UNICODE)
 def test_incremental_decoding_never_emits_half_a_character(text: str) -> None:
     decoder = IncrementalDecoder(codec())

@@ -35,7 +35,7 @@ def tokens_of(batch: Batch) -> np.ndarray:
     return np.concatenate([batch.inputs, batch.targets[:, -1:]], axis=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=8).filter(lambda lengths: sum(lengths) > 9),
     context=st.integers(2, 8),
@@ -83,7 +83,7 @@ def test_too_few_tokens_for_a_row_are_refused() -> None:
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=8).filter(lambda lengths: sum(lengths) > 9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=LENGTHS, context=st.integers(2, 8), seed=st.integers(0, 5))
 def test_masked_rows_are_the_stream_s_and_each_segment_is_one_document(
     lengths: list[int], context: int, seed: int
@@ -106,7 +106,7 @@ def test_masked_rows_are_the_stream_s_and_each_segment_is_one_document(
                     assert document_of[ids[i]] == document_of[ids[i - 1]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=LENGTHS, context=st.integers(1, 40), num_rows=st.integers(1, 3), seed=st.integers(0, 5))
 def test_every_token_is_a_target_exactly_once_an_epoch_in_rows_of_one_document(
     lengths: list[int], context: int, num_rows: int, seed: int

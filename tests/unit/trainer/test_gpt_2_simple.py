@@ -40,7 +40,7 @@ def finetune(data: Path, steps: int) -> str:
     """Train `checkpoint/run1` of a folder with gpt-2-simple, and return what it printed."""
     (data / "posts.txt").write_text("\n".join(TEXTS * 3))
     ended = subprocess.run(
-        [sys.executable, "-c", FINETUNE, str(steps)], cwd=data, capture_output=True, text=True, timeout=280
+        [sys.executable, "-c", FINETUNE, str(steps)], cwd=data, capture_output=True, text=True, timeout=560
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

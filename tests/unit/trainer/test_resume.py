@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from threading import Event
@@ -25,7 +24,9 @@ from services.trainer.training.evaluation import Evaluation, Evaluator
 from services.trainer.training.going_back import StartAgain
 from services.trainer.training.process import TrainingProcess
 from services.trainer.volume import Volume
+from tests.unit.trainer.pausing import PROGRAM, pause_after, stands_still
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
+from tests.waiting import wait_for
 
 DEADLINE_S = 120.0
 STEPS = 24
@@ -67,20 +68,15 @@ def train(data: Path, run: str, *, kill_before: int = 0, stop: Event | None = No
     return Dying(Volume(data), run, started=time.monotonic(), kill_before=kill_before).run(stop or Event())
 
 
-def start_process(data: Path, run: str) -> subprocess.Popen[bytes]:
-    with (data / "checkpoint" / run / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "services.trainer.training", str(data), run], stdout=log, stderr=log
-        )
-
-
-def wait_for_step(data: Path, run: str, step: int) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        if any(line["step"] >= step for line in read_metrics(data / "checkpoint" / run / "metrics.jsonl")):
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"{run} did not reach step {step}: {(data / 'checkpoint' / run / 'log.txt').read_text()}")
+def start_process(data: Path, run: str, *, pause_after_step: int) -> subprocess.Popen[bytes]:
+    """A training process that stands still after a step."""
+    log = data / "checkpoint" / run / "log.txt"
+    pause_after(data, run, pause_after_step)
+    with log.open("ab") as output:
+        process = subprocess.Popen([*PROGRAM, str(data), run], stdout=output, stderr=output)
+    wait_for(lambda: process.poll() is not None or stands_still(process.pid), f"{run} does step {pause_after_step}")
+    assert process.poll() is None, log.read_text()
+    return process
 
 
 def facts(data: Path, run: str) -> list[dict[str, Any]]:
@@ -122,8 +118,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_process_killed_in_mid_run_and_resumed_equals_an_undisturbed_run(data: Path) -> None:
     make_run(data, "killed", SLOW)
-    process = start_process(data, "killed")
-    wait_for_step(data, "killed", 9)
+    process = start_process(data, "killed", pause_after_step=9)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert train(data, "killed")
@@ -144,9 +139,9 @@ def test_accumulating_run_broken_twice_equals_an_undisturbed_one(data: Path) -> 
 
 def test_stopped_process_saves_its_step_and_goes_on_from_there(data: Path) -> None:
     make_run(data, "stopped", SLOW)
-    process = start_process(data, "stopped")
-    wait_for_step(data, "stopped", 5)
+    process = start_process(data, "stopped", pause_after_step=5)
     process.terminate()
+    process.send_signal(signal.SIGCONT)
     assert process.wait(timeout=DEADLINE_S) == EXIT_STOPPED
     last = facts(data, "stopped")[-1]["step"]
     assert 5 <= last < STEPS

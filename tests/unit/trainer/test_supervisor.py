@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from services.trainer.runs import Runs
 from services.trainer.supervisor import Supervisor
 from services.trainer.volume import Volume
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
+from tests.waiting import PATIENCE_S, wait_for
 
-DEADLINE_S = 60.0
 PRELUDE = """
 import json, os, pathlib, sys
 folder = pathlib.Path(sys.argv[1], "checkpoint", sys.argv[2])
@@ -76,7 +75,7 @@ class Bench:
     def wait(self, run: str, state: RunState) -> RunRecord:
         """The run once it is in that state."""
         with self.ended:
-            assert self.ended.wait_for(lambda: self.runs.get(run).state == state, DEADLINE_S), self.runs.get(run)
+            assert self.ended.wait_for(lambda: self.runs.get(run).state == state, PATIENCE_S), self.runs.get(run)
         return self.runs.get(run)
 
     def _child(self, data: Path, run_folder: Path, **options: Any) -> Child:
@@ -95,7 +94,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     made = Bench(tmp_path, monkeypatch)
     yield made
     made.supervisor.begin_stop()
-    made.supervisor.finish_stop(DEADLINE_S)
+    made.supervisor.finish_stop(PATIENCE_S)
 
 
 def test_run_whose_process_cannot_start_fails_and_can_be_resumed(bench: Bench) -> None:
@@ -205,10 +204,7 @@ def test_a_stop_while_another_process_is_waited_for_ends_the_run(bench: Bench, m
     monkeypatch.setattr(restarting, "LONGEST_WAIT_S", 1000.0)
     bench.commands = ["die()"]
     bench.supervisor.start()
-    deadline = time.monotonic() + DEADLINE_S
-    while not bench.told():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(bench.told, "the death is told")
     bench.supervisor.stop_run("run")
     bench.wait("run", RunState.CANCELLED)
 

@@ -4,128 +4,34 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 
 from protos import trainer_pb2 as pb
-from protos import trainer_pb2_grpc
-from services.common import rpc
 from services.gpt2 import checkpoint
 from services.trainer.fetching.__main__ import Order
 from services.trainer.fetching.sources import Sources
-from services.trainer.service import Trainer
-from tests.rpc import fake_sources
-from tests.rpc.fake_sources import FakeSources, Handler
-from tests.rpc.hugging_face_files import write_hugging_face
+from tests.hugging_face_files import write_hugging_face
+from tests.rpc.fetching import fake_sources
+from tests.rpc.fetching.fake_sources import FakeSources
+from tests.rpc.fetching.serving import DEADLINE_S, NAME, half_fetched, part_of, serving
+from tests.rpc.fetching.trial import REPOSITORY
+from tests.rpc.trainer.serving import import_requests, refused
 from tests.unit.trainer.tiny import CONFIG
-
-DEADLINE_S = 120.0
-REPOSITORY = "someone/tiny"
-NAME = "someone--tiny"
-
-
-@pytest.fixture(scope="module")
-def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_hugging_face(tmp_path_factory.mktemp("hub"))
+from tests.waiting import wait_for
 
 
 @pytest.fixture
-def fake(hub_folder: Path) -> Iterator[FakeSources]:
-    with fake_sources.running() as server:
-        server.add_repository(REPOSITORY, hub_folder)
-        server.add_repository("someone/other", hub_folder)
-        yield server
-
-
-class Service:
-    """A trainer's stub, and the trainer."""
-
-    def __init__(self, trainer: Trainer, stub: trainer_pb2_grpc.TrainerServiceStub) -> None:
-        self.trainer, self.stub = trainer, stub
-
-    def fetch(self, base: str = REPOSITORY, name: str = "", source: int = 0) -> pb.Fetch:
-        return self.stub.FetchBase(pb.FetchBaseRequest(base=base, name=name, source=source), timeout=10).fetch
-
-    def watch(self, name: str = NAME) -> list[pb.Fetch]:
-        return list(self.stub.WatchFetch(pb.WatchFetchRequest(name=name), timeout=DEADLINE_S))
-
-    def cancel(self, name: str = NAME, discard: bool = False) -> pb.Fetch:
-        return self.stub.CancelFetch(pb.CancelFetchRequest(name=name, discard=discard), timeout=10).fetch
-
-    def fetches(self) -> list[pb.Fetch]:
-        return list(self.stub.ListFetches(pb.ListFetchesRequest(), timeout=10).fetches)
-
-    def bases(self) -> list[str]:
-        return [base.name for base in self.stub.ListBases(pb.ListBasesRequest(), timeout=10).bases if not base.fresh]
-
-
-@contextmanager
-def serving(data: Path, fake: FakeSources, **options: object) -> Iterator[Service]:
-    sources = Sources(**{"hub_url": fake.hub_url, "openai_url": fake.openai_url, "timeout_s": 5.0} | options)
-    trainer = Trainer(data, nice=0, sources=sources)
-    trainer.open()
-    server = rpc.start(
-        "127.0.0.1:0",
-        lambda server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(trainer.servicer, server),
-        services=["nonesuch.trainer.v1.TrainerService"],
-    )
-    trainer.start()
-    try:
-        with rpc.channel(f"127.0.0.1:{server.port}") as channel:
-            yield Service(trainer, trainer_pb2_grpc.TrainerServiceStub(channel))
-    finally:
-        trainer.begin_stop()
-        server.stop(1.0)
-        trainer.finish_stop(30.0)
-
-
-def wait_until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
-
-
-def refused(call: Callable[[], object], code: grpc.StatusCode, *words: str) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    assert caught.value.code() == code, caught.value.details()
-    for word in words:
-        assert word in caught.value.details()
-
-
-class Gate:
-    """Sends half of a file, and holds the rest until it is opened."""
-
-    def __init__(self) -> None:
-        self.reached, self.opened = threading.Event(), threading.Event()
-
-    def __call__(self, handler: Handler, content: bytes) -> None:
-        half = len(content) // 2
-        handler.send_response(200)
-        handler.send_header("ETag", '"gate"')
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content[:half])
-        handler.wfile.flush()
-        self.reached.set()
-        while not self.opened.wait(0.05) and not handler.server.fake.stopping.is_set():
-            pass
-        handler.wfile.write(content[half:])
-
-
-def part_of(data: Path) -> int:
-    return sum(path.stat().st_size for path in (data / "base").glob(".fetch-*/hub/model.safetensors.part"))
+def fake(fake: FakeSources, hub_folder: Path) -> FakeSources:
+    fake.add_repository("someone/other", hub_folder)
+    return fake
 
 
 def test_a_fetched_base_appears_whole_with_its_progress_told(fake, tmp_path):
     with serving(tmp_path, fake) as service:
+        service.tell_phase_by_phase()
         first = service.fetch()
         assert first.name == NAME and first.state in (pb.FETCH_STATE_PENDING, pb.FETCH_STATE_RUNNING)
         states = service.watch()
@@ -141,11 +47,7 @@ def test_a_fetched_base_appears_whole_with_its_progress_told(fake, tmp_path):
 
 
 def test_the_same_name_joins_the_fetch_under_way_and_another_repository_does_not(fake, tmp_path):
-    gate = Gate()
-    fake.spoil("/cdn/model.safetensors", gate)
-    with serving(tmp_path, fake) as service:
-        service.fetch()
-        assert gate.reached.wait(DEADLINE_S)
+    with half_fetched(tmp_path, fake) as (service, gate):
         joined = service.fetch()
         assert joined.state == pb.FETCH_STATE_RUNNING
         refused(lambda: service.fetch("someone/other", NAME), grpc.StatusCode.ALREADY_EXISTS, REPOSITORY)
@@ -158,42 +60,30 @@ def test_the_same_name_joins_the_fetch_under_way_and_another_repository_does_not
 
 
 def test_a_cancelled_fetch_goes_on_from_what_had_come(fake, tmp_path):
-    gate = Gate()
-    fake.spoil("/cdn/model.safetensors", gate)
-    with serving(tmp_path, fake) as service:
-        service.fetch()
-        assert gate.reached.wait(DEADLINE_S)
-        wait_until(lambda: part_of(tmp_path))
+    with half_fetched(tmp_path, fake) as (service, _):
         service.cancel()
         assert service.watch()[-1].state == pb.FETCH_STATE_CANCELLED
-        assert service.bases() == [] and part_of(tmp_path)
+        come = part_of(tmp_path)
+        assert service.bases() == [] and come
         refused(service.cancel, grpc.StatusCode.FAILED_PRECONDITION, "CANCELLED")
         [shown] = service.fetches()
         assert shown.state == pb.FETCH_STATE_CANCELLED and shown.base == REPOSITORY
         service.fetch()
         assert service.watch()[-1].state == pb.FETCH_STATE_SUCCEEDED
-        assert fake.asked_for("/cdn/model.safetensors")[-1]["Range"].startswith("bytes=2")
+        assert fake.asked_for("/cdn/model.safetensors")[-1]["Range"] == f"bytes={come}-"
 
 
 def test_a_discarded_fetch_leaves_nothing(fake, tmp_path):
-    gate = Gate()
-    fake.spoil("/cdn/model.safetensors", gate)
-    with serving(tmp_path, fake) as service:
-        service.fetch()
-        assert gate.reached.wait(DEADLINE_S)
+    with half_fetched(tmp_path, fake) as (service, _):
         service.cancel(discard=True)
-        wait_until(lambda: not service.fetches())
+        wait_for(lambda: not service.fetches())
         assert not list((tmp_path / "base").iterdir())
         refused(service.cancel, grpc.StatusCode.NOT_FOUND)
 
 
 def test_a_fetch_goes_on_when_the_service_comes_back(fake, tmp_path):
-    gate = Gate()
-    fake.spoil("/cdn/model.safetensors", gate)
-    with serving(tmp_path, fake) as service:
-        service.fetch()
-        assert gate.reached.wait(DEADLINE_S)
-        wait_until(lambda: part_of(tmp_path))
+    with half_fetched(tmp_path, fake):
+        pass
     with serving(tmp_path, fake) as service:
         assert service.watch()[-1].state == pb.FETCH_STATE_SUCCEEDED
         assert service.bases() == [NAME]
@@ -201,12 +91,7 @@ def test_a_fetch_goes_on_when_the_service_comes_back(fake, tmp_path):
 
 
 def test_a_killed_process_is_named_and_its_files_are_kept(fake, tmp_path):
-    gate = Gate()
-    fake.spoil("/cdn/model.safetensors", gate)
-    with serving(tmp_path, fake) as service:
-        service.fetch()
-        assert gate.reached.wait(DEADLINE_S)
-        wait_until(lambda: part_of(tmp_path))
+    with half_fetched(tmp_path, fake) as (service, _):
         service.trainer._fetches._child.kill()
         ended = service.watch()[-1]
         assert ended.state == pb.FETCH_STATE_FAILED and "SIGKILL" in ended.error
@@ -238,7 +123,7 @@ def test_the_process_ends_when_its_service_is_gone(fake, tmp_path):
     )
     process.stdin.write(Order(REPOSITORY, NAME, str(tmp_path), sources).line())
     process.stdin.flush()
-    wait_until(lambda: fake.asked_for("/cdn/model.safetensors"))
+    wait_for(lambda: fake.asked_for("/cdn/model.safetensors"))
     assert process.poll() is None
     process.stdin.close()
     assert process.wait(DEADLINE_S) == 1
@@ -274,18 +159,11 @@ def test_an_offline_service_fetches_nothing_and_says_how_to_go_on(fake, tmp_path
 
 def test_the_known_names_are_listed_with_their_size(fake, tmp_path):
     with serving(tmp_path, fake) as service:
-        listed = service.stub.ListFetchableBases(pb.ListFetchableBasesRequest(page_size=2), timeout=10)
+        listed = service.stub.ListFetchableBases(pb.ListFetchableBasesRequest(page_size=2), timeout=DEADLINE_S)
         assert [base.name for base in listed.bases] == ["124M", "355M"] and listed.next_page_token
         first = listed.bases[0]
         assert first.aliases == ["117M", "gpt2"] and first.num_parameters == 124_439_808 and not first.is_here
         assert 540e6 < first.download_bytes < 555e6
-
-
-def import_requests(name: str, folder: Path) -> Iterator[pb.ImportBaseRequest]:
-    yield pb.ImportBaseRequest(name=name)
-    for path in sorted(folder.iterdir()):
-        yield pb.ImportBaseRequest(file=path.name)
-        yield pb.ImportBaseRequest(chunk=path.read_bytes())
 
 
 def test_a_folder_of_hugging_face_is_imported_in_openais_layout(fake, tmp_path, hub_folder):

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
-from click.testing import CliRunner
 
 from protos import corpus_pb2
-from services.client.commands.root import root
-from tests.rpc.client_fakes import Fakes
 
 
 @pytest.fixture
-def fakes():
-    made = Fakes()
-    made.corpus.reports["default"] = a_report()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def report(fakes):
-    def invoke(*arguments, status=0):
-        result = CliRunner().invoke(root, ["corpus", "report", *arguments], env=fakes.environment)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == status, result.output
-        return result
-
-    return invoke
+def report(fakes, run):
+    fakes.corpus.reports["default"] = a_report()
+    return partial(run, "corpus", "report")
 
 
 def a_report() -> corpus_pb2.CorpusReport:

@@ -4,44 +4,15 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from click.testing import CliRunner
-
 from protos import trainer_pb2
 from services.client import Nonesuch
-from services.client.commands.root import root
-from services.common.settings import CommonSettings
-from tests.rpc.client_fakes import Fakes
+from tests.rpc.client.telling import add_run
 
 PENDING, SUCCEEDED = trainer_pb2.RUN_STATE_PENDING, trainer_pb2.RUN_STATE_SUCCEEDED
 
 
-@pytest.fixture
-def fakes():
-    made = Fakes()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def run(fakes):
-    def invoke(*arguments, status=0):
-        result = CliRunner().invoke(root, [str(each) for each in arguments], env=fakes.environment)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == status, result.output
-        return result
-
-    return invoke
-
-
-def add_run(fakes, name="run1", state=PENDING, **values):
-    values = {"base": "nano", "dataset": "d", "settings": {"steps": 3}} | values
-    fakes.trainer.runs[name] = trainer_pb2.Run(name=name, state=state, **values)
-
-
 def test_a_waiting_run_is_moved_to_a_place(run, fakes):
-    add_run(fakes)
+    add_run(fakes, state=PENDING)
     assert "run1: waits in the queue at place 2" in run("runs", "move", "run1", 2).stdout
     assert json.loads(run("runs", "move", "run1", 1, "--json").stdout)["queue_position"] == 1
     assert fakes.trainer.moved == [("run1", 2), ("run1", 1)]
@@ -60,6 +31,7 @@ def test_a_run_is_repeated_under_a_new_name(run, fakes):
 def test_show_tells_what_repeats_a_run(run, fakes):
     add_run(
         fakes,
+        state=PENDING,
         environment={"tensorflow": "2.21.0", "processor": "A Good One"},
         dataset_digest="0123456789abcdef",
         ended_because="its last step, 3, is done",
@@ -73,7 +45,7 @@ def test_show_tells_what_repeats_a_run(run, fakes):
 
 
 def test_a_checkpoint_is_marked_and_the_list_says_so(run, fakes):
-    add_run(fakes)
+    add_run(fakes, state=PENDING)
     assert "run1@10 is kept" in run("checkpoints", "mark", "run1", 10).stdout
     assert "marked" in run("checkpoints", "list", "run1").stdout
     assert json.loads(run("checkpoints", "mark", "run1", 10, "--off", "--json").stdout)["marked"] is False
@@ -82,7 +54,7 @@ def test_a_checkpoint_is_marked_and_the_list_says_so(run, fakes):
 
 
 def test_a_version_is_marked_and_the_list_says_so(run, fakes):
-    add_run(fakes)
+    add_run(fakes, state=PENDING)
     run("models", "publish", "run1")
     assert "run1@1 is kept" in run("models", "mark", "run1@1").stdout
     assert "marked" in run("models", "list").stdout
@@ -92,7 +64,7 @@ def test_a_version_is_marked_and_the_list_says_so(run, fakes):
 
 
 def test_publishing_says_which_versions_went_for_it(run, fakes):
-    add_run(fakes)
+    add_run(fakes, state=PENDING)
     fakes.trainer.deleted_versions = [1, 2]
     assert "deleted run1@1, run1@2" in run("models", "publish", "run1").stderr
 
@@ -114,16 +86,15 @@ def test_training_on_a_run_takes_its_vocabulary(run, fakes):
 def test_a_dataset_that_is_learned_from_is_not_deleted_and_later_its_runs_are_named(run, fakes):
     fakes.corpus.posts["default"] = {"a.md": b"x"}
     name = json.loads(run("dataset", "build", "--vocabulary", "124M", "--json").stdout)["id"]
-    add_run(fakes, dataset=name)
+    add_run(fakes, state=PENDING, dataset=name)
     assert "run1 learns from dataset" in run("dataset", "delete", name, status=1).stderr
     add_run(fakes, state=SUCCEEDED, dataset=name)
     assert "run1: published as before, but not resumed or repeated" in run("dataset", "delete", name).stderr
 
 
 def test_the_library_moves_repeats_and_marks(fakes):
-    add_run(fakes)
-    addresses = {name.removeprefix("NONESUCH_").lower(): value for name, value in fakes.environment.items()}
-    with Nonesuch(CommonSettings(**addresses)) as nonesuch:
+    add_run(fakes, state=PENDING)
+    with Nonesuch(fakes.settings) as nonesuch:
         assert nonesuch.move("run1", 3).queue_position == 3
         assert nonesuch.repeat("run1", "again").name == "again"
         assert nonesuch.mark_checkpoint("run1", 10).marked

@@ -112,6 +112,7 @@ class FakeSources:
     redirects: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     spoilers: dict[str, list[Spoiler]] = field(default_factory=dict)
+    drops: list[int] = field(default_factory=list)  # numbers of the bytes that dripped
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -226,6 +227,7 @@ def drips(handler: Handler, content: bytes) -> None:
     for number in range(len(content)):
         handler.wfile.write(content[number : number + 1])
         handler.wfile.flush()
+        fake.drops.append(number)
         if fake.stopping.wait(0.1):
             break
     handler.close_connection = True

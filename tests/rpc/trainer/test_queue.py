@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +11,19 @@ import grpc
 import pytest
 
 from protos import trainer_pb2 as pb
-from protos import trainer_pb2_grpc
-from services.common import rpc
 from services.common.files import sha256_files, write_json
 from services.gpt2 import checkpoint as weights
 from services.gpt2 import model
 from services.gpt2.config import GPT2Config
-from services.trainer.service import Trainer
-from tests.rpc.test_trainer import LONG, SETTINGS, Service, field_of, refused, wait_until
+from tests.rpc.trainer.serving import LONG, SETTINGS, Service, field_of, refused, serving
 from tests.unit.trainer.made import make_checkpoint
 from tests.unit.trainer.tiny import CONFIG, make_run, write_tiny_dataset
+from tests.waiting import wait_for
 
 QUICK = SETTINGS | {"sample_every": 0}
 NOT_FOUND, WRONG_STATE = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION
 INVALID, DATA_LOSS = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DATA_LOSS
 TAKEN = grpc.StatusCode.ALREADY_EXISTS
-
-
-@contextmanager
-def serving(data: Path, *, training: bool) -> Iterator[Service]:
-    """A trainer over a volume; without `training` its runs wait in the queue for ever."""
-    trainer = Trainer(data, nice=0)
-    trainer.open()
-    server = rpc.start(
-        "127.0.0.1:0",
-        lambda server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(trainer.servicer, server),
-        services=["nonesuch.trainer.v1.TrainerService"],
-    )
-    if training:
-        trainer.start()
-    with rpc.channel(f"127.0.0.1:{server.port}") as channel:
-        yield Service(trainer, trainer_pb2_grpc.TrainerServiceStub(channel), data)
-    trainer.begin_stop()
-    server.stop(1.0)
-    if training:
-        trainer.finish_stop(30.0)
 
 
 @pytest.fixture
@@ -235,7 +212,7 @@ def test_a_run_trains_on_from_another_whose_folder_is_gone_and_is_repeated_bit_f
 
     idle.trainer.start()
     for name in ("second", "again"):
-        wait_until(lambda name=name: idle.get(name).state not in (pb.RUN_STATE_PENDING, pb.RUN_STATE_RUNNING))
+        wait_for(lambda name=name: idle.get(name).state not in (pb.RUN_STATE_PENDING, pb.RUN_STATE_RUNNING))
         assert idle.get(name).state == pb.RUN_STATE_SUCCEEDED, idle.get(name).error
         assert idle.get(name).environment["python"] and idle.get(name).base == "runs/old@9"
     idle.trainer.begin_stop()
@@ -256,7 +233,7 @@ def test_a_best_is_published_while_the_run_goes_on(tmp_path: Path) -> None:
             "publish": pb.PUBLISH_RULE_ON_BEST,
         }
         service.start("best", settings)
-        wait_until(lambda: service.stub.ListModels(pb.ListModelsRequest()).models)
+        wait_for(lambda: service.stub.ListModels(pb.ListModelsRequest()).models, "a best is published")
         assert service.get("best").state == pb.RUN_STATE_RUNNING
         service.stub.StopRun(pb.StopRunRequest(run="best"))
         assert service.watch("best")[-1].run.state == pb.RUN_STATE_CANCELLED

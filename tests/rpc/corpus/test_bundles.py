@@ -1,110 +1,23 @@
-"""Archives, exports and watched folders: through the real corpus service, and through the command."""
+"""Archives and exports: opened into posts, kept, pruned, refused, brought up to date."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import queue
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import tarfile
-import threading
-import time
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
 from protos import corpus_pb2 as pb
-from protos import corpus_pb2_grpc
 from services.client import Nonesuch
-from services.common import rpc
 from services.common.settings import CommonSettings
-from services.corpus.catalogue import Catalogue
-from services.corpus.cleaners import Cleaners
 from services.corpus.database import _FIRST, SCHEMA_VERSION, Database
-from services.corpus.servicer import SERVICE_NAME, CorpusServicer
-from services.corpus.settings import CorpusSettings
-from services.corpus.sources import Sources
-
-DEADLINE_S = 60
-ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("corpora")
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    database = Database(folder)
-    cleaners = Cleaners(2, processor_seconds=2.0)
-    settings = CorpusSettings(
-        max_upload_posts=300, max_upload_bytes=20 << 20, max_post_bytes=1 << 20, max_archive_bytes=8 << 20
-    )
-    servicer = CorpusServicer(Catalogue(database, Sources(folder / "posts")), cleaners, settings)
-    server = rpc.start(
-        "127.0.0.1:0",
-        lambda started: corpus_pb2_grpc.add_CorpusServiceServicer_to_server(servicer, started),
-        services=[SERVICE_NAME],
-    )
-    yield f"127.0.0.1:{server.port}"
-    server.stop(0)
-    cleaners.close()
-    database.close()
-
-
-@pytest.fixture
-def stub(address: str) -> Iterator[corpus_pb2_grpc.CorpusServiceStub]:
-    with rpc.channel(address) as channel:
-        yield corpus_pb2_grpc.CorpusServiceStub(channel)
-
-
-def zipped(posts: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in posts.items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
-
-
-def messages(files: dict[str, bytes], **header) -> Iterator[pb.UploadPostsRequest]:
-    yield pb.UploadPostsRequest(header=pb.UploadHeader(**header))
-    for path, content in files.items():
-        yield pb.UploadPostsRequest(file=pb.UploadFile(path=path))
-        for start in range(0, len(content), 1 << 20):
-            yield pb.UploadPostsRequest(chunk=content[start : start + (1 << 20)])
-    yield pb.UploadPostsRequest(end=pb.UploadEnd())
-
-
-def upload(stub, corpus: str, files: dict[str, bytes], **header) -> pb.ImportReport:
-    return stub.UploadPosts(messages(files, corpus=corpus, **header), timeout=DEADLINE_S).report
-
-
-def needed(stub, corpus: str, files: dict[str, bytes]) -> list[str]:
-    hashes = [pb.PostHash(path=path, sha256=hashlib.sha256(content).digest()) for path, content in files.items()]
-    return list(stub.CheckPosts(pb.CheckPostsRequest(corpus=corpus, posts=hashes)).needed_paths)
-
-
-def paths(stub, corpus: str) -> list[str]:
-    return [post.path for post in stub.ListPosts(pb.ListPostsRequest(corpus=corpus, page_size=1000)).posts]
-
-
-def reasons(report: pb.ImportReport) -> dict[str, str]:
-    return {entry.path: pb.ReasonCode.Name(entry.reason.code).removeprefix("REASON_CODE_") for entry in report.skipped}
-
-
-def counts(report: pb.ImportReport) -> tuple[int, int, int, int]:
-    return report.num_added, report.num_changed, report.num_unchanged, report.num_removed
-
+from tests.rpc.corpus.bundles import ROOT, counts, needed, paths, reasons, zipped
+from tests.rpc.corpus.uploading import upload
 
 BLOG = {"blog/a.md": b"one", "blog/b.md": b"two", "blog/pic.png": b"x", "blog/../../slip.md": b"x"}
 
@@ -149,11 +62,11 @@ def test_a_member_that_vanished_stays_until_it_is_pruned(stub):
 
 def test_an_archive_that_vanished_is_pruned_with_its_posts_and_forgotten(stub):
     archive = {"blog.zip": zipped(BLOG)}
-    upload(stub, "gone", {**archive, "x.md": b"stays"})
+    upload(stub, "pruned", {**archive, "x.md": b"stays"})
 
-    assert counts(upload(stub, "gone", {"x.md": b"stays"}, prune=True)) == (0, 0, 1, 2)
-    assert needed(stub, "gone", archive) == ["blog.zip"]
-    assert counts(upload(stub, "gone", archive)) == (2, 0, 0, 0)
+    assert counts(upload(stub, "pruned", {"x.md": b"stays"}, prune=True)) == (0, 0, 1, 2)
+    assert needed(stub, "pruned", archive) == ["blog.zip"]
+    assert counts(upload(stub, "pruned", archive)) == (2, 0, 0, 0)
 
 
 def test_a_member_that_was_deleted_comes_back_with_the_next_import(stub):
@@ -297,94 +210,6 @@ def test_the_library_finds_and_sends_archives_and_exports(address: str, stub, tm
     assert paths(stub, "library") == ["a.md", "ghost.json/t.html", "old.tar.gz/b.md"]
     assert counts(first)[0] == 2 and counts(again) == (0, 0, 2, 0)
     assert reasons(first) == reasons(again) == {"old.tar.gz/b.md": "DUPLICATE", "package.json": "UNKNOWN_KIND"}
-
-
-# the watch
-
-
-class Watching:
-    """`nonesuch posts add --watch` as a process of its own, and the lines that it prints."""
-
-    def __init__(self, address: str, *arguments: object) -> None:
-        environment = os.environ | {"NONESUCH_CORPUS_ADDRESS": address, "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "services.client", "posts", "add", "--watch", *map(str, arguments)]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=lambda: [self._lines.put(line) for line in self.process.stdout], daemon=True).start()
-
-    def line(self, *words: str) -> str:
-        """The next line that holds all the words."""
-        deadline = time.monotonic() + DEADLINE_S
-        seen = []
-        while True:
-            try:
-                seen.append(self._lines.get(timeout=max(0.01, deadline - time.monotonic())))
-            except queue.Empty:
-                raise AssertionError(f"no line with {words} in {seen}") from None
-            if all(word in seen[-1] for word in words):
-                return seen[-1]
-
-    def interrupt(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(DEADLINE_S)
-
-
-def test_watching_tells_each_change_and_ends_with_ctrl_c(address: str, stub, tmp_path: Path):
-    (tmp_path / "a.md").write_text("first")
-    watching = Watching(address, tmp_path, "--corpus", "watched", "--prune")
-    try:
-        watching.line("watching")
-        (tmp_path / "b.md").write_text("second")
-        assert "b.md: 1 added; 2 documents" in watching.line("b.md")
-        (tmp_path / "sub").mkdir()
-        (tmp_path / "sub" / "old.zip").write_bytes(zipped({"c.md": b"third", "d.md": b""}))
-        told = watching.line("old.zip")
-        assert "1 added" in told and "left out: sub/old.zip/d.md: " in told
-        (tmp_path / "a.md.part").write_text("first, changed")
-        (tmp_path / "a.md.part").replace(tmp_path / "a.md")
-        watching.line("a.md", "1 changed")
-        (tmp_path / "b.md").unlink()
-        watching.line("b.md", "1 removed")
-        assert paths(stub, "watched") == ["a.md", "sub/old.zip/c.md", "sub/old.zip/d.md"]
-    finally:
-        status = watching.interrupt()
-    assert status == 0
-
-
-def test_watching_survives_a_service_that_is_away(folder: Path, tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    blog = tmp_path / "blog"
-    blog.mkdir()
-    (blog / "a.md").write_text("first")
-    watching = Watching(f"127.0.0.1:{port}", blog / "a.md", blog)
-    try:
-        watching.line("trying again")
-        environment = os.environ | {
-            "NONESUCH_DATA": str(tmp_path / "data"),
-            "NONESUCH_CORPUS_LISTEN": f"127.0.0.1:{port}",
-            "NONESUCH_CORPUS_METRICS_LISTEN": "127.0.0.1:0",
-        }
-        service = subprocess.Popen([sys.executable, "-m", "services.corpus"], cwd=ROOT, env=environment)
-        try:
-            watching.line("watching")
-        finally:
-            service.send_signal(signal.SIGTERM)
-            assert service.wait(DEADLINE_S) == 0
-        (blog / "b.md").write_text("second")
-        watching.line("trying again")
-        service = subprocess.Popen([sys.executable, "-m", "services.corpus"], cwd=ROOT, env=environment)
-        try:
-            watching.line("b.md", "1 added", "2 documents")
-        finally:
-            service.send_signal(signal.SIGTERM)
-            assert service.wait(DEADLINE_S) == 0
-    finally:
-        status = watching.interrupt()
-    assert status == 0
 
 
 def wxr_in_the_trash(post_id: str) -> bytes:

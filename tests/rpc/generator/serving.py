@@ -1,0 +1,108 @@
+"""A running generator with tiny models on a real folder, and what its calls come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from protos import generator_pb2 as pb
+from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
+from services.common import rpc
+from services.common.files import new_folder, sha256_files, write_json
+from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+from services.generator.serving import make_models
+from services.generator.settings import GeneratorSettings
+from services.gpt2.checkpoint import write_weights
+from services.gpt2.config import GPT2Config
+from services.gpt2.model import init_params
+from services.tokens.vocabulary import digest_of
+from tests.unit.generator.fakes import vocabulary_files
+from tests.waiting import PATIENCE_S
+
+CONFIG = GPT2Config(n_vocab=257, n_ctx=64, n_embd=8, n_head=2, n_layer=2)
+CREATIVE = pb.SamplingParameters(temperature=1.5, top_k=0)
+
+
+def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFIG) -> Path:
+    """Write a model version with random weights, as the trainer does."""
+    with new_folder(folder / name / str(version)) as partial:
+        files = vocabulary_files()
+        for file, content in files.items():
+            (partial / file).write_bytes(content)
+        params = {k: np.asarray(v) * 5 for k, v in init_params(config, version).items()}  # far from uniform
+        write_weights(partial, 10 * version, params, config)
+        write_json(
+            partial / "manifest.json",
+            {
+                "kind": "model",
+                "name": name,
+                "version": version,
+                "run": "run1",
+                "step": 10 * version,
+                "created_at": f"2024-01-0{version}T00:00:00Z",
+                "vocabulary_digest": digest_of(files["encoder.json"], files["vocab.bpe"]),
+                "num_parameters": config.num_parameters,
+                "files": sha256_files(partial),
+            },
+        )
+    return folder / name / str(version)
+
+
+class Service:
+    """A running generator and a stub to it."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        values = GeneratorSettings(**({"poll_s": 0.02, "slots": 4} | settings))
+        self.models = make_models(folder, values)
+        servicer = GeneratorServicer(self.models, values)
+        self.server = rpc.start(
+            "127.0.0.1:0",
+            lambda server: add_GeneratorServiceServicer_to_server(servicer, server),
+            services=[SERVICE_NAME],
+        )
+        self.models.start(lambda name, serving: self.server.set_serving(f"models/{name}", serving=serving))
+        self.channel = rpc.channel(f"127.0.0.1:{self.server.port}")
+        self.stub = GeneratorServiceStub(self.channel)
+
+    def generate(self, **fields: Any) -> pb.GenerateResponse:
+        return self.stub.Generate(pb.GenerateRequest(**fields), timeout=PATIENCE_S)
+
+    def stream(self, **fields: Any) -> Any:
+        return self.stub.GenerateStream(pb.GenerateRequest(**fields), timeout=PATIENCE_S)
+
+    def info(self) -> pb.GetServerInfoResponse:
+        return self.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=PATIENCE_S)
+
+    def states(self) -> dict[int, str]:
+        listed = self.stub.ListModels(pb.ListModelsRequest(), timeout=PATIENCE_S).models
+        return {model.version: pb.ModelState.Name(model.state).removeprefix("MODEL_STATE_") for model in listed}
+
+    def stop(self) -> None:
+        self.channel.close()
+        self.server.stop(0.1)
+        self.models.close()
+
+
+def refused(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str, list[Any]]:
+    """Code, message and unpacked details of a call that must fail."""
+    with pytest.raises(grpc.RpcError) as failure:
+        call()
+    status = rpc_status.from_call(failure.value)
+    details = []
+    for packed in status.details if status else ():
+        for kind in (error_details_pb2.BadRequest, error_details_pb2.RetryInfo, error_details_pb2.ErrorInfo):
+            if packed.Is(kind.DESCRIPTOR):
+                details.append(kind.FromString(packed.value))
+    return failure.value.code(), failure.value.details(), details
+
+
+def text_of(deltas: Any) -> str:
+    return "".join(delta.text.text for delta in deltas if delta.HasField("text"))
