@@ -72,7 +72,7 @@ def attention(
     """Causal self-attention. [B, T, 3, H, D] -> [B, T, H, D], in the type of `qkv`; softmax in float32.
 
     Args:
-        drop: dropout of the attention weights, given in float32 (in bfloat16 chances come in steps of 1/128).
+        drop: dropout of the attention weights; linear, and the same for weights and their gradient.
         segments: int32 [B, T], the number of each position's document; positions see their own alone.
         tile: queries per tile. One tile takes all where T is not known when the graph is made.
     """
@@ -89,7 +89,7 @@ def attention(
             scores = tf.matmul(q[:, :, start:end], k[:, :, :end], transpose_b=True)  # [B, H, Q, S]
             # oneDNN's softmax computes in float32 and rounds once.
             weights = tf.nn.softmax(_hide(scores, segments, start))  # [B, H, Q, S]
-            dropped = tf.cast(drop(tf.cast(weights, tf.float32), number), qkv.dtype) if drop else weights
+            dropped = drop(weights, number) if drop else weights
             mixtures.append(tf.matmul(dropped, v[:, :, :end]))  # [B, H, Q, D]
             kept.append((weights, dropped))
         mixed = tf.transpose(tf.concat(mixtures, 2), [0, 2, 1, 3])  # [B, T, H, D]
@@ -102,7 +102,7 @@ def attention(
                 dv.append(tf.matmul(dropped, dmixture, transpose_a=True))  # [B, H, S, D]
                 dweights = tf.matmul(dmixture, v[:, :, :end], transpose_b=True)  # [B, H, Q, S]
                 if drop:
-                    dweights = drop(tf.cast(dweights, tf.float32), number)
+                    dweights = drop(dweights, number)
                 dscores = _dscores(weights, dweights, mixture, dmixture)  # [B, H, Q, S]
                 dq.append(tf.matmul(dscores, k[:, :, :end]))  # [B, H, Q, D]
                 dk.append(tf.matmul(dscores, q[:, :, start:end], transpose_a=True))  # [B, H, S, D]; q holds the scale

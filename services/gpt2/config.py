@@ -117,3 +117,8 @@ FRESH = {
     "micro": GPT2Config(n_vocab=4096, n_ctx=512, n_embd=192, n_head=6, n_layer=6),
     "mini": GPT2Config(n_vocab=8192, n_ctx=512, n_embd=384, n_head=6, n_layer=6),
 }
+
+
+def is_matrix(name: str) -> bool:
+    """Whether the weight of that name is a linear layer's matrix, or the token embedding, which is the last one's."""
+    return name == "model/wte" or name.endswith("/w")

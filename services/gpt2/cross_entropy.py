@@ -50,7 +50,7 @@ def _dlogits(
 def cross_entropy(
     h: tf.Tensor, wte: tf.Tensor, targets: tf.Tensor, label_smoothing: float = 0.0, chunk: int = CHUNK
 ) -> tf.Tensor:
-    """-log softmax(h wte^T)[target] of each row, in nats. [N, C], float32 [V, C], int32 [N] -> float32 [N]
+    """-log softmax(h wte^T)[target] of each row, in nats. [N, C], [V, C], int32 [N] -> float32 [N]
 
     Args:
         h: in the type of the products, tf.float32 or tf.bfloat16.
@@ -71,7 +71,7 @@ def cross_entropy(
             at = tf.cast(tf.gather(each, here, batch_dims=1), tf.float32)  # [N]
             nats -= tf.where(here == targets - first, (1 - label_smoothing) * at, 0.0)
         if label_smoothing:
-            mean_word = tf.reduce_mean(wte, axis=0)  # [C]; its logit is the mean of all logits
+            mean_word = tf.reduce_mean(tf.cast(wte, tf.float32), axis=0)  # [C]; its logit is the mean of all logits
             nats -= label_smoothing * tf.linalg.matvec(tf.cast(h, tf.float32), mean_word)
 
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -82,7 +82,7 @@ def cross_entropy(
                 )  # [N, W]
                 dh.append(tf.cast(tf.matmul(dlogits, word), tf.float32))  # [N, C]
                 dwte.append(tf.matmul(dlogits, h, transpose_a=True))  # [W, C]
-            return tf.cast(tf.add_n(dh), h.dtype), tf.cast(tf.concat(dwte, 0), tf.float32)
+            return tf.cast(tf.add_n(dh), h.dtype), tf.cast(tf.concat(dwte, 0), wte.dtype)
 
         return nats, gradient
 

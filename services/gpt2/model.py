@@ -27,9 +27,10 @@ from services.gpt2.attention import attention
 from services.gpt2.config import GPT2Config
 from services.gpt2.cross_entropy import cross_entropy
 from services.gpt2.gradients import recomputed
-from services.gpt2.layers import Drop, add, affine, embed, gelu, keep, norm
+from services.gpt2.layers import Drop, add, affine, drop_out, gelu, keep, norm, tie
 
 Params = Mapping[str, Any]
+OUTPUT = "model/output"  # name of a copy of `model/wte` in the type of the products, for those who keep one
 LORA_SCALE = "model/lora_scale"  # name of the number that LoRA's products are multiplied by
 Attend = Callable[[tf.Tensor], tf.Tensor]  # q|k|v [B*T, 3C] -> [B*T, C]
 
@@ -115,14 +116,7 @@ def hidden(
     H, D, C = config.n_head, config.head_size, config.n_embd
 
     def drop(place: int, x: tf.Tensor, tile: int = 0) -> tf.Tensor:
-        # Drawn when needed and not before: draws depend on nothing else, and could all be held from the start.
-        with tf.control_dependencies([x]):
-            seed = tf.identity(dropout_seed)
-        # Philox by name: what is chosen by default depends on the device and on XLA.
-        for number in (place, tile):
-            seed = tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
-        dropped = tf.nn.experimental.stateless_dropout(tf.cast(x, tf.float32), dropout, seed, rng_alg="philox")
-        return tf.cast(dropped, x.dtype)
+        return drop_out(x, dropout, dropout_seed + tf.constant([place, tile]))
 
     def drop_at(place: int) -> Drop:
         return partial(drop, place) if dropout else keep
@@ -145,7 +139,7 @@ def hidden(
         return recomputed(again, x, [tf.convert_to_tensor(params[each]) for each in names])
 
     wte, wpe = tf.convert_to_tensor(params["model/wte"]), tf.convert_to_tensor(params["model/wpe"])
-    x = embed(wte, ids) + wpe[:T]  # [B, T, C]
+    x = tf.gather(wte, ids) + wpe[:T]  # [B, T, C]
     x = drop_at(0)(tf.reshape(x, [B * T, C]))  # [B*T, C]
     for layer in range(config.n_layer):
         x = apply_block(layer, x)  # [B*T, C]
@@ -184,7 +178,8 @@ def token_losses(
     """Return the cross entropy of each token in nats: float32 [B, T].
 
     Args:
-        params: weights, shapes as in `config.shapes`.
+        params: weights, shapes as in `config.shapes`. Those of the linear layers may be in the type of the products,
+            and so are their gradients then; OUTPUT may be there beside.
         inputs: int32 [B, T], T at most n_ctx.
         targets: int32 [B, T]: the token that follows each input.
         compute_dtype: of the matrix products, tf.float32 or tf.bfloat16.
@@ -197,12 +192,14 @@ def token_losses(
         gradient_checkpointing: keep one array per block for the gradient, not a dozen, and compute each block
             again on the way back: a third more operations for far less memory. The result is the same.
     """
+    wte = tf.convert_to_tensor(params["model/wte"])
+    wte, words = tie(wte, tf.convert_to_tensor(params.get(OUTPUT, wte)))  # 2 x [V, C]
+    params = {**params, "model/wte": wte}
     x = hidden(
         params, inputs, config, compute_dtype, dropout, dropout_seed, segments, gradient_checkpointing
     )  # [B*T, C]
     h = layer_norm(params, "model/ln_f", x, compute_dtype)  # [B*T, C]
-    wte = tf.convert_to_tensor(params["model/wte"])
-    nats = cross_entropy(h, wte, tf.reshape(targets, [-1]), label_smoothing)  # [B*T]
+    nats = cross_entropy(h, words, tf.reshape(targets, [-1]), label_smoothing)  # [B*T]
     return tf.reshape(nats, tf.shape(targets))
 
 

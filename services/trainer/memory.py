@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from math import prod
 
-from services.gpt2.config import GPT2Config
+from services.gpt2.config import GPT2Config, is_matrix
 from services.trainer.run_settings import RunSettings
 from services.trainer.training import lora
 from services.trainer.training.freezing import trained_names
@@ -42,13 +42,12 @@ def estimate(config: GPT2Config, settings: RunSettings, precision: str, *, savin
     num_trained = sum(prod(shape) for shape in trained.values())
     blocks = L - settings.frozen_layers  # only these keep anything for the backward pass
     kept = _block(config, settings, e)
-    matrices = 12 * C * C  # of a block
     blocks_kept, arrays = (2, blocks + 2) if settings.gradient_checkpointing else (blocks, 1)
     activations = blocks_kept * kept + arrays * 4 * n * C
-    # Made once a step: TensorFlow finds the second computation's equal to the first.
-    copies = 0 if e == 4 else e * matrices * L
+    copies = 0 if e == 4 else e * sum(prod(shape) for name, shape in config.shapes.items() if is_matrix(name))
     head = _head(config, n, e, embeds="model/wte" in trained)
-    gradients = 4 * num_trained
+    # Those of matrices come as products do; the embedding's is summed in float32.
+    gradients = sum(prod(shape) * (e if name.endswith("/w") else 4) for name, shape in trained.items())
     parts = {
         "TensorFlow and Python": RUNTIME,
         "weights": 4 * (config.num_parameters + (num_trained if settings.lora_rank else 0)),
@@ -60,10 +59,6 @@ def estimate(config: GPT2Config, settings: RunSettings, precision: str, *, savin
         "output layer": head,
         "copy for checkpoints": checkpoint_bytes(config, settings) if saving else 0,
     }
-    # When training begins the weights are there twice: as they were read, and in the trainer. The copy comes later.
-    held = ("TensorFlow and Python", "weights", "optimizer", "sums of gradients")
-    loading = 4 * config.num_parameters + sum(parts[name] for name in held)
-    parts["weights while they are loaded"] = max(0, loading - sum(parts.values()))
     return {name: int(value) for name, value in parts.items() if value}
 
 
@@ -103,12 +98,11 @@ def _block(config: GPT2Config, settings: RunSettings, e: int) -> int:
     tiles = -(-settings.context // TILE)
     seen = settings.context * (tiles + 1) / 2 / tiles  # keys a query's tile sees, on average
     weights = config.n_head * seen * e * (2 if settings.dropout else 1)
-    dropped = 3 * C if settings.dropout else 0
-    return int(n * (stream + weights + dropped))
+    return int(n * (stream + weights))
 
 
 def _head(config: GPT2Config, n: int, e: int, *, embeds: bool) -> int:
-    """The output layer: logits and their gradient, the embedding in 16 bits, its gradients before they are one."""
+    """The output layer: logits and their gradient, and the embedding's gradients before they are one."""
     table = config.n_vocab * config.n_embd
     logits = 2 * n * config.n_vocab * e + n * min(CHUNK, config.n_vocab) * 4
-    return logits + (e * table if e < 4 else 0) + ((4 + 4 + e + e) * table if embeds else 0)
+    return logits + ((4 + e + e) * table if embeds else 0)

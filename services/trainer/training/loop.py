@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from services.common.errors import FailedPrecondition
 from services.gpt2 import model
-from services.gpt2.config import GPT2Config
+from services.gpt2.config import GPT2Config, is_matrix
 from services.trainer.run_settings import RunSettings
 from services.trainer.training import lora, replicas
 from services.trainer.training.batch import Batch, with_noise
@@ -52,7 +52,8 @@ class Trainer:
     `variables` is what the model reads: float32 variables by OpenAI's names, and LoRA's beside them.
 
     Args:
-        params: float32 weights by OpenAI's names, with LoRA those of the base; copied into variables.
+        params: float32 weights by OpenAI's names, with LoRA those of the base. Emptied while variables are made of
+            them: large weights are never there twice.
         config: the architecture.
         settings: the run's.
         compute_dtype: of the matrix products.
@@ -67,7 +68,7 @@ class Trainer:
 
     def __init__(
         self,
-        params: Weights,
+        params: dict[str, npt.NDArray[np.float32]],
         config: GPT2Config,
         settings: RunSettings,
         compute_dtype: tf.DType,
@@ -79,13 +80,12 @@ class Trainer:
         self._behind = behind
         self.config, self._settings, self.compute_dtype = config, settings, compute_dtype
         self._replicas = Replicas(replicas.choose(settings.gpus, settings.batch_size) if devices is None else devices)
-        values = dict(params)
         self._constants: dict[str, tf.Tensor] = {}
         if settings.lora_rank:
-            values |= lora.init(config, settings.lora_rank, settings.seed, first_block=settings.frozen_layers)
+            params |= lora.init(config, settings.lora_rank, settings.seed, first_block=settings.frozen_layers)
             scale = lora.scale_of(settings.lora_rank, settings.lora_alpha)
             self._constants[model.LORA_SCALE] = tf.constant(scale, tf.float32)
-        trained = trained_names(values, settings)
+        trained = trained_names(params, settings)
         if not trained:
             raise FailedPrecondition(
                 f"nothing is left to train: frozen_layers is {settings.frozen_layers} of {config.n_layer}, "
@@ -93,9 +93,15 @@ class Trainer:
                 reason="NOTHING_TO_TRAIN",
             )
         with self._replicas.scope():
-            self._weights = {name: tf.Variable(value, name=name) for name, value in values.items()}
+            self._weights = {name: tf.Variable(params.pop(name), name=name) for name in list(params)}
             self._trained = {name: self._weights[name] for name in trained}
-            self.optimizer = Optimizer(self._trained, settings)
+            # What products read, in their type: made once a step and not at each reading.
+            self._copies = {
+                name: tf.Variable(tf.cast(weight, compute_dtype), trainable=False)
+                for name, weight in self._weights.items()
+                if compute_dtype != tf.float32 and is_matrix(name)
+            }
+            self.optimizer = Optimizer(self._trained, settings, self._copies)
             # Each device sums its own gradients here: the copies differ until the step's end.
             self._sums = (
                 {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in self._trained.items()}
@@ -227,8 +233,11 @@ class Trainer:
         return loss, {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}
 
     def _read(self) -> dict[str, tf.Tensor]:
-        """The weights on the device at hand."""
-        return {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()} | self._constants
+        """The weights on the device at hand, those that are multiplied in the type of the products."""
+        weights = {**self._weights, **self._copies, **self._constants}
+        if "model/wte" in self._copies:
+            weights |= {"model/wte": self._weights["model/wte"], model.OUTPUT: self._copies["model/wte"]}
+        return {name: tf.convert_to_tensor(value) for name, value in weights.items()}
 
     def _compute_and_apply(self, piece: tuple[Any, ...], scale: tf.Tensor | None, how: tuple[tf.Tensor, ...]) -> Any:
         def on_device(*piece: Any) -> Any:
@@ -245,12 +254,12 @@ class Trainer:
 
             def begin() -> tf.Tensor:
                 for name, total in self._sums.items():
-                    tf.raw_ops.AssignVariableOp(resource=total.handle, value=gradients[name])
+                    tf.raw_ops.AssignVariableOp(resource=total.handle, value=tf.cast(gradients[name], tf.float32))
                 return tf.constant(0)
 
             def add() -> tf.Tensor:
                 for name, total in self._sums.items():
-                    tf.raw_ops.AssignAddVariableOp(resource=total.handle, value=gradients[name])
+                    tf.raw_ops.AssignAddVariableOp(resource=total.handle, value=tf.cast(gradients[name], tf.float32))
                 return tf.constant(0)
 
             tf.cond(first, begin, add)

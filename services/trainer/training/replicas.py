@@ -83,9 +83,10 @@ class Replicas:
         return tf.nest.map_structure(lambda value: self._strategy.experimental_local_results(value)[0], found)
 
     def sum(self, values: Any) -> Any:
-        """The sum of a structure of tensors over the devices; for use within `run`."""
+        """The sum of a structure of tensors over the devices, in float32; for use within `run`."""
         if self._strategy is None:
             return values
+        values = tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), values)
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
     def first(self, variable: Any) -> tf.Variable:

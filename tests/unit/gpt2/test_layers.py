@@ -62,6 +62,11 @@ def plain_cross_entropy(h: tf.Tensor, wte: tf.Tensor, smoothing: float) -> tf.Te
     return -tf.reduce_sum(wanted * tf.nn.log_softmax(tf.matmul(h, wte, transpose_b=True)), -1)
 
 
+def look_up_and_multiply(wte: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+    """First and last layer with nothing between. 2 x [V, C] -> [B, T, V]"""
+    return tf.matmul(tf.gather(wte, [[1, 3, 1], [0, 3, 3]]), words, transpose_b=True)
+
+
 TARGETS = tf.constant([3, 0, 8, 3])
 SEGMENTS = [[0, 0, 1, 1, 1, 2], [5, 5, 5, 5, 4, 5]]
 QKV = normal(2, 6, 3, 2, 5)
@@ -71,10 +76,20 @@ CASES: dict[str, Case] = {
     "gelu": (layers.gelu, lambda x: tf.nn.gelu(x, approximate=True), [normal(9, 5)]),
     "affine": (layers.affine, lambda x, w, b: tf.matmul(x, w) + b, [normal(7, 3), normal(3, 5), normal(5)]),
     "add": (layers.add, lambda x, h: x + h, [normal(7, 3), normal(7, 3)]),
-    "embed": (
-        lambda wte: layers.embed(wte, tf.constant([[1, 3, 1], [0, 3, 3]])),
-        lambda wte: tf.gather(wte, [[1, 3, 1], [0, 3, 3]]),
+    "tied embeddings": (
+        lambda wte: look_up_and_multiply(*layers.tie(wte, wte)),
+        lambda wte: look_up_and_multiply(wte, wte),
         [normal(6, 4)],
+    ),
+    "tied embeddings that are not looked up": (
+        lambda wte: layers.tie(wte, wte)[1] * 2,
+        lambda wte: wte * 2,
+        [normal(6, 4)],
+    ),
+    "dropout": (
+        lambda x: layers.drop_out(x, 0.3, tf.constant([1, 2])),
+        lambda x: x * layers.drop_out(tf.ones_like(x), 0.3, tf.constant([1, 2])),
+        [normal(7, 12)],
     ),
     "attention": (attention, plain_attention, [QKV]),
     "attention in tiles": (lambda qkv: attention(qkv, tile=2), plain_attention, [QKV]),
@@ -140,6 +155,18 @@ def test_values_and_gradients_equal_those_of_the_plain_formula(
 
     for mine, expected in zip(*results, strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_keeps_the_mean_and_draws_by_its_seed_alone() -> None:
+    x = tf.ones([1000, 100])
+    dropped = layers.drop_out(x, 0.3, tf.constant([5, 7])).numpy()
+    assert set(np.unique(dropped)) == {np.float32(0), np.float32(1) / np.float32(0.7)}
+    assert dropped.mean() == pytest.approx(1, abs=0.01)
+    low = layers.drop_out(tf.cast(x, tf.bfloat16), 0.3, tf.constant([5, 7]))
+    np.testing.assert_array_equal(low.numpy() > 0, dropped > 0)
+    others = [layers.drop_out(x, 0.3, tf.constant(seed)).numpy() for seed in ([6, 7], [5, 8], [7, 5])]
+    for other in others:  # independent: both drop 9 of 100 numbers
+        assert ((dropped == 0) & (other == 0)).mean() == pytest.approx(0.09, abs=0.005)
 
 
 def test_cross_entropy_stays_finite_and_exact_for_extreme_logits() -> None:

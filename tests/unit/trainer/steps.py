@@ -29,7 +29,7 @@ def trainer_with(
     **settings: Any,
 ) -> Trainer:
     settings = {"dataset": "d", "dropout": 0.0, "clip_norm": 0.0, "batch_size": 4} | settings
-    return Trainer(params or params_of(), CONFIG, RunSettings(**settings), dtype, xla=xla, behind=behind)
+    return Trainer(dict(params or params_of()), CONFIG, RunSettings(**settings), dtype, xla=xla, behind=behind)
 
 
 def rows_of(num_rows: int, length: int = 8, seed: int = 0) -> Batch:

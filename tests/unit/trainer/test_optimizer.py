@@ -12,7 +12,9 @@ import tensorflow as tf
 import torch
 from transformers.optimization import Adafactor
 
+from services.gpt2 import gradients as fusing
 from services.trainer.run_settings import RunSettings
+from services.trainer.training import optimizer as optimizer_module
 from services.trainer.training.optimizer import Optimizer
 
 SHAPES = {"wte": (11, 5), "w": (1, 5, 7), "b": (7,)}
@@ -92,6 +94,14 @@ def apply(optimizer: Optimizer, step: int, gradients: dict[str, np.ndarray], rat
     return float(norm)
 
 
+@pytest.fixture(params=["operation by operation", "in one loop"], autouse=True)
+def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small weights are changed in another way than large ones."""
+    size = 0 if request.param == "in one loop" else 1 << 60
+    for module in (optimizer_module, fusing):
+        monkeypatch.setattr(module, "FUSED_FROM", size)
+
+
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "adafactor", "lion"])
 def test_ten_updates_equal_those_of_an_independent_optimizer(name: str) -> None:
     # Decay beside SGD's momentum is not in torch (its own is part of the gradient): the law for it stands below.
@@ -147,6 +157,29 @@ def test_gradients_above_the_largest_norm_are_scaled_down_to_it_and_others_are_n
         for key, value in start_values().items():
             change = gradients[key] * min(1.0, norm_allowed / norm)
             np.testing.assert_allclose(variables[key].numpy(), value - change, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+def test_copies_in_16_bits_stay_equal_to_their_weights_and_bring_their_own_gradients(name: str) -> None:
+    variables = {key: tf.Variable(value) for key, value in start_values().items()}
+    copies = {"w": tf.Variable(tf.cast(start_values()["w"], tf.bfloat16))}
+    optimizer = Optimizer(variables, settings_of(name), copies)
+    gradients = {key: tf.constant(value) for key, value in gradients_of(1).items()}
+    gradients["w"] = tf.cast(gradients["w"], tf.bfloat16)
+    rounded = {key: tf.cast(value, tf.float32).numpy() for key, value in gradients.items()}
+
+    @tf.function
+    def update() -> tf.Tensor:
+        norm = optimizer.norm(gradients)
+        optimizer.apply(gradients, norm, tf.constant(RATE), tf.constant(optimizer.numbers(1)))
+        return norm
+
+    norm = float(update())
+    assert np.array_equal(copies["w"].numpy(), tf.cast(variables["w"], tf.bfloat16).numpy())
+    without = {key: tf.Variable(value) for key, value in start_values().items()}
+    assert norm == pytest.approx(apply(Optimizer(without, settings_of(name)), 1, rounded, RATE))
+    for key, value in without.items():
+        np.testing.assert_allclose(variables[key].numpy(), value.numpy(), rtol=1e-6)
 
 
 def test_adafactor_holds_rows_and_columns_where_adam_holds_two_matrices() -> None:

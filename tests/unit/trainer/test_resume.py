@@ -290,7 +290,7 @@ class Harmed(Dying):
         self._at, self._for_good = at, for_good
 
     def _do_step(self) -> None:
-        name = "model/h0/mlp/c_fc/w"
+        name = "model/ln_f/g"
         sound = self._trainer.variables[name].numpy()
         harmed = self.step + 1 == self._at
         if harmed:

@@ -80,6 +80,27 @@ def test_optimizer_that_begins_after_another_program_s_steps_begins_at_its_own_f
     assert_equal(later, fresh)
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_products_read_the_weights_that_the_step_before_has_left(accumulation: int) -> None:
+    """In 16 bits they read copies: a trainer that begins with the weights, and with new copies, goes on alike."""
+    settings = {"dtype": tf.bfloat16, "batch_size": 2, "accumulation": accumulation}
+    trainer, batch = trainer_with(**settings), rows_of(2 * accumulation)
+    for step in (1, 2):
+        assert trainer.step(step, batch, 1e-2).refused == ""
+    other = trainer_with(params=trainer.params(), **settings)
+    other.restore(trainer.state())
+    assert other.step(3, batch, 1e-2) == trainer.step(3, batch, 1e-2)
+    assert_equal(other, trainer)
+
+
+def test_bfloat16_learns_as_float32_does() -> None:
+    low, full, batch = trainer_with(dtype=tf.bfloat16), trainer_with(), rows_of(4)
+    for step in range(1, 11):
+        found, expected = low.step(step, batch, 1e-2), full.step(step, batch, 1e-2)
+        assert found.loss == pytest.approx(expected.loss, abs=3e-2)
+        assert found.norm == pytest.approx(expected.norm, rel=1e-1)
+
+
 def test_label_smoothing_spreads_its_share_over_the_vocabulary() -> None:
     batch, share = rows_of(4), 0.3
     logits = model.forward(params_of(), batch.inputs, CONFIG).numpy().astype(np.float64)

@@ -25,6 +25,8 @@ class Adafactor:
         variables: float32 variables by name. The last two axes of a matrix are factored.
     """
 
+    elementwise = False
+
     def __init__(self, variables: Mapping[str, tf.Variable]) -> None:
         self.moments: dict[str, tf.Variable] = {}
         for name, variable in variables.items():
@@ -37,24 +39,31 @@ class Adafactor:
         """What the old moment counts at this step (1 is the first), [1]."""
         return np.array([1.0 - step**-DECAY], np.float32)
 
-    def update(self, name: str, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, numbers: tf.Tensor) -> Any:
-        """Change one variable and its moments."""
+    def update(
+        self,
+        weight: tf.Tensor,
+        moments: Mapping[str, tf.Tensor],
+        gradient: tf.Tensor,
+        rate: tf.Tensor,
+        numbers: tf.Tensor,
+    ) -> Any:
+        """Change one weight and its moments."""
         square = tf.square(gradient) + EPSILON
-        if f"v/{name}" in self.moments:
-            change = gradient * tf.math.rsqrt(self._mean(f"v/{name}", square, numbers[0]))
+        if "v" in moments:
+            change = gradient * tf.math.rsqrt(_mean(moments["v"], square, numbers[0]))
         else:
-            row = self._mean(f"row/{name}", tf.reduce_mean(square, axis=-1), numbers[0])
-            column = self._mean(f"column/{name}", tf.reduce_mean(square, axis=-2), numbers[0])
+            row = _mean(moments["row"], tf.reduce_mean(square, axis=-1), numbers[0])
+            column = _mean(moments["column"], tf.reduce_mean(square, axis=-2), numbers[0])
             of_rows = tf.math.rsqrt(row / tf.reduce_mean(row, axis=-1, keepdims=True))
             change = gradient * of_rows[..., :, None] * tf.math.rsqrt(column)[..., None, :]
         size = tf.sqrt(tf.reduce_mean(tf.square(change)))
         return tf.raw_ops.ResourceApplyGradientDescent(
-            var=variable.handle, alpha=rate / tf.maximum(1.0, size / CLIP), delta=change
+            var=weight, alpha=rate / tf.maximum(1.0, size / CLIP), delta=change
         )
 
-    def _mean(self, name: str, new: tf.Tensor, decay: tf.Tensor) -> tf.Tensor:
-        """Move a moment towards the new value; return it."""
-        handle = self.moments[name].handle
-        mean = decay * tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32) + (1.0 - decay) * new
-        tf.raw_ops.AssignVariableOp(resource=handle, value=mean)
-        return mean
+
+def _mean(moment: tf.Tensor, new: tf.Tensor, decay: tf.Tensor) -> tf.Tensor:
+    """Move a moment towards the new value; return it."""
+    mean = decay * tf.raw_ops.ReadVariableOp(resource=moment, dtype=tf.float32) + (1.0 - decay) * new
+    tf.raw_ops.AssignVariableOp(resource=moment, value=mean)
+    return mean

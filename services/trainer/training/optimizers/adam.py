@@ -21,6 +21,8 @@ class Adam:
         beta1, beta2: decay of the moments, 0 to below 1.
     """
 
+    elementwise = True
+
     def __init__(self, variables: Mapping[str, tf.Variable], *, beta1: float, beta2: float) -> None:
         self._beta1, self._beta2 = beta1, beta2
         self.moments = {
@@ -38,12 +40,19 @@ class Adam:
         powers = [self._beta1**step, self._beta2**step]
         return np.array([*powers, EPSILON * math.sqrt(1 - powers[1])], np.float32)
 
-    def update(self, name: str, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, numbers: tf.Tensor) -> Any:
-        """Change one variable and its moments."""
+    def update(
+        self,
+        weight: tf.Tensor,
+        moments: Mapping[str, tf.Tensor],
+        gradient: tf.Tensor,
+        rate: tf.Tensor,
+        numbers: tf.Tensor,
+    ) -> Any:
+        """Change one weight and its moments."""
         return tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self.moments[f"m/{name}"].handle,
-            v=self.moments[f"v/{name}"].handle,
+            var=weight,
+            m=moments["m"],
+            v=moments["v"],
             beta1_power=numbers[0],
             beta2_power=numbers[1],
             lr=rate,

@@ -19,6 +19,8 @@ class Lion:
         beta2: decay of the moment, 0 to below 1.
     """
 
+    elementwise = True
+
     def __init__(self, variables: Mapping[str, tf.Variable], *, beta1: float, beta2: float) -> None:
         self._beta1, self._beta2 = beta1, beta2
         self.moments = {
@@ -29,12 +31,19 @@ class Lion:
         """Nothing depends on the step: [0]."""
         return np.zeros(0, np.float32)
 
-    def update(self, name: str, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, numbers: tf.Tensor) -> Any:
-        """Change one variable and its moment."""
-        handle = self.moments[f"m/{name}"].handle
+    def update(
+        self,
+        weight: tf.Tensor,
+        moments: Mapping[str, tf.Tensor],
+        gradient: tf.Tensor,
+        rate: tf.Tensor,
+        numbers: tf.Tensor,
+    ) -> Any:
+        """Change one weight and its moment."""
+        handle = moments["m"]
         m = tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)
         direction = tf.sign(self._beta1 * m + (1 - self._beta1) * gradient)
         # The descent is fused with its product. The moment is written after it is read: one resource, one order.
-        moved = tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=direction)
+        moved = tf.raw_ops.ResourceApplyGradientDescent(var=weight, alpha=rate, delta=direction)
         with tf.control_dependencies([moved]):
             return tf.raw_ops.AssignVariableOp(resource=handle, value=self._beta2 * m + (1 - self._beta2) * gradient)

@@ -18,6 +18,8 @@ class SGD:
         momentum: 0 to below 1.
     """
 
+    elementwise = True
+
     def __init__(self, variables: Mapping[str, tf.Variable], *, momentum: float) -> None:
         self._momentum = momentum
         self.moments = {
@@ -30,13 +32,20 @@ class SGD:
         """Nothing depends on the step: [0]."""
         return np.zeros(0, np.float32)
 
-    def update(self, name: str, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, numbers: tf.Tensor) -> Any:
-        """Change one variable and its moment."""
+    def update(
+        self,
+        weight: tf.Tensor,
+        moments: Mapping[str, tf.Tensor],
+        gradient: tf.Tensor,
+        rate: tf.Tensor,
+        numbers: tf.Tensor,
+    ) -> Any:
+        """Change one weight and its moment."""
         if not self._momentum:
-            return tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+            return tf.raw_ops.ResourceApplyGradientDescent(var=weight, alpha=rate, delta=gradient)
         return tf.raw_ops.ResourceApplyMomentum(
-            var=variable.handle,
-            accum=self.moments[f"m/{name}"].handle,
+            var=weight,
+            accum=moments["m"],
             lr=rate,
             grad=gradient,
             momentum=self._momentum,
