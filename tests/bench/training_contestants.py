@@ -172,7 +172,8 @@ def keras_hub(config: GPT2Config, precision: str, batch: int, context: int) -> S
 
     def step(rows: np.ndarray) -> float:
         mask = np.ones((batch, context), np.int32)
-        return float(model.train_on_batch({"token_ids": rows[:, :-1], "padding_mask": mask}, rows[:, 1:]))
+        inputs = {"token_ids": rows[:, :-1], "padding_mask": mask}
+        return float(model.train_on_batch(inputs, rows[:, 1:], return_dict=True)["loss"])
 
     return step
 
