@@ -4,9 +4,8 @@ In: an architecture, a run's settings, the format of the products. Out: bytes by
 process's peak in a step, and with `saving` in a run: beside its steps stands the copy that checkpoints are written
 from. What was counted is the arrays that loop.py and services/gpt2 hold at the moment when they hold most: at the turn
 from the forward to the backward pass, or before the update. The shares of what is not counted one by one (scratch
-space, fragments) were fitted to real steps in bfloat16 on a CPU, which they meet within 6 %: 124M at 256 and 1024
-tokens, with and without gradient checkpointing, and a shape of little but activations. 1558M with LoRA, which was not
-fitted, had 13.4 GB at its peak, and 13.2 are estimated. These were steps without the copy.
+space, fragments, the graph) were fitted to real steps in bfloat16 on a CPU, which they meet within 3 %: 124M at 4 x 256
+and 1 x 1024 tokens, and with gradient checkpointing. These were steps without dropout and without the copy.
 
 n rows of tokens (batch x context), C width, H heads, L layers, V vocabulary, T context, e bytes of a product's number.
 """
@@ -20,7 +19,8 @@ from services.trainer.run_settings import RunSettings
 from services.trainer.training import lora
 from services.trainer.training.freezing import trained_names
 
-RUNTIME = 620 << 20  # Python, TensorFlow and its compiled loops
+RUNTIME = 380 << 20  # Python and TensorFlow
+GRAPH = 20 << 20  # of a block: its operations, and the loops compiled for them
 TILE = 256  # of services.gpt2.attention
 CHUNK = 8192  # of services.gpt2.cross_entropy
 MOMENTS = {"adamw": 2, "adam": 2, "lion": 1}
@@ -49,7 +49,7 @@ def estimate(config: GPT2Config, settings: RunSettings, precision: str, *, savin
     # Those of matrices come as products do; the embedding's is summed in float32.
     gradients = sum(prod(shape) * (e if name.endswith("/w") else 4) for name, shape in trained.items())
     parts = {
-        "TensorFlow and Python": RUNTIME,
+        "TensorFlow and Python": RUNTIME + L * GRAPH,
         "weights": 4 * (config.num_parameters + (num_trained if settings.lora_rank else 0)),
         "optimizer": optimizer_bytes(trained, settings),
         "gradients": gradients,
