@@ -3,13 +3,16 @@
 In: q|k|v of a flat batch of tokens, where each token belongs (block table, position), the cache of one layer.
 Out: the keys and values in the cache, and what each token attends to.
 
-A token's result is computed by the same operations in the same order whatever else is in the batch, so it is the same
-in every bit: scores over the head in order of channel, weights by whole blocks of 64 positions, the weighted sum in
-order of position. Tokens of one sequence that stand one after another share the reading of a block (`_attend_tile`),
-not a single operation of arithmetic. No fast-math, so the compiler changes no order either.
+Keys and values are int8 with a scale per token and head. A query is rounded to int16, and so are the weights of its
+values: products of these are sums of whole numbers, which are the same in any order, and the processor makes 32 of them
+at once. What lies between, the softmax, is done element by element in the order of positions. So a token's result is
+the same in every bit whatever else is in the batch, and tokens of one sequence may share the reading of a block.
+A float32 cache is for comparisons: its products are summed in the order of channels and positions.
+No fast-math, so the compiler changes no order.
 
 N tokens of the batch, H heads, D head size, C channels (H * D), P = 64 positions of a block, B blocks, R runs of
-tokens, K tokens of a tile, S positions of all blocks of the longest sequence.
+tokens, K tokens of a tile, S positions of all blocks of the longest sequence. E and F are D rounded up: to whole pairs,
+and to whole vectors of 16. Blocks hold pairs side by side, since the processor multiplies pairs.
 """
 
 from __future__ import annotations
@@ -20,21 +23,21 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from services.litert.numbers import float_of_bits, fma, prefetch
+from services.litert.numbers import bits_of_float, dots_1_16, dots_1_64, dots_4_64, float_of_bits, fma, prefetch, widest
 
 BLOCK = 64  # positions of a block
 TILE = 16  # tokens of one sequence that read a block together
-ALONE = 2  # up to so many tokens read a block as it stands; more are worth turning it into float32 first
 
 Floats = NDArray[np.float32]
+Shorts = NDArray[np.int16]
 
 
 class Layer(NamedTuple):
     """The cache of one layer, or of all with one more axis in front.
 
     Attributes:
-        keys: int8 or float32 [B, H, D, P]: what a block's 64 scores need stands together.
-        values: int8 or float32 [B, H, P, D].
+        keys: int8 or float32 [B, H, E/2, P, 2]: what a block's 64 scores need stands together.
+        values: int8 or float32 [B, H, P/2, F, 2].
         key_scales, value_scales: float32 [B, H, P]: the number that 1 stands for; 1 in float32.
     """
 
@@ -45,41 +48,63 @@ class Layer(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one thread, all float32.
+    """Working memory of one thread.
 
     Attributes:
-        scores: [K, S]: first scores, then the weights of the values.
-        queries: [K, D].
-        keys: [D, P], a block.
-        values: [P, D], a block.
-        mixed: [K, D], weighted sums.
-        totals: [K], sums of the weights.
-        lanes: [P].
+        scores: float32 [K, S]: first scores, then the weights of the values.
+        queries: float32 [K, E].
+        mixed: float32 [K, F], weighted sums.
+        lanes: float32 [P].
+        rounded_queries: int16 [K, E].
+        rounded_weights: int16 [K, S].
+        sums: int32 [K, the larger of P and F].
+        query_scales, weight_scales, totals: float32 [K].
     """
 
     scores: Floats
     queries: Floats
-    keys: Floats
-    values: Floats
     mixed: Floats
-    totals: Floats
     lanes: Floats
+    rounded_queries: Shorts
+    rounded_weights: Shorts
+    sums: NDArray[np.int32]
+    query_scales: Floats
+    weight_scales: Floats
+    totals: Floats
+
+
+def widths(head_size: int) -> tuple[int, int]:
+    """E and F of a head size."""
+    return -(-head_size // 2) * 2, -(-head_size // 16) * 16
 
 
 def new_scratch(head_size: int, context: int) -> Scratch:
     """Working memory for sequences of up to `context` tokens."""
-    S, D = -(-context // BLOCK) * BLOCK, head_size
-    shapes = [(TILE, S), (TILE, D), (D, BLOCK), (BLOCK, D), (TILE, D), (TILE,), (BLOCK,)]
-    return Scratch(*(np.zeros(shape, np.float32) for shape in shapes))
+    S = -(-context // BLOCK) * BLOCK
+    E, F = widths(head_size)
+    return Scratch(
+        scores=np.zeros((TILE, S), np.float32),
+        queries=np.zeros((TILE, E), np.float32),
+        mixed=np.zeros((TILE, F), np.float32),
+        lanes=np.zeros(BLOCK, np.float32),
+        rounded_queries=np.zeros((TILE, E), np.int16),
+        rounded_weights=np.zeros((TILE, S), np.int16),
+        sums=np.zeros((TILE, max(BLOCK, F)), np.int32),
+        query_scales=np.zeros(TILE, np.float32),
+        weight_scales=np.zeros(TILE, np.float32),
+        totals=np.zeros(TILE, np.float32),
+    )
 
 
 _0, _1, _127 = np.float32(0), np.float32(1), np.float32(127)
+_TINY = np.float32(1e-30)  # below it numbers count as zeros: 127 divided by them might be none
 _MINUS_INFINITY = np.float32(-np.inf)
 _SMALLEST = np.float32(-87)
 _LOG2_E = np.float32(1.44269504088896)
 _LN_2_HIGH = np.float32(0.693145751953125)  # few bits, so that a whole number times it is exact
 _LN_2_LOW = np.float32(1.42860682030941723212e-6)
 _ROUND = np.float32(1.5 * 2**23)  # adding and subtracting it rounds to the nearest whole number
+_WEIGHT = np.float32(32767)  # the largest weight; 64 times 127 times it is below 2**31
 
 
 @numba.njit(inline="always")
@@ -99,124 +124,174 @@ def _exp(x: Any) -> Any:
 
 
 @numba.njit(nogil=True)
-def _store(qkv: Floats, row: int, head: int, layer: Layer, block: int, place: int) -> None:
+def _largest(x: Floats) -> Any:
+    """The largest distance from zero. Compared as whole numbers, which compilers do many at a time."""
+    widest()
+    largest = np.int32(0)
+    for i in range(x.shape[0]):
+        largest = max(largest, bits_of_float(abs(x[i])))
+    return float_of_bits(largest)
+
+
+@numba.njit(nogil=True)
+def _store(qkv: Floats, row: int, head: int, layer: Layer, block: int, place: int, D: int) -> None:
     """Write key and value of one token and head. In int8 the largest number of each becomes 127."""
-    keys, values = layer.keys[block, head], layer.values[block, head]  # [D, P], [P, D]
-    D = keys.shape[0]
     C = layer.keys.shape[1] * D
-    key, value = qkv[row, C + head * D : C + (head + 1) * D], qkv[row, 2 * C + head * D : 2 * C + (head + 1) * D]
+    key = qkv[row, C + head * D : C + (head + 1) * D]
+    value = qkv[row, 2 * C + head * D : 2 * C + (head + 1) * D]
+    keys, values = layer.keys[block, head], layer.values[block, head, place // 2]  # [E/2, P, 2], [F, 2]
+    half = place % 2
     if keys.itemsize == 4:
         layer.key_scales[block, head, place] = _1
         layer.value_scales[block, head, place] = _1
         for d in range(D):
-            keys[d, place] = key[d]
-            values[place, d] = value[d]
+            keys[d // 2, place, d % 2] = key[d]
+            values[d, half] = value[d]
         return
-    key_largest, value_largest = _0, _0
+    largest = _largest(key)
+    inverse = _127 / largest if largest > _TINY else _0
+    layer.key_scales[block, head, place] = largest / _127
     for d in range(D):
-        key_largest = max(key_largest, abs(key[d]))
-        value_largest = max(value_largest, abs(value[d]))
-    layer.key_scales[block, head, place] = key_largest / _127
-    layer.value_scales[block, head, place] = value_largest / _127
-    key_inverse = _127 / key_largest if key_largest > _0 else _0
-    value_inverse = _127 / value_largest if value_largest > _0 else _0
+        keys[d // 2, place, d % 2] = (key[d] * inverse + _ROUND) - _ROUND
+    largest = _largest(value)
+    inverse = _127 / largest if largest > _TINY else _0
+    layer.value_scales[block, head, place] = largest / _127
     for d in range(D):
-        keys[d, place] = (key[d] * key_inverse + _ROUND) - _ROUND
-        values[place, d] = (value[d] * value_inverse + _ROUND) - _ROUND
+        values[d, half] = (value[d] * inverse + _ROUND) - _ROUND
 
 
 @numba.njit(nogil=True)
-def _scores(q: Floats, k: NDArray, s: Floats) -> None:
-    """s[p] = sum over d of q[d] * k[d, p]; k holds int8 numbers, or the same as float32. [D], [D, P] -> [P]"""
-    D = q.shape[0]
-    for p in range(BLOCK):
-        s[p] = _0
-    d = 0
-    while d + 8 <= D:
-        q0, q1, q2, q3, q4, q5, q6, q7 = q[d], q[d + 1], q[d + 2], q[d + 3], q[d + 4], q[d + 5], q[d + 6], q[d + 7]
-        k0, k1, k2, k3, k4, k5, k6, k7 = k[d], k[d + 1], k[d + 2], k[d + 3], k[d + 4], k[d + 5], k[d + 6], k[d + 7]
+def _round(x: Floats, largest: Any, limit: Any, rounded: Shorts) -> Any:
+    """Round to int16 so that `largest` becomes `limit`; return the number that 1 stands for."""
+    widest()
+    inverse = limit / largest if largest > _TINY else _0
+    for i in range(x.shape[0]):
+        rounded[i] = np.int16((x[i] * inverse + _ROUND) - _ROUND)
+    return largest / limit
+
+
+@numba.njit(nogil=True)
+def _scores(first: int, count: int, keys: NDArray, block: int, scratch: Scratch) -> None:
+    """Scores of the tile's tokens from `first` on with one block of one head, without the scale of the keys."""
+    widest()
+    E = scratch.queries.shape[1]
+    begin = block * BLOCK
+    if keys.itemsize == 4:
+        for i in range(first, count):
+            s = scratch.scores[i, begin : begin + BLOCK]
+            for p in range(BLOCK):
+                s[p] = _0
+            for d in range(E):
+                q = scratch.queries[i, d]
+                for p in range(BLOCK):
+                    s[p] = fma(q, np.float32(keys[d // 2, p, d % 2]), s[p])
+        return
+    q, k, o = scratch.rounded_queries, keys.ctypes.data, scratch.sums
+    i = first
+    while i < count:
+        if i + 4 <= count:
+            dots_4_64(q[i:].ctypes.data, 2 * E, k, 2 * BLOCK, E // 2, o[i:].ctypes.data, 4 * o.shape[1])
+            i += 4
+        else:
+            dots_1_64(q[i:].ctypes.data, 2 * E, k, 2 * BLOCK, E // 2, o[i:].ctypes.data, 4 * o.shape[1])
+            i += 1
+    for i in range(first, count):
+        scale = scratch.query_scales[i]
+        s, sums = scratch.scores[i, begin : begin + BLOCK], scratch.sums[i]
         for p in range(BLOCK):
-            a = fma(q0, np.float32(k0[p]), s[p])
-            a = fma(q1, np.float32(k1[p]), a)
-            a = fma(q2, np.float32(k2[p]), a)
-            a = fma(q3, np.float32(k3[p]), a)
-            a = fma(q4, np.float32(k4[p]), a)
-            a = fma(q5, np.float32(k5[p]), a)
-            a = fma(q6, np.float32(k6[p]), a)
-            s[p] = fma(q7, np.float32(k7[p]), a)
-        d += 8
-    while d < D:
-        q0, k0 = q[d], k[d]
-        for p in range(BLOCK):
-            s[p] = fma(q0, np.float32(k0[p]), s[p])
-        d += 1
+            s[p] = np.float32(sums[p]) * scale
 
 
 @numba.njit(nogil=True)
-def _weigh(w: Floats, v: NDArray, out: Floats) -> None:
-    """out[d] += sum over p of w[p] * v[p, d]; v as k in _scores. [P], [P, D] -> [D]"""
-    for p in range(0, BLOCK, 8):
-        w0, w1, w2, w3, w4, w5, w6, w7 = w[p], w[p + 1], w[p + 2], w[p + 3], w[p + 4], w[p + 5], w[p + 6], w[p + 7]
-        v0, v1, v2, v3, v4, v5, v6, v7 = v[p], v[p + 1], v[p + 2], v[p + 3], v[p + 4], v[p + 5], v[p + 6], v[p + 7]
-        for d in range(out.shape[0]):
-            a = fma(w0, np.float32(v0[d]), out[d])
-            a = fma(w1, np.float32(v1[d]), a)
-            a = fma(w2, np.float32(v2[d]), a)
-            a = fma(w3, np.float32(v3[d]), a)
-            a = fma(w4, np.float32(v4[d]), a)
-            a = fma(w5, np.float32(v5[d]), a)
-            a = fma(w6, np.float32(v6[d]), a)
-            out[d] = fma(w7, np.float32(v7[d]), a)
-
-
-@numba.njit(nogil=True)
-def _as_float(values: NDArray, floats: Floats) -> None:
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            floats[i, j] = np.float32(values[i, j])
+def _mix(first: int, count: int, values: NDArray, block: int, scratch: Scratch) -> None:
+    """Add one block's values to the tile's weighted sums."""
+    widest()
+    F = scratch.mixed.shape[1]
+    begin = block * BLOCK
+    if values.itemsize == 4:
+        for i in range(first, count):
+            mixed, w = scratch.mixed[i], scratch.scores[i, begin : begin + BLOCK]
+            for p in range(BLOCK):
+                for d in range(F):
+                    mixed[d] = fma(w[p], np.float32(values[p // 2, d, p % 2]), mixed[d])
+        return
+    weights, o = scratch.rounded_weights, scratch.sums
+    step, row, out = 2 * weights.shape[1], 2 * F, 4 * o.shape[1]
+    for d in range(0, F, 64 if F % 64 == 0 else 16):
+        v = values.ctypes.data + 2 * d
+        i = first
+        while i < count:
+            if F % 64 != 0:
+                dots_1_16(weights[i, begin:].ctypes.data, step, v, row, BLOCK // 2, o[i, d:].ctypes.data, out)
+                i += 1
+            elif i + 4 <= count:
+                dots_4_64(weights[i, begin:].ctypes.data, step, v, row, BLOCK // 2, o[i, d:].ctypes.data, out)
+                i += 4
+            else:
+                dots_1_64(weights[i, begin:].ctypes.data, step, v, row, BLOCK // 2, o[i, d:].ctypes.data, out)
+                i += 1
+    for i in range(first, count):
+        mixed, sums = scratch.mixed[i], scratch.sums[i]
+        for d in range(F):
+            mixed[d] += np.float32(sums[d])
 
 
 @numba.njit(nogil=True)
 def _fetch(values: NDArray) -> None:
-    """Ask for a block of one head while another is computed: it is a memory page, which no processor reads ahead."""
+    """Ask for the first half of a block of one head while another is computed; the processor then reads on by itself.
+
+    It does not begin to by itself: a block may be a memory page, and it reads ahead only within one.
+    """
     address = values.ctypes.data
-    for begin in range(0, values.size * values.itemsize, 64):
-        prefetch(address + np.uintp(begin))
+    for begin in range(0, values.size * values.itemsize // 2, 64):
+        prefetch(address + begin)
 
 
 @numba.njit(nogil=True)
-def _softmax(s: Floats, position: int, table: NDArray[np.int32], head: int, layer: Layer, lanes: Floats) -> Any:
-    """Scores of one token to the weights of its values, not yet divided by their sum, which is returned.
+def _softmax(i: int, position: int, table: NDArray[np.int32], head: int, layer: Layer, scratch: Scratch) -> None:
+    """Scores of the tile's token `i` to the weights of its values, not yet divided by their sum.
 
     What stands in places after `position` may be anything and counts as nothing.
     """
-    blocks = position // BLOCK + 1
+    widest()
+    lanes, blocks = scratch.lanes, position // BLOCK + 1
     for p in range(BLOCK):
         lanes[p] = _MINUS_INFINITY
     for b in range(blocks):
         scale = layer.key_scales[table[b], head]
-        part = s[b * BLOCK : (b + 1) * BLOCK]
-        left = position + 1 - b * BLOCK
+        s = scratch.scores[i, b * BLOCK : (b + 1) * BLOCK]
+        left = np.int32(position + 1 - b * BLOCK)
         for p in range(BLOCK):
-            part[p] = part[p] * scale[p] if p < left else _MINUS_INFINITY
-            lanes[p] = max(lanes[p], part[p])
+            score = s[p] * scale[p] if np.int32(p) < left else _MINUS_INFINITY
+            s[p] = score
+            lanes[p] = score if score > lanes[p] else lanes[p]
+    width = BLOCK // 2
+    while width:
+        for p in range(width):
+            lanes[p] = max(lanes[p], lanes[p + width])
+        width //= 2
     largest = lanes[0]
-    for p in range(1, BLOCK):
-        largest = max(largest, lanes[p])
     for p in range(BLOCK):
         lanes[p] = _0
     for b in range(blocks):
         scale = layer.value_scales[table[b], head]
-        part = s[b * BLOCK : (b + 1) * BLOCK]
-        left = position + 1 - b * BLOCK
+        s = scratch.scores[i, b * BLOCK : (b + 1) * BLOCK]
+        left = np.int32(position + 1 - b * BLOCK)
         for p in range(BLOCK):
-            w = _exp(part[p] - largest)
-            lanes[p] += w if p < left else _0
-            part[p] = w * scale[p] if p < left else _0
-    total = _0
-    for p in range(BLOCK):
-        total += lanes[p]
-    return total
+            w = _exp(s[p] - largest)
+            lanes[p] += w if np.int32(p) < left else _0
+            s[p] = w * scale[p] if np.int32(p) < left else _0
+    width = BLOCK // 2
+    while width:
+        for p in range(width):
+            lanes[p] += lanes[p + width]
+        width //= 2
+    scratch.totals[i] = lanes[0]
+    if layer.keys.itemsize == 4:
+        scratch.weight_scales[i] = _1
+        return
+    weights = scratch.scores[i, : blocks * BLOCK]
+    scratch.weight_scales[i] = _round(weights, _largest(weights), _WEIGHT, scratch.rounded_weights[i])
 
 
 @numba.njit(nogil=True)
@@ -230,46 +305,37 @@ def _attend_tile(
     head: int,
     layer: Layer,
     scratch: Scratch,
+    D: int,
+    scale: Any,
+    limit: Any,
 ) -> None:
-    """Attend for `count` tokens of one sequence that stand one after another, the first at `position`."""
-    D = layer.keys.shape[2]
-    scale = _1 / np.sqrt(np.float32(D))
+    """Attend for `count` tokens of one sequence that stand one after another, the first at `position`.
+
+    Queries are multiplied by `scale`, and rounded so that the largest number becomes `limit`.
+    """
+    widest()
     for i in range(count):
+        query, mixed = scratch.queries[i], scratch.mixed[i]
         for d in range(D):
-            scratch.queries[i, d] = qkv[row + i, head * D + d] * scale
-            scratch.mixed[i, d] = _0
+            query[d] = qkv[row + i, head * D + d] * scale
+        for d in range(mixed.shape[0]):
+            mixed[d] = _0
+        if layer.keys.itemsize == 1:
+            scratch.query_scales[i] = _round(query, _largest(query), limit, scratch.rounded_queries[i])
     blocks = (position + count - 1) // BLOCK + 1
     for b in range(blocks):
-        keys = layer.keys[table[b], head]
         _fetch(layer.keys[table[b + 1], head] if b + 1 < blocks else layer.values[table[0], head])
-        first = max(0, b * BLOCK - position)  # tokens before it see nothing of this block
-        if count > ALONE:
-            _as_float(keys, scratch.keys)
-        for i in range(first, count):
-            s = scratch.scores[i, b * BLOCK : (b + 1) * BLOCK]
-            if count > ALONE:
-                _scores(scratch.queries[i], scratch.keys, s)
-            else:
-                _scores(scratch.queries[i], keys, s)
+        _scores(max(0, b * BLOCK - position), count, layer.keys[table[b], head], b, scratch)
     for i in range(count):
-        scratch.totals[i] = _softmax(scratch.scores[i], position + i, table, head, layer, scratch.lanes)
+        _softmax(i, position + i, table, head, layer, scratch)
     for b in range(blocks):
-        values = layer.values[table[b], head]
         if b + 1 < blocks:
             _fetch(layer.values[table[b + 1], head])
-        first = max(0, b * BLOCK - position)
-        if count > ALONE:
-            _as_float(values, scratch.values)
-        for i in range(first, count):
-            w = scratch.scores[i, b * BLOCK : (b + 1) * BLOCK]
-            if count > ALONE:
-                _weigh(w, scratch.values, scratch.mixed[i])
-            else:
-                _weigh(w, values, scratch.mixed[i])
+        _mix(max(0, b * BLOCK - position), count, layer.values[table[b], head], b, scratch)
     for i in range(count):
-        inverse = _1 / scratch.totals[i]
+        factor = scratch.weight_scales[i] / scratch.totals[i]
         for d in range(D):
-            attended[row + i, head * D + d] = scratch.mixed[i, d] * inverse
+            attended[row + i, head * D + d] = scratch.mixed[i, d] * factor
 
 
 @numba.njit(nogil=True)
@@ -291,13 +357,17 @@ def attend(
         runs: int32 [R, 3]: first row, number of rows, position of the first; rows of one sequence in order.
         tables: int32 [R, blocks]: where the blocks of each run's sequence stand in the cache.
     """
+    widest()
+    D = attended.shape[1] // layer.keys.shape[1]
+    scale = _1 / np.sqrt(np.float32(D))
+    limit = np.float32(min(2**15 - 1, (2**31 - 1) // (127 * D) - 1))  # a sum of D products must stay below 2**31
     for r in range(runs.shape[0]):
         row, count, position = runs[r, 0], runs[r, 1], runs[r, 2]
         table = tables[r]
         for head in range(first_head, last_head):
             for i in range(count):
                 at = position + i
-                _store(qkv, row + i, head, layer, table[at // BLOCK], at % BLOCK)
+                _store(qkv, row + i, head, layer, table[at // BLOCK], at % BLOCK, D)
             for i in range(0, count, TILE):
                 tile = min(TILE, count - i)
-                _attend_tile(qkv, attended, row + i, tile, position + i, table, head, layer, scratch)
+                _attend_tile(qkv, attended, row + i, tile, position + i, table, head, layer, scratch, D, scale, limit)

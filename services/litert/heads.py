@@ -12,15 +12,20 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from services.gpt2.config import GPT2Config
+from services.litert import attention, numbers
 from services.litert.attention import BLOCK, Floats, Layer, Scratch, attend, new_scratch
-from services.litert.numbers import floats_at
+from services.litert.numbers import borrowed, floats_at
 
 # Products of numbers below which waking another thread costs more than it saves.
 SMALL_WORK = 400_000
@@ -30,7 +35,7 @@ _sem_post = types.ExternalFunction("sem_post", types.int32(types.uintp))
 _SEM_BYTES = 64  # more than any system's sem_t
 
 # What a thread reads from `job` when it is woken.
-_STOP, _QKV, _ATTENDED, _ROWS, _RUNS, _LAYER = range(6)
+_STOP, _QKV, _ATTENDED, _ROWS, _WIDTH, _RUNS, _LAYER = range(7)
 
 
 @numba.njit(nogil=True)
@@ -43,46 +48,72 @@ def _share(
     last_head: int,
     scratch: Scratch,
 ) -> None:
-    C = cache.keys.shape[2] * cache.keys.shape[3]
-    qkv = numba.carray(floats_at(job[_QKV]), (job[_ROWS], 3 * C))
-    attended = numba.carray(floats_at(job[_ATTENDED]), (job[_ROWS], C))
+    qkv = numba.carray(floats_at(job[_QKV]), (job[_ROWS], 3 * job[_WIDTH]))
+    attended = numba.carray(floats_at(job[_ATTENDED]), (job[_ROWS], job[_WIDTH]))
     at = job[_LAYER]
-    layer = Layer(cache.keys[at], cache.values[at], cache.key_scales[at], cache.value_scales[at])
-    attend(qkv, attended, runs[: job[_RUNS]], tables, layer, first_head, last_head, scratch)
+    layer = Layer(
+        borrowed(cache.keys)[at],
+        borrowed(cache.values)[at],
+        borrowed(cache.key_scales)[at],
+        borrowed(cache.value_scales)[at],
+    )
+    mine = Scratch(
+        borrowed(scratch.scores),
+        borrowed(scratch.queries),
+        borrowed(scratch.mixed),
+        borrowed(scratch.lanes),
+        borrowed(scratch.rounded_queries),
+        borrowed(scratch.rounded_weights),
+        borrowed(scratch.sums),
+        borrowed(scratch.query_scales),
+        borrowed(scratch.weight_scales),
+        borrowed(scratch.totals),
+    )
+    attend(qkv, attended, borrowed(runs)[: job[_RUNS]], borrowed(tables), layer, first_head, last_head, mine)
 
 
-@numba.njit(nogil=True, cache=True)
-def _run(
-    follow: int,
-    begins: NDArray[np.uint64],
-    done: int,
-    job: NDArray[np.int64],
-    runs: NDArray[np.int32],
-    tables: NDArray[np.int32],
-    cache: Layer,
-    first_head: int,
-    last_head: int,
-    scratch: Scratch,
-) -> None:
-    """The caller's part, with `follow` 0: wake the others, do one's heads, wait until all are done.
+def _compiled(sources: int) -> Any:
+    """Make the function that threads live in. Numba keeps it compiled under a key that holds `sources`."""
 
-    With `follow` a thread's life: wait to be woken, do one's heads, say so; until told to stop. One function for both,
-    so that it is compiled once.
-    """
-    if follow:
-        while True:
-            while _sem_wait(begins[0]) != 0:  # a signal to the process may wake it early
+    @numba.njit(nogil=True, cache=True)
+    def run(
+        follow: int,
+        begins: NDArray[np.uint64],
+        done: int,
+        job: NDArray[np.int64],
+        runs: NDArray[np.int32],
+        tables: NDArray[np.int32],
+        cache: Layer,
+        first_head: int,
+        last_head: int,
+        scratch: Scratch,
+    ) -> None:
+        """The caller's part, with `follow` 0: wake the others, do one's heads, wait until all are done.
+
+        With `follow` a thread's life: wait to be woken, do one's heads, say so; until told to stop. One function for
+        both, so that it is compiled once.
+        """
+        _key = sources
+        if follow:
+            while True:
+                while _sem_wait(begins[0]) != 0:  # a signal to the process may wake it early
+                    pass
+                if job[_STOP]:
+                    return
+                _share(job, runs, tables, cache, first_head, last_head, scratch)
+                _sem_post(done)
+        for begin in begins:
+            _sem_post(begin)
+        _share(job, runs, tables, cache, first_head, last_head, scratch)
+        for _ in begins:
+            while _sem_wait(done) != 0:
                 pass
-            if job[_STOP]:
-                return
-            _share(job, runs, tables, cache, first_head, last_head, scratch)
-            _sem_post(done)
-    for begin in begins:
-        _sem_post(begin)
-    _share(job, runs, tables, cache, first_head, last_head, scratch)
-    for _ in begins:
-        while _sem_wait(done) != 0:
-            pass
+
+    return run
+
+
+# By itself Numba looks at the time of this file alone, and would run old code after a change of what it calls.
+_run = _compiled(zlib.crc32(b"".join(Path(module.__file__ or "").read_bytes() for module in (attention, numbers))))
 
 
 class Attention:
@@ -91,16 +122,16 @@ class Attention:
     Args:
         cache: of all layers.
         max_rows: tokens of a batch.
-        context: longest sequence, in tokens.
         threads: at most; each has at least one head.
     """
 
-    def __init__(self, cache: Layer, max_rows: int, context: int, threads: int) -> None:
-        H, D = cache.keys.shape[2:4]
+    def __init__(self, config: GPT2Config, cache: Layer, max_rows: int, threads: int) -> None:
+        H, D = config.n_head, config.head_size
         self._heads, self._head_size = H, D
         self._job = np.zeros(8, np.int64)
+        self._job[_WIDTH] = config.n_embd
         self._runs = np.zeros((max_rows, 3), np.int32)
-        self._tables = np.zeros((max_rows, -(-context // BLOCK)), np.int32)
+        self._tables = np.zeros((max_rows, -(-config.n_ctx // BLOCK)), np.int32)
         self._products = 0
         threads = min(threads, H)
         semaphores = [_semaphore() for _ in range(threads)]
@@ -112,11 +143,11 @@ class Attention:
         self._arrays = (self._job, self._runs, self._tables, cache)
         shares = [(H * thread // threads, H * (thread + 1) // threads) for thread in range(threads)]
         self._share = shares[0]
-        self._scratch = new_scratch(D, context)
+        self._scratch = new_scratch(D, config.n_ctx)
         others = [
             threading.Thread(
                 target=_run,
-                args=(1, addresses[i : i + 1], self._done, *self._arrays, *shares[i], new_scratch(D, context)),
+                args=(1, addresses[i : i + 1], self._done, *self._arrays, *shares[i], new_scratch(D, config.n_ctx)),
                 name=f"attention-{i}",
                 daemon=True,
             )

@@ -125,7 +125,7 @@ class LiteRTModel:
         except (ValueError, RuntimeError) as error:
             raise Corrupt(f"{path} cannot be run ({error})", metadata={"file": str(path)}) from error
         cache = new_cache(file.config, num_blocks, file.precision)
-        self._attention = Attention(cache, MAX_ROWS, file.config.n_ctx, threads)
+        self._attention = Attention(file.config, cache, MAX_ROWS, threads)
         self._warm()
 
     @property

@@ -1,6 +1,7 @@
-"""What Numba has no name for: fused multiply-add, bits read as a float, fetching memory ahead.
+"""What Numba has no name for: fused multiply-add, products of pairs, bits of a float, fetching memory ahead.
 
-With the first, and without fast-math, compiled code does exactly the operations that stand in the source: one result,
+Each is written in LLVM's terms, so it runs on every processor that LLVM knows, and uses the instruction made for it
+where there is one. Without fast-math, compiled code does exactly the operations that stand in the source: one result,
 however the loop around it is cut into vectors.
 """
 
@@ -10,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 
@@ -59,3 +61,104 @@ def prefetch(typing: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uintp), generate
+
+
+@intrinsic
+def bits_of_float(typing: Any, number: Any) -> Any:
+    """The 32 bits of a float32, as an int32. Of numbers at least 0 the larger has the larger bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float32), generate
+
+
+@intrinsic
+def borrowed(typing: Any, array: Any) -> Any:
+    """The same array, whose owner is not counted: views of it cost nothing, and threads do not share the count.
+
+    The caller keeps the array alive.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        made = context.make_array(signature.args[0])(context, builder, arguments[0])
+        made.meminfo = made.meminfo.type(None)
+        made.parent = made.parent.type(None)
+        return made._getvalue()
+
+    return array(array), generate
+
+
+def _dots(rows: int, vectors: int) -> Any:
+    """Make the integer matrix product of `rows` rows and 16 * `vectors` columns, see `dots_1_64`."""
+
+    @intrinsic
+    def dots(
+        typing: Any, left: Any, left_step: Any, right: Any, right_step: Any, pairs: Any, out: Any, out_step: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            left, left_step, right, right_step, pairs, out, out_step = arguments
+            i8, i16, i32 = (ir.IntType(bits) for bits in (8, 16, 32))
+            sums_type, halves, bytes_ = ir.VectorType(i32, 16), ir.VectorType(i16, 32), ir.VectorType(i8, 32)
+            wide = ir.VectorType(i32, 32)
+            number = left.type
+
+            def at(base: Any, step: Any, index: Any, kind: Any) -> Any:
+                address = builder.add(base, builder.mul(step, index))
+                return builder.inttoptr(address, ir.PointerType(kind))
+
+            def fixed(value: int) -> Any:
+                return ir.Constant(number, value)
+
+            def shuffled(vector: Any, lanes: list[int]) -> Any:
+                mask = ir.Constant(ir.VectorType(i32, len(lanes)), lanes)
+                return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+            sums = [[cgutils.alloca_once(builder, sums_type) for _ in range(vectors)] for _ in range(rows)]
+            for places in sums:
+                for place in places:
+                    builder.store(ir.Constant(sums_type, [0] * 16), place)
+            with cgutils.for_range(builder, pairs) as loop:
+                columns = []
+                base = builder.add(right, builder.mul(right_step, loop.index))
+                for vector in range(vectors):
+                    values = builder.load(at(base, fixed(32), fixed(vector), bytes_), align=1)
+                    columns.append(builder.sext(builder.sext(values, halves), wide))
+                for row in range(rows):
+                    row_base = builder.add(left, builder.mul(left_step, fixed(row)))
+                    pair = builder.load(at(row_base, fixed(4), loop.index, i32), align=4)
+                    first = builder.insert_element(ir.Constant(sums_type, ir.Undefined), pair, ir.Constant(i32, 0))
+                    weights = builder.sext(builder.bitcast(shuffled(first, [0] * 16), halves), wide)
+                    for vector in range(vectors):
+                        products = builder.mul(columns[vector], weights)
+                        even, odd = shuffled(products, list(range(0, 32, 2))), shuffled(products, list(range(1, 32, 2)))
+                        place = sums[row][vector]
+                        builder.store(builder.add(builder.load(place), builder.add(even, odd)), place)
+            for row in range(rows):
+                row_base = builder.add(out, builder.mul(out_step, fixed(row)))
+                for vector in range(vectors):
+                    target = at(row_base, fixed(64), fixed(vector), sums_type)
+                    builder.store(builder.load(sums[row][vector]), target, align=4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 7), generate
+
+    return dots
+
+
+# Products of pairs: out[r, c] = sum over i of left[r, 2 i] * right[i, c, 0] + left[r, 2 i + 1] * right[i, c, 1], with
+# left int16, right int8, out int32: one instruction for 16 columns where the processor has it. `dots_4_64`: 4 rows, 64
+# columns. Arguments: address of left and bytes from row to row, address of right and bytes from i to i + 1, number
+# of i, address of out and bytes from row to row.
+dots_1_16, dots_1_64, dots_4_64 = _dots(1, 1), _dots(1, 4), _dots(4, 4)
+
+
+@intrinsic
+def widest(typing: Any) -> Any:
+    """Let the compiler use the processor's widest vectors in the function that says so; by default it may not."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
