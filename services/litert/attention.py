@@ -203,15 +203,15 @@ def _scores(first: int, count: int, keys: NDArray, block: int, scratch: Scratch)
 
 
 @numba.njit(nogil=True)
-def _mix(first: int, count: int, values: NDArray, block: int, scratch: Scratch) -> None:
-    """Add one block's values to the tile's weighted sums."""
+def _mix(first: int, count: int, values: NDArray, block: int, pairs: int, scratch: Scratch) -> None:
+    """Add the values of one block's first `pairs` pairs of positions to the tile's weighted sums; the rest weigh 0."""
     widest()
     F = scratch.mixed.shape[1]
     begin = block * BLOCK
     if values.itemsize == 4:
         for i in range(first, count):
             mixed, w = scratch.mixed[i], scratch.scores[i, begin : begin + BLOCK]
-            for p in range(BLOCK):
+            for p in range(2 * pairs):
                 for d in range(F):
                     mixed[d] = fma(w[p], np.float32(values[p // 2, d, p % 2]), mixed[d])
         return
@@ -222,13 +222,13 @@ def _mix(first: int, count: int, values: NDArray, block: int, scratch: Scratch) 
         i = first
         while i < count:
             if F % 64 != 0:
-                dots_1_16(weights[i, begin:].ctypes.data, step, v, row, BLOCK // 2, o[i, d:].ctypes.data, out)
+                dots_1_16(weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out)
                 i += 1
             elif i + 4 <= count:
-                dots_4_64(weights[i, begin:].ctypes.data, step, v, row, BLOCK // 2, o[i, d:].ctypes.data, out)
+                dots_4_64(weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out)
                 i += 4
             else:
-                dots_1_64(weights[i, begin:].ctypes.data, step, v, row, BLOCK // 2, o[i, d:].ctypes.data, out)
+                dots_1_64(weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out)
                 i += 1
     for i in range(first, count):
         mixed, sums = scratch.mixed[i], scratch.sums[i]
@@ -308,10 +308,12 @@ def _attend_tile(
     D: int,
     scale: Any,
     limit: Any,
+    next_keys: NDArray,
 ) -> None:
     """Attend for `count` tokens of one sequence that stand one after another, the first at `position`.
 
-    Queries are multiplied by `scale`, and rounded so that the largest number becomes `limit`.
+    Queries are multiplied by `scale`, and rounded so that the largest number becomes `limit`. `next_keys` is the block
+    that will be read after this tile.
     """
     widest()
     for i in range(count):
@@ -329,9 +331,9 @@ def _attend_tile(
     for i in range(count):
         _softmax(i, position + i, table, head, layer, scratch)
     for b in range(blocks):
-        if b + 1 < blocks:
-            _fetch(layer.values[table[b + 1], head])
-        _mix(max(0, b * BLOCK - position), count, layer.values[table[b], head], b, scratch)
+        _fetch(layer.values[table[b + 1], head] if b + 1 < blocks else next_keys)
+        pairs = min(BLOCK // 2, (position + count - 1 - b * BLOCK) // 2 + 1)
+        _mix(max(0, b * BLOCK - position), count, layer.values[table[b], head], b, pairs, scratch)
     for i in range(count):
         factor = scratch.weight_scales[i] / scratch.totals[i]
         for d in range(D):
@@ -361,13 +363,18 @@ def attend(
     D = attended.shape[1] // layer.keys.shape[1]
     scale = _1 / np.sqrt(np.float32(D))
     limit = np.float32(min(2**15 - 1, (2**31 - 1) // (127 * D) - 1))  # a sum of D products must stay below 2**31
-    for r in range(runs.shape[0]):
+    R = runs.shape[0]
+    for r in range(R):
         row, count, position = runs[r, 0], runs[r, 1], runs[r, 2]
         table = tables[r]
         for head in range(first_head, last_head):
+            if head + 1 < last_head:
+                next_keys = layer.keys[table[0], head + 1]
+            else:
+                next_keys = layer.keys[tables[min(r + 1, R - 1), 0], first_head]
             for i in range(count):
                 at = position + i
                 _store(qkv, row + i, head, layer, table[at // BLOCK], at % BLOCK, D)
             for i in range(0, count, TILE):
-                tile = min(TILE, count - i)
-                _attend_tile(qkv, attended, row + i, tile, position + i, table, head, layer, scratch, D, scale, limit)
+                tile, at = min(TILE, count - i), position + i
+                _attend_tile(qkv, attended, row + i, tile, at, table, head, layer, scratch, D, scale, limit, next_keys)

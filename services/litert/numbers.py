@@ -36,13 +36,14 @@ def float_of_bits(typing: Any, bits: Any) -> Any:
 
 
 @intrinsic
-def floats_at(typing: Any, address: Any) -> Any:
-    """The pointer to float32 that stands at an address."""
+def pointer(typing: Any, address: Any, dtype: Any) -> Any:
+    """The pointer to numbers of a NumPy type that stand at an address."""
+    kind = types.CPointer(dtype.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.PointerType(ir.FloatType()))
+        return builder.inttoptr(arguments[0], context.get_value_type(kind))
 
-    return types.CPointer(types.float32)(types.int64), generate
+    return kind(types.int64, dtype), generate
 
 
 @intrinsic
@@ -71,22 +72,6 @@ def bits_of_float(typing: Any, number: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(32))
 
     return types.int32(types.float32), generate
-
-
-@intrinsic
-def borrowed(typing: Any, array: Any) -> Any:
-    """The same array, whose owner is not counted: views of it cost nothing, and threads do not share the count.
-
-    The caller keeps the array alive.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        made = context.make_array(signature.args[0])(context, builder, arguments[0])
-        made.meminfo = made.meminfo.type(None)
-        made.parent = made.parent.type(None)
-        return made._getvalue()
-
-    return array(array), generate
 
 
 def _dots(rows: int, vectors: int) -> Any:
