@@ -12,6 +12,7 @@ from queue import SimpleQueue
 
 from services.generator.events import End, Event, Failed, Finish, Text
 from services.generator.request import SampleRequest
+from services.generator.sequence import Sequence
 from services.generator.writer import Writer
 from services.tokens.codec import Codec
 
@@ -33,26 +34,33 @@ class Generation:
         request: validated.
         codec: of the model's vocabulary.
         context: longest sequence of the model.
+        caller: whose it is.
         timeout_s: seconds after which the caller is gone; None: never.
     """
 
-    def __init__(self, request: SampleRequest, codec: Codec, context: int, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, request: SampleRequest, codec: Codec, context: int, *, caller: str = "", timeout_s: float | None = None
+    ) -> None:
         self.request = request
         self.submitted_at = time.monotonic()
         deadline = float("inf") if timeout_s is None else self.submitted_at + timeout_s
-        self.writers = [Writer(request, index, codec, context, deadline) for index in range(request.best_of)]
-        self.started_at: float | None = None  # the first slot was given
+        self.writers = [
+            Writer(request, index, codec, context, caller=caller, deadline=deadline) for index in range(request.best_of)
+        ]
+        self.sequences = [writer.sequence for writer in self.writers]
+        self.started_at: float | None = None  # the first sample got its place
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._num_open = len(self.writers)
+        self._writer_of = dict(zip(self.sequences, self.writers, strict=True))
 
     # From the caller's thread.
 
-    def cancel(self) -> None:
-        """Nobody listens any more: the next step frees the slots. Any thread, any number of times."""
-        for writer in self.writers:
-            writer.sequence.cancelled = True
+    def cancel(self, why: str = "caller") -> None:
+        """Nobody listens any more: the next step frees the places. Any thread, any number of times."""
+        for sequence in self.sequences:
+            sequence.cancelled = sequence.cancelled or why
 
     def events(self) -> Iterator[Text | End]:
         """Yield what happens until all samples have ended; what waits already is joined into few events.
@@ -99,6 +107,14 @@ class Generation:
 
     # From the model's thread.
 
+    def begin(self, now: float) -> None:
+        """One of the samples has its place."""
+        self.started_at = self.started_at or now
+
+    def writer_of(self, sequence: Sequence) -> Writer:
+        """The writer of one of the samples."""
+        return self._writer_of[sequence]
+
     def emit(self, events: list[Event]) -> None:
         """Tell the caller."""
         for event in events:
@@ -108,13 +124,13 @@ class Generation:
                     self.ended_at = time.monotonic()
             self._events.put(event)
 
-    def drop(self, writer: Writer) -> None:
+    def drop(self, sequence: Sequence) -> None:
         """One of the samples was cancelled or is too late."""
-        self.emit(writer.finish(Finish.CANCELLED))
+        self.emit(self._writer_of[sequence].finish(Finish.CANCELLED))
 
     def fail(self, error: Exception) -> None:
         """The request cannot go on; its samples leave at the next step."""
-        self.cancel()
+        self.cancel("failed")
         self._events.put(Failed(error))
 
 

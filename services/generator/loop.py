@@ -12,14 +12,14 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import NonesuchError, Unavailable
+from services.common.errors import Busy, NonesuchError, Unavailable
 from services.generator import metrics
 from services.generator.engine import Engine
 from services.generator.events import End
 from services.generator.generation import Generation
+from services.generator.measurement import Measurement
 from services.generator.scheduler import Scheduler, Work
 from services.generator.sequence import Sequence
-from services.generator.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +30,20 @@ class Loop:
     Args:
         name: of the model, for the thread and the metrics.
         engine: of the model.
-        scheduler: a new one, with as many slots as the engine.
+        scheduler: a new one, over the engine's blocks.
     """
 
     def __init__(self, name: str, engine: Engine, scheduler: Scheduler) -> None:
         self._name = name
         self._engine = engine
         self._scheduler = scheduler
-        self._owners: dict[Sequence, tuple[Generation, Writer]] = {}
+        self._owners: dict[Sequence, Generation | Measurement] = {}
         self._changed = threading.Condition()  # guards the scheduler and the owners
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, generation: Generation) -> None:
+    def submit(self, request: Generation | Measurement) -> None:
         """Queue a request; its events follow.
 
         Raises:
@@ -53,9 +53,13 @@ class Loop:
         with self._changed:
             if self._stopping:
                 raise Unavailable("the model is being unloaded; try again", retry_after_s=1.0)
-            self._scheduler.submit(writer.sequence for writer in generation.writers)
-            for writer in generation.writers:
-                self._owners[writer.sequence] = (generation, writer)
+            try:
+                self._scheduler.submit(request.sequences)
+            except Busy as error:
+                metrics.count_rejected(self._name, error.reason)
+                raise
+            for sequence in request.sequences:
+                self._owners[sequence] = request
             self._changed.notify()
 
     def stop(self) -> None:
@@ -63,19 +67,29 @@ class Loop:
         with self._changed:
             self._stopping = True
             for sequence in self._owners:
-                sequence.cancelled = True
+                sequence.cancelled = sequence.cancelled or "stopping"
             self._changed.notify()
         self._thread.join()
 
     @property
     def num_running(self) -> int:
-        """Samples being written."""
+        """Samples being written and texts being measured."""
         return self._scheduler.num_running
 
     @property
     def num_waiting(self) -> int:
-        """Samples waiting for a slot."""
+        """Those waiting for a place."""
         return self._scheduler.num_waiting
+
+    @property
+    def num_places(self) -> int:
+        """How many run at once."""
+        return self._scheduler.num_places
+
+    @property
+    def blocks_held(self) -> tuple[int, int]:
+        """Cache blocks in use, and all of them."""
+        return self._scheduler.pool.num_held, self._scheduler.pool.num_blocks
 
     def _run(self) -> None:
         while True:
@@ -84,8 +98,8 @@ class Loop:
                     self._count()
                     self._changed.wait()
                 for sequence in self._scheduler.sweep(time.monotonic()):
-                    generation, writer = self._owners.pop(sequence)
-                    generation.drop(writer)
+                    self._owners.pop(sequence).drop(sequence)
+                    metrics.count_cancelled(self._name, sequence.cancelled)
                 if self._stopping:
                     return
                 work = self._scheduler.plan()
@@ -94,42 +108,55 @@ class Loop:
                 self._step(work)
 
     def _step(self, work: list[Work]) -> None:
-        now = time.monotonic()
+        started = time.monotonic()
         for item in work:
-            generation, _ = self._owners[item.sequence]
-            generation.started_at = generation.started_at or now
+            self._owners[item.sequence].begin(started)
         try:
-            logits = self._engine.step([item.chunk for item in work])  # [K, V]
+            logits = self._engine.step([item.chunk for item in work])  # [sum of num_logits, V]
         except Exception as error:  # a failing engine ends these requests, not the service
             log.exception("%s: a step of %d chunks failed", self._name, len(work))
             for item in work:
                 self._fail(item.sequence, error)
             return
-        for item, row in zip(work, logits, strict=True):
-            item.sequence.num_computed += len(item.chunk.ids)
-            if item.last and item.sequence in self._owners:
-                self._write(item.sequence, row)
+        with self._changed:
+            self._scheduler.computed(work)
+            self._scheduler.observe(work, time.monotonic() - started)
+        row = 0
+        for item in work:
+            rows = logits[row : row + item.chunk.num_logits]
+            row += item.chunk.num_logits
+            owner = self._owners.get(item.sequence)
+            if owner is not None and len(rows):
+                self._use(owner, item, rows)
 
-    def _write(self, sequence: Sequence, row: NDArray[np.float32]) -> None:
-        generation, writer = self._owners[sequence]
+    def _use(self, owner: Generation | Measurement, item: Work, rows: NDArray[np.float32]) -> None:
         try:
-            events = writer.write(row)
+            if isinstance(owner, Measurement):
+                if owner.take(item.chunk.start, rows):
+                    self._remove(item.sequence)
+            else:
+                self._write(owner, item.sequence, rows[0])
         except NonesuchError as error:
-            self._fail(sequence, error)
-            return
+            self._fail(item.sequence, error)
         except Exception as error:  # a bug in one request must not end the others, nor this thread
-            log.exception("%s: drawing a token failed", self._name)
-            self._fail(sequence, error)
-            return
+            log.exception("%s: using a step's logits failed", self._name)
+            self._fail(item.sequence, error)
+
+    def _write(self, generation: Generation, sequence: Sequence, row: NDArray[np.float32]) -> None:
+        writer = generation.writer_of(sequence)
+        events = writer.write(row)
         if generation.first_token_at is None:
             generation.first_token_at = writer.first_token_at
             metrics.observe_first_token(self._name, time.monotonic() - generation.submitted_at)
         if events and isinstance(events[-1], End):
-            with self._changed:
-                self._scheduler.remove(sequence)
-                del self._owners[sequence]
+            self._remove(sequence)
             metrics.count_sample(self._name, events[-1].finish.name, sequence.num_written)
         generation.emit(events)
+
+    def _remove(self, sequence: Sequence) -> None:
+        with self._changed:
+            self._scheduler.remove(sequence)
+            del self._owners[sequence]
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End a whole request; its other sequences are swept before the next step."""
@@ -138,7 +165,7 @@ class Loop:
             if owner is None:
                 return
             self._scheduler.remove(sequence)
-        owner[0].fail(error)
+        owner.fail(error)
 
     def _count(self) -> None:
         metrics.set_load(self._name, self._scheduler.num_running, self._scheduler.num_waiting)

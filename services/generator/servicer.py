@@ -13,11 +13,12 @@ import services
 from protos import generator_pb2 as pb
 from protos import generator_pb2_grpc
 from services.common.errors import Cancelled, InvalidRequest, Unimplemented
-from services.generator import messages, metrics
+from services.generator import messages, metrics, peers
 from services.generator.choice import State
 from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
+from services.generator.measurement import Measurement
 from services.generator.models import Models
 from services.generator.request import Limits
 from services.generator.settings import GeneratorSettings
@@ -104,7 +105,14 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         version = request.version if request.HasField("version") else None
         with self._models.use(request.model, version, patience_s=_patience(context)) as model:
             ids = model.encode(request.text, field="text", most=model.engine.context)
-            logprobs = [float(value) for value in model.score(ids)]
+            measurement = Measurement(
+                ids,
+                model.codec.vocabulary.end_of_text_id,
+                caller=peers.caller_of(context),
+                timeout_s=_timeout(context),
+            )
+            self._submit(model, measurement, context)
+            logprobs = [float(value) for value in measurement.result()]
             likelihood = math.fsum(logprobs)
             response = pb.ScoreResponse(
                 log_likelihood=likelihood,
@@ -175,17 +183,30 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 max_samples=self._settings.max_samples,
             )
             wanted = messages.sample_request(request, model, limits)
-            remaining = context.time_remaining()
-            timeout_s = None if remaining is None else remaining + LATE_S
-            generation = Generation(wanted, model.codec, limits.context, timeout_s)
-            if not context.add_callback(generation.cancel):
-                raise Cancelled("the caller gave up before its request was queued")
-            model.loop.submit(generation)
+            generation = Generation(
+                wanted,
+                model.codec,
+                limits.context,
+                caller=peers.caller_of(context),
+                timeout_s=_timeout(context),
+            )
+            self._submit(model, generation, context)
             metrics.PROMPT_TOKENS.labels(model.key.name).inc(len(wanted.prompt_ids))
             try:
                 yield model, generation
             finally:
                 generation.cancel()
+
+    def _submit(self, model: LoadedModel, request: Generation | Measurement, context: grpc.ServicerContext) -> None:
+        """Queue a request, to be given up when its rpc ends."""
+        if not context.add_callback(lambda: request.cancel(peers.why_gone(context))):
+            raise Cancelled("the caller gave up before its request was queued")
+        model.loop.submit(request)
+
+
+def _timeout(context: grpc.ServicerContext) -> float | None:
+    remaining = context.time_remaining()
+    return None if remaining is None else remaining + LATE_S
 
 
 def _patience(context: grpc.ServicerContext) -> float:

@@ -28,15 +28,23 @@ class Writer:
         index: from 0; part of the random numbers' counter.
         codec: of the model's vocabulary.
         context: longest sequence of the model.
+        caller: whose it is.
         deadline: monotonic seconds after which nobody waits.
     """
 
     def __init__(
-        self, request: SampleRequest, index: int, codec: Codec, context: int, deadline: float = float("inf")
+        self,
+        request: SampleRequest,
+        index: int,
+        codec: Codec,
+        context: int,
+        *,
+        caller: str = "",
+        deadline: float = float("inf"),
     ) -> None:
         self.request = request
         self.index = index
-        self.sequence = Sequence(list(request.prompt_ids), len(request.prompt_ids), deadline=deadline)
+        self.sequence = Sequence(list(request.prompt_ids), len(request.prompt_ids), caller, deadline=deadline)
         self.first_token_at: float | None = None  # monotonic seconds
         self.num_drawn = 0
         self.mean_logprob = float("-inf")  # of the ids drawn; for best_of

@@ -12,9 +12,8 @@ from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loop import Loop
 from services.generator.request import SampleRequest
-from services.generator.scheduler import Scheduler
 from services.sampling.parameters import SamplingParameters
-from tests.unit.generator.fakes import END, SpellingEngine, codec, request, spell
+from tests.unit.generator.fakes import END, SpellingEngine, codec, request, scheduler, spell
 from tests.waiting import wait_for
 
 STORY = "Once upon a time, naïve café 🙂 owls wrote posts."
@@ -26,10 +25,11 @@ class Bench:
 
     def __init__(self, next_id: Callable[[list[int]], int], **engine: Any) -> None:
         self.engine = SpellingEngine(next_id, **engine)
-        self.loop = Loop("test", self.engine, Scheduler(self.engine.num_slots, queue_limit=4, prefill_tokens=4))
+        self.scheduler = scheduler(self.engine, prefill_tokens=4)
+        self.loop = Loop("test", self.engine, self.scheduler)
 
     def submit(self, wanted: SampleRequest, timeout_s: float | None = None) -> Generation:
-        generation = Generation(wanted, CODEC, self.engine.context, timeout_s)
+        generation = Generation(wanted, CODEC, self.engine.context, timeout_s=timeout_s)
         self.loop.submit(generation)
         return generation
 
@@ -235,7 +235,7 @@ def test_a_stopped_loop_cancels_and_takes_nothing_more(bench: Callable[..., Benc
 @pytest.mark.parametrize("num_slots", [1, 4])
 def test_the_text_does_not_depend_on_how_the_work_is_cut(prefill_tokens: int, num_slots: int) -> None:
     engine = SpellingEngine(lambda ids: (sum(ids) * 7 + len(ids)) % 256, num_slots=num_slots)
-    loop = Loop("test", engine, Scheduler(num_slots, queue_limit=4, prefill_tokens=prefill_tokens))
+    loop = Loop("test", engine, scheduler(engine, prefill_tokens=prefill_tokens))
     prompts = [b"a", b"two words", b"a prompt that is cut into several pieces"]
     generations = [
         Generation(request(prompt, max_new_tokens=90, slide=True, seed=i), CODEC, engine.context)
