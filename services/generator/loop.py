@@ -12,7 +12,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import Busy, NonesuchError, Unavailable
+from services.common.errors import Busy, Unavailable
 from services.generator import metrics
 from services.generator.engine import Engine
 from services.generator.events import End
@@ -20,6 +20,9 @@ from services.generator.generation import Generation
 from services.generator.measurement import Measurement
 from services.generator.scheduler import Scheduler, Work
 from services.generator.sequence import Sequence
+from services.sampling.batch import Batch
+from services.sampling.compiled import NOTHING_LEFT
+from services.sampling.rules import why_nothing_is_left
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ class Loop:
         self._engine = engine
         self._scheduler = scheduler
         self._owners: dict[Sequence, Generation | Measurement] = {}
+        self._batch = Batch(scheduler.num_places)
+        self._lines: dict[Sequence, int] = {}  # of the samples that draw
         self._changed = threading.Condition()  # guards the scheduler and the owners
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
@@ -99,6 +104,7 @@ class Loop:
                     self._changed.wait()
                 for sequence in self._scheduler.sweep(time.monotonic()):
                     self._owners.pop(sequence).drop(sequence)
+                    self._free_line(sequence)
                     metrics.count_cancelled(self._name, sequence.cancelled)
                 if self._stopping:
                     return
@@ -121,30 +127,50 @@ class Loop:
         with self._changed:
             self._scheduler.computed(work)
             self._scheduler.observe(work, time.monotonic() - started)
+        self._use(work, logits)
+
+    def _use(self, work: list[Work], logits: NDArray[np.float32]) -> None:
+        """Hand the logits to those who asked for them; ids are drawn for all samples at once."""
+        drawing: list[tuple[Sequence, Generation]] = []
+        rows: list[int] = []
         row = 0
         for item in work:
-            rows = logits[row : row + item.chunk.num_logits]
-            row += item.chunk.num_logits
+            first, row = row, row + item.chunk.num_logits
             owner = self._owners.get(item.sequence)
-            if owner is not None and len(rows):
-                self._use(owner, item, rows)
-
-    def _use(self, owner: Generation | Measurement, item: Work, rows: NDArray[np.float32]) -> None:
-        try:
             if isinstance(owner, Measurement):
-                if owner.take(item.chunk.start, rows):
-                    self._remove(item.sequence)
-            else:
-                self._write(owner, item.sequence, rows[0])
-        except NonesuchError as error:
-            self._fail(item.sequence, error)
-        except Exception as error:  # a bug in one request must not end the others, nor this thread
-            log.exception("%s: using a step's logits failed", self._name)
-            self._fail(item.sequence, error)
+                self._measure(owner, item, logits[first:row])
+            elif owner is not None and item.last:
+                drawing.append((item.sequence, owner))
+                rows.append(first)
+        if not drawing:
+            return
+        lines = [self._line_of(sequence, generation) for sequence, generation in drawing]
+        ids = self._batch.draw(logits, rows, lines)
+        for (sequence, generation), row, token_id in zip(drawing, rows, ids, strict=True):
+            if sequence in self._owners:
+                self._write(generation, sequence, token_id, logits[row])
 
-    def _write(self, generation: Generation, sequence: Sequence, row: NDArray[np.float32]) -> None:
+    def _line_of(self, sequence: Sequence, generation: Generation) -> int:
+        line = self._lines.get(sequence)
+        if line is None:
+            line = self._lines[sequence] = generation.writer_of(sequence).join(self._batch)
+        return line
+
+    def _measure(self, measurement: Measurement, item: Work, rows: NDArray[np.float32]) -> None:
+        if measurement.take(item.chunk.start, rows):
+            self._remove(item.sequence)
+
+    def _write(self, generation: Generation, sequence: Sequence, token_id: int, row: NDArray[np.float32]) -> None:
+        if token_id == NOTHING_LEFT:
+            self._fail(sequence, why_nothing_is_left(row, len(sequence.ids)))
+            return
         writer = generation.writer_of(sequence)
-        events = writer.write(row)
+        try:
+            events = writer.write(token_id, row)
+        except Exception as error:  # a bug in one request must not end the others, nor this thread
+            log.exception("%s: writing a token failed", self._name)
+            self._fail(sequence, error)
+            return
         if generation.first_token_at is None:
             generation.first_token_at = writer.first_token_at
             metrics.observe_first_token(self._name, time.monotonic() - generation.submitted_at)
@@ -157,6 +183,12 @@ class Loop:
         with self._changed:
             self._scheduler.remove(sequence)
             del self._owners[sequence]
+            self._free_line(sequence)
+
+    def _free_line(self, sequence: Sequence) -> None:
+        line = self._lines.pop(sequence, None)
+        if line is not None:
+            self._batch.remove(line)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End a whole request; its other sequences are swept before the next step."""
@@ -165,6 +197,7 @@ class Loop:
             if owner is None:
                 return
             self._scheduler.remove(sequence)
+            self._free_line(sequence)
         owner.fail(error)
 
     def _count(self) -> None:
