@@ -6,11 +6,12 @@ Made in the caller's thread, worked on by the model's thread, read in the caller
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
 
+from services.common.errors import Busy
 from services.generator.events import End, Event, Failed, Finish, Text
+from services.generator.outbox import Outbox
 from services.generator.request import SampleRequest
 from services.generator.sequence import Sequence
 from services.generator.writer import Writer
@@ -36,10 +37,20 @@ class Generation:
         context: longest sequence of the model.
         caller: whose it is.
         timeout_s: seconds after which the caller is gone; None: never.
+        unread_limit: tokens that may wait for the caller to read them.
+        on_slow: called by the model's thread when more would wait, after the request was given up.
     """
 
     def __init__(
-        self, request: SampleRequest, codec: Codec, context: int, *, caller: str = "", timeout_s: float | None = None
+        self,
+        request: SampleRequest,
+        codec: Codec,
+        context: int,
+        *,
+        caller: str = "",
+        timeout_s: float | None = None,
+        unread_limit: int = 1 << 20,
+        on_slow: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
         self.submitted_at = time.monotonic()
@@ -51,7 +62,9 @@ class Generation:
         self.started_at: float | None = None  # the first sample got its place
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
-        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._outbox = Outbox(unread_limit)
+        self._unread_limit = unread_limit
+        self._on_slow = on_slow
         self._num_open = len(self.writers)
         self._writer_of = dict(zip(self.sequences, self.writers, strict=True))
 
@@ -70,10 +83,7 @@ class Generation:
         """
         num_open = len(self.writers)
         while num_open:
-            waiting = [self._events.get()]
-            while not self._events.empty():
-                waiting.append(self._events.get())
-            for event in _join(waiting):
+            for event in _join(self._outbox.take()):
                 if isinstance(event, Failed):
                     raise event.error
                 num_open -= isinstance(event, End)
@@ -122,7 +132,17 @@ class Generation:
                 self._num_open -= 1
                 if self._num_open == 0:
                     self.ended_at = time.monotonic()
-            self._events.put(event)
+        if not self._outbox.put(events):
+            limit = self._unread_limit
+            self._give_up(
+                Busy(
+                    f"{limit} tokens wait to be read and more were written: the caller reads too slowly; read faster, "
+                    "or ask for fewer samples and log-probabilities",
+                    reason="SLOW_READER",
+                ),
+                "slow_reader",
+            )
+            self._on_slow()
 
     def drop(self, sequence: Sequence) -> None:
         """One of the samples was cancelled or is too late."""
@@ -130,8 +150,11 @@ class Generation:
 
     def fail(self, error: Exception) -> None:
         """The request cannot go on; its samples leave at the next step."""
-        self.cancel("failed")
-        self._events.put(Failed(error))
+        self._give_up(error, "failed")
+
+    def _give_up(self, error: Exception, why: str) -> None:
+        self.cancel(why)
+        self._outbox.close(Failed(error))
 
 
 def _join(events: list[Event]) -> list[Event]:

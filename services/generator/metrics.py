@@ -11,7 +11,11 @@ WAITING = Gauge("nonesuch_generator_queue", "Samples waiting for a slot.", ["mod
 PROMPT_TOKENS = Counter("nonesuch_generator_prompt_tokens_total", "Tokens of prompts.", ["model"])
 TOKENS = Counter("nonesuch_generator_tokens_total", "Tokens written.", ["model"])
 SAMPLES = Counter("nonesuch_generator_samples_total", "Samples that ended, by reason.", ["model", "finish"])
-REJECTED = Counter("nonesuch_generator_rejected_total", "Requests that were refused, by reason.", ["model", "reason"])
+REJECTED = Counter(
+    "nonesuch_generator_rejected_total",
+    "Requests that were refused for lack of room, by reason; without a model when none was looked for.",
+    ["model", "reason"],
+)
 CANCELLED = Counter("nonesuch_generator_cancelled_total", "Samples that were given up, by reason.", ["model", "reason"])
 FIRST_TOKEN = Histogram(
     "nonesuch_generator_first_token_seconds", "From request to first token.", ["model"], buckets=_SECONDS

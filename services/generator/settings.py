@@ -26,6 +26,10 @@ class GeneratorSettings:
         "Milliseconds that running streams may wait while prompts are read; prompts are cut to fit.",
         minimum=1,
     )
+    max_requests: int = setting(48, "Requests answered or queued at once, over all models.", minimum=1)
+    unread_limit: int = setting(
+        2048, "Tokens of one request that may wait to be read; a slower reader is cancelled.", minimum=1
+    )
     max_models: int = setting(4, "Model versions in memory; others are loaded when asked for.", minimum=1)
     poll_s: float = setting(1.0, "Seconds between looks for new models.", minimum=0.01)
     precision: str = setting("float32", "Type of matrix products and cache.", choices=("float32", "bfloat16"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from services.generator.loop import Loop
 from services.generator.request import SampleRequest
 from services.sampling.parameters import SamplingParameters
 from tests.unit.generator.fakes import END, SpellingEngine, codec, request, scheduler, spell
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 STORY = "Once upon a time, naïve café 🙂 owls wrote posts."
 CODEC = codec()
@@ -207,6 +208,41 @@ def test_logprobs_come_with_each_id(bench: Callable[..., Bench]) -> None:
     assert [logprob.id for logprob in found] == list(b"Onc")
     assert all(logprob.alternatives[0] == (logprob.id, logprob.logprob) for logprob in found)
     assert all(len(logprob.alternatives) == 2 and -0.01 < logprob.logprob < 0 for logprob in found)
+
+
+def test_a_slow_reader_is_cancelled_and_told_so(bench: Callable[..., Bench]) -> None:
+    made = bench(lambda ids: 97, num_slots=1)
+    slow = threading.Event()
+    generation = Generation(
+        request(max_new_tokens=50, slide=True), CODEC, made.engine.context, unread_limit=5, on_slow=slow.set
+    )
+
+    made.loop.submit(generation)
+    assert slow.wait(PATIENCE_S)
+
+    with pytest.raises(Busy, match="5 tokens wait") as refusal:
+        list(generation.events())
+    assert refusal.value.reason == "SLOW_READER"
+    wait_for(lambda: made.loop.num_running == 0)
+    assert generation.num_drawn <= 7
+
+
+def test_a_reader_that_keeps_up_may_read_any_number_of_tokens(bench: Callable[..., Bench]) -> None:
+    turns = threading.Semaphore(0)
+
+    def write_in_turn(ids: list[int]) -> int:
+        assert turns.acquire(timeout=PATIENCE_S)
+        return 97
+
+    made = bench(write_in_turn, num_slots=1)
+    generation = Generation(request(max_new_tokens=50), CODEC, made.engine.context, unread_limit=1)
+    made.loop.submit(generation)
+    reader = generation.events()
+
+    for _ in range(50):
+        turns.release()
+        assert next(reader) == Text(0, "a", (97,))
+    assert isinstance(next(reader), End)
 
 
 def test_timings_add_up(bench: Callable[..., Bench]) -> None:
