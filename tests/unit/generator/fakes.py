@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -106,6 +107,19 @@ class SpellingEngine:
         logits = np.zeros(self.vocabulary_size, np.float32)
         logits[self.next_id(ids)] = 20.0
         return logits
+
+
+class DreamingEngine(SpellingEngine):
+    """Logits that look random and depend on every id before them, and on nothing else."""
+
+    name = "dreaming"
+
+    def __init__(self, *, num_slots: int = 2, context: int = 64, block_size: int = 0) -> None:
+        super().__init__(lambda ids: 0, num_slots=num_slots, context=context, block_size=block_size)
+
+    def _logits(self, ids: list[int]) -> np.ndarray:
+        seed = zlib.crc32(np.array(ids, np.int32).tobytes())
+        return np.random.default_rng(seed).normal(size=self.vocabulary_size).astype(np.float32) * 3
 
 
 def scheduler(engine: SpellingEngine, *, prefill_tokens: int = 64, queue_limit: int = 4) -> Scheduler:
