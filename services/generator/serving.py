@@ -10,7 +10,7 @@ from services.generator.engine import Engine
 from services.generator.loaded import load
 from services.generator.models import Models
 from services.generator.settings import GeneratorSettings
-from services.sampling import rules
+from services.sampling import batch
 
 
 def make_models(folder: Path, settings: GeneratorSettings) -> Models:
@@ -27,7 +27,7 @@ def make_models(folder: Path, settings: GeneratorSettings) -> Models:
 
 def _prepare() -> None:
     """Import TensorFlow and compile the sampling rules: seconds that the first request need not wait."""
-    rules.warm()
+    batch.warm()
     importlib.import_module("services.generator.tensorflow_engine")
 
 

@@ -17,10 +17,18 @@ class GeneratorSettings:
     metrics_listen: str = setting("127.0.0.1:9104", "Where Prometheus metrics are shown.")
     slots: int = setting(8, "Samples that one model writes at once; each holds cache memory.", minimum=1)
     queue_limit: int = setting(32, "Samples that may wait for a slot, per model.", minimum=0)
+    caller_queue_limit: int = setting(16, "Samples of one caller that may wait, per model.", minimum=0)
     max_samples: int = setting(16, "Most samples of one request, best_of included.", minimum=1)
     max_new_tokens: int = setting(4096, "Most tokens of one sample.", minimum=1)
-    prefill_tokens: int = setting(
-        128, "Prompt tokens computed per step; fewer keep running streams smoother.", minimum=1
+    prefill_tokens: int = setting(128, "Most prompt tokens computed per step.", minimum=1)
+    max_stall_ms: int = setting(
+        100,
+        "Milliseconds that running streams may wait while prompts are read; prompts are cut to fit.",
+        minimum=1,
+    )
+    max_requests: int = setting(48, "Requests answered or queued at once, over all models.", minimum=1)
+    unread_limit: int = setting(
+        2048, "Tokens of one request that may wait to be read; a slower reader is cancelled.", minimum=1
     )
     max_models: int = setting(4, "Model versions in memory; others are loaded when asked for.", minimum=1)
     poll_s: float = setting(1.0, "Seconds between looks for new models.", minimum=0.01)

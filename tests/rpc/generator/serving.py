@@ -16,7 +16,7 @@ from protos import generator_pb2 as pb
 from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
 from services.common import rpc
 from services.common.files import new_folder, sha256_files, write_json
-from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+from services.generator.servicer import SERVICE_NAME, GeneratorServicer, worker_threads
 from services.generator.serving import make_models
 from services.generator.settings import GeneratorSettings
 from services.gpt2.checkpoint import write_weights
@@ -67,6 +67,7 @@ class Service:
             "127.0.0.1:0",
             lambda server: add_GeneratorServiceServicer_to_server(servicer, server),
             services=[SERVICE_NAME],
+            worker_threads=worker_threads(values),
         )
         self.models.start(lambda name, serving: self.server.set_serving(f"models/{name}", serving=serving))
         self.channel = rpc.channel(f"127.0.0.1:{self.server.port}")
