@@ -22,7 +22,7 @@ def main() -> int:
     from services.generator.servicer import SERVICE_NAME, GeneratorServicer, worker_threads
     from services.generator.serving import make_models
 
-    models = make_models(common.data / "models", settings)
+    models = make_models(common.data / "models", settings, common.cache.resolve())
     servicer = GeneratorServicer(models, settings)
     return process.run(
         "generator",
