@@ -21,6 +21,7 @@ def run(
     listen: str,
     metrics_listen: str,
     services: Sequence[str],
+    worker_threads: int = rpc.WORKER_THREADS,
     register: Callable[[grpc.Server], None],
     started: Callable[[rpc.Server], None] = lambda server: None,
     draining: Callable[[], None] = lambda: None,
@@ -32,6 +33,7 @@ def run(
         service: short name, for the log and the `ready` line.
         listen, metrics_listen: `host:port`; port 0 takes any free one.
         services: full names of the gRPC services, for health and reflection.
+        worker_threads: rpcs that run at once; more wait for a thread.
         register: adds the servicers to the server.
         started: called once the server answers.
         draining: called on the signal, before running calls are waited for: end long streams here.
@@ -40,7 +42,9 @@ def run(
     logs.configure(service, log_format=common.log_format, level=common.log_level)
     try:
         metrics.start_endpoint(metrics_listen)
-        server = rpc.start(listen, register, services=services, observe=metrics.record_rpc)
+        server = rpc.start(
+            listen, register, services=services, observe=metrics.record_rpc, worker_threads=worker_threads
+        )
     except (OSError, ValueError) as error:
         print(f"{service}: {error}", file=sys.stderr)
         return 1

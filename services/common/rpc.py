@@ -219,6 +219,7 @@ def start(
     *,
     services: Sequence[str],
     observe: Observer = lambda method, code, seconds: None,
+    worker_threads: int = WORKER_THREADS,
 ) -> Server:
     """Start a gRPC server with health, reflection and the error interceptor.
 
@@ -227,13 +228,14 @@ def start(
         register: adds the servicers, such as `lambda server: add_XServicer_to_server(x, server)`.
         services: full names of the services, for health and reflection.
         observe: told method, status and seconds of each finished rpc.
+        worker_threads: rpcs that run at once; more wait for a thread.
 
     Raises:
         OSError: the address is taken or not ours; the message names it.
     """
     split_address(listen)
     server = grpc.server(
-        ThreadPoolExecutor(max_workers=WORKER_THREADS, thread_name_prefix="rpc"),
+        ThreadPoolExecutor(max_workers=worker_threads, thread_name_prefix="rpc"),
         interceptors=[_Interceptor(observe)],
         options=SERVER_OPTIONS,
     )

@@ -19,10 +19,10 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     from protos.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
-    from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+    from services.generator.servicer import SERVICE_NAME, GeneratorServicer, worker_threads
     from services.generator.serving import make_models
 
-    models = make_models(common.data / "models", settings)
+    models = make_models(common.data / "models", settings, common.cache.resolve())
     servicer = GeneratorServicer(models, settings)
     return process.run(
         "generator",
@@ -30,6 +30,7 @@ def main() -> int:
         listen=settings.listen,
         metrics_listen=settings.metrics_listen,
         services=[SERVICE_NAME],
+        worker_threads=worker_threads(settings),
         register=lambda server: add_GeneratorServiceServicer_to_server(servicer, server),
         # Health: the process serves without a model; each model has a name of its own, `models/<name>`.
         started=lambda server: models.start(

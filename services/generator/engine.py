@@ -1,7 +1,7 @@
-"""The engine: token ids with slots and positions in, logits of the rows asked for out.
+"""The engine: token ids with their place in the cache in, logits of the ids asked for out.
 
 The whole of what the rest of the service knows about a model. Implementations: tensorflow_engine.py.
-Legend: K chunks, V vocabulary, T time.
+Legend: V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,31 +16,38 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """New ids of one slot.
+    """New ids of one sequence.
 
     Attributes:
-        slot: which sequence of the cache.
-        start: position of the first id; everything before it was computed by earlier steps.
+        blocks: the cache blocks that hold the sequence's positions from 0 on, in order; they cover
+            start + len(ids). Others may read the blocks before `start` in the same step, none writes them.
+        start: position of the first id; everything before it stands in the blocks.
         ids: at least one.
+        num_logits: logits are wanted after the last this many ids; 0: none, as in a prompt's middle.
     """
 
-    slot: int
+    blocks: Sequence[int]
     start: int
     ids: Sequence[int]
+    num_logits: int = 1
 
 
 class Engine(Protocol):
-    """A model with a cache of `num_slots` sequences. `step` is called by one thread only."""
+    """A model with a cache of `num_blocks` blocks of `block_size` positions. One thread alone calls `step`.
+
+    A block's content must not depend on what else was computed in its step: blocks are shared by sequences
+    that begin with the same ids. Where block_size is the context, none ever is.
+    """
 
     name: str
     context: int
     vocabulary_size: int
-    num_slots: int
+    block_size: int
+    num_blocks: int
 
     def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Compute chunks, each of another slot; return the logits after each one's last: float32 [K, V]."""
-        ...
+        """Compute chunks, each of another sequence; return the logits: float32 [sum of num_logits, V].
 
-    def score(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Logits after every id of one sequence, beside the cache and from any thread: float32 [T, V]."""
+        Rows are in order of chunks and ids.
+        """
         ...

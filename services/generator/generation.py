@@ -6,12 +6,14 @@ Made in the caller's thread, worked on by the model's thread, read in the caller
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
 
+from services.common.errors import Busy
 from services.generator.events import End, Event, Failed, Finish, Text
+from services.generator.outbox import Outbox
 from services.generator.request import SampleRequest
+from services.generator.sequence import Sequence
 from services.generator.writer import Writer
 from services.tokens.codec import Codec
 
@@ -33,26 +35,45 @@ class Generation:
         request: validated.
         codec: of the model's vocabulary.
         context: longest sequence of the model.
+        caller: whose it is.
         timeout_s: seconds after which the caller is gone; None: never.
+        unread_limit: tokens that may wait for the caller to read them.
+        on_slow: called by the model's thread when more would wait, after the request was given up.
     """
 
-    def __init__(self, request: SampleRequest, codec: Codec, context: int, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        request: SampleRequest,
+        codec: Codec,
+        context: int,
+        *,
+        caller: str = "",
+        timeout_s: float | None = None,
+        unread_limit: int = 1 << 20,
+        on_slow: Callable[[], None] = lambda: None,
+    ) -> None:
         self.request = request
         self.submitted_at = time.monotonic()
         deadline = float("inf") if timeout_s is None else self.submitted_at + timeout_s
-        self.writers = [Writer(request, index, codec, context, deadline) for index in range(request.best_of)]
-        self.started_at: float | None = None  # the first slot was given
+        self.writers = [
+            Writer(request, index, codec, context, caller=caller, deadline=deadline) for index in range(request.best_of)
+        ]
+        self.sequences = [writer.sequence for writer in self.writers]
+        self.started_at: float | None = None  # the first sample got its place
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
-        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._outbox = Outbox(unread_limit)
+        self._unread_limit = unread_limit
+        self._on_slow = on_slow
         self._num_open = len(self.writers)
+        self._writer_of = dict(zip(self.sequences, self.writers, strict=True))
 
     # From the caller's thread.
 
-    def cancel(self) -> None:
-        """Nobody listens any more: the next step frees the slots. Any thread, any number of times."""
-        for writer in self.writers:
-            writer.sequence.cancelled = True
+    def cancel(self, why: str = "caller") -> None:
+        """Nobody listens any more: the next step frees the places. Any thread, any number of times."""
+        for sequence in self.sequences:
+            sequence.cancelled = sequence.cancelled or why
 
     def events(self) -> Iterator[Text | End]:
         """Yield what happens until all samples have ended; what waits already is joined into few events.
@@ -62,10 +83,7 @@ class Generation:
         """
         num_open = len(self.writers)
         while num_open:
-            waiting = [self._events.get()]
-            while not self._events.empty():
-                waiting.append(self._events.get())
-            for event in _join(waiting):
+            for event in _join(self._outbox.take()):
                 if isinstance(event, Failed):
                     raise event.error
                 num_open -= isinstance(event, End)
@@ -99,6 +117,14 @@ class Generation:
 
     # From the model's thread.
 
+    def begin(self, now: float) -> None:
+        """One of the samples has its place."""
+        self.started_at = self.started_at or now
+
+    def writer_of(self, sequence: Sequence) -> Writer:
+        """The writer of one of the samples."""
+        return self._writer_of[sequence]
+
     def emit(self, events: list[Event]) -> None:
         """Tell the caller."""
         for event in events:
@@ -106,16 +132,29 @@ class Generation:
                 self._num_open -= 1
                 if self._num_open == 0:
                     self.ended_at = time.monotonic()
-            self._events.put(event)
+        if not self._outbox.put(events):
+            limit = self._unread_limit
+            self._give_up(
+                Busy(
+                    f"{limit} tokens wait to be read and more were written: the caller reads too slowly; read faster, "
+                    "or ask for fewer samples and log-probabilities",
+                    reason="SLOW_READER",
+                ),
+                "slow_reader",
+            )
+            self._on_slow()
 
-    def drop(self, writer: Writer) -> None:
+    def drop(self, sequence: Sequence) -> None:
         """One of the samples was cancelled or is too late."""
-        self.emit(writer.finish(Finish.CANCELLED))
+        self.emit(self._writer_of[sequence].finish(Finish.CANCELLED))
 
     def fail(self, error: Exception) -> None:
         """The request cannot go on; its samples leave at the next step."""
-        self.cancel()
-        self._events.put(Failed(error))
+        self._give_up(error, "failed")
+
+    def _give_up(self, error: Exception, why: str) -> None:
+        self.cancel(why)
+        self._outbox.close(Failed(error))
 
 
 def _join(events: list[Event]) -> list[Event]:

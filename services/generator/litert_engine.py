@@ -5,6 +5,7 @@ The process that serves it never imports TensorFlow.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.generator.engine import Chunk
+from services.litert import engine_file
+from services.litert.cache import block_bytes
 from services.litert.model import LiteRTModel
+
+log = logging.getLogger(__name__)
 
 
 class LiteRTEngine:
@@ -21,7 +26,8 @@ class LiteRTEngine:
 
     Args:
         path: an engine file.
-        num_blocks: of the cache; a block holds 64 positions of one sequence.
+        num_slots: whole contexts that the cache should hold.
+        cache_bytes: that it may take; it holds one context at least.
         threads: that a step runs on; 0: one for each core that the process may use.
 
     Raises:
@@ -30,7 +36,16 @@ class LiteRTEngine:
 
     name = "litert"
 
-    def __init__(self, path: Path, num_blocks: int, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, num_slots: int, *, cache_bytes: int, threads: int = 0) -> None:
+        facts = engine_file.read(path)
+        per_slot = -(-facts.config.n_ctx // LiteRTModel.block_size)
+        slots = cache_bytes // (per_slot * block_bytes(facts.config, facts.precision))
+        if slots < num_slots:
+            log.warning(
+                "%s: %d slots instead of %d: each needs %d MB of cache; raise NONESUCH_GENERATOR_CACHE_MB",
+                *(path, max(1, slots), num_slots, per_slot * block_bytes(facts.config, facts.precision) // 1_000_000),
+            )
+        num_blocks = per_slot * max(1, min(num_slots, slots))
         self._model = LiteRTModel(path, num_blocks, threads or len(os.sched_getaffinity(0)))
         self.context = self._model.config.n_ctx
         self.vocabulary_size = self._model.config.n_vocab

@@ -1,33 +1,23 @@
-"""A model in memory: its engine, its vocabulary, its thread, and the bounded queue for scores.
+"""A model in memory: its engine, its vocabulary and its thread.
 
 Made from a verified folder; knows nothing of other versions.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from services.common.errors import Busy, Corrupt, InvalidRequest
+from services.common.errors import Corrupt, InvalidRequest
 from services.common.files import verify_files
+from services.generator.blocks import BlockPool
 from services.generator.engine import Engine
 from services.generator.loop import Loop
+from services.generator.pace import Pace
 from services.generator.published import Key, Published
-from services.generator.scheduler import RETRY_AFTER_S, Scheduler
+from services.generator.scheduler import Scheduler
 from services.generator.settings import GeneratorSettings
-from services.sampling.likelihood import log_probabilities
 from services.tokens.codec import Codec
 from services.tokens.vocabulary import Vocabulary
-
-MAX_WAITING_SCORES = 16
-_ROWS = 64  # logits turned into log-probabilities at a time: 13 MB at GPT-2's vocabulary
-
-MakeEngine = Callable[[Path, int, str], Engine]
 
 
 class LoadedModel:
@@ -37,7 +27,7 @@ class LoadedModel:
         key: which version it is.
         engine: warmed.
         codec: of the vocabulary that the model carries.
-        settings: slots and queue.
+        settings: of the queue and of the steps.
     """
 
     def __init__(self, key: Key, engine: Engine, codec: Codec, settings: GeneratorSettings) -> None:
@@ -45,11 +35,14 @@ class LoadedModel:
         self.engine = engine
         self.codec = codec
         self._longest_token = max(len(token) for token in codec.vocabulary.ranks)  # bytes
-        scheduler = Scheduler(engine.num_slots, settings.queue_limit, settings.prefill_tokens)
+        scheduler = Scheduler(
+            BlockPool(engine.num_blocks, engine.block_size),
+            engine.context,
+            queue_limit=settings.queue_limit,
+            caller_limit=settings.caller_queue_limit,
+            pace=Pace(settings.prefill_tokens, settings.max_stall_ms / 1000),
+        )
         self.loop = Loop(key.name, engine, scheduler)
-        # Scores are whole forward passes: in the loop they would stall every stream.
-        self._scores = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"score-{key.name}")
-        self._score_places = threading.BoundedSemaphore(MAX_WAITING_SCORES)
 
     def encode(self, text: str, *, field: str, most: int) -> list[int]:
         """Return the ids of a text; raise InvalidRequest naming the field when there are more than `most`."""
@@ -64,37 +57,12 @@ class LoadedModel:
             )
         return ids
 
-    def score(self, ids: list[int]) -> NDArray[np.float32]:
-        """Log-probability of each id after those before it, the first after end-of-text: float32 [T], nats.
-
-        Args:
-            ids: 1 to context.
-
-        Raises:
-            Busy: too many scores wait.
-        """
-        if not self._score_places.acquire(blocking=False):
-            raise Busy(f"{MAX_WAITING_SCORES} scores wait already; try again", retry_after_s=RETRY_AFTER_S)
-        try:
-            return self._scores.submit(self._score, ids).result()
-        finally:
-            self._score_places.release()
-
-    def _score(self, ids: list[int]) -> NDArray[np.float32]:
-        logits = self.engine.score([self.codec.vocabulary.end_of_text_id, *ids[:-1]])  # [T, V]
-        found = np.empty(len(ids), np.float32)
-        for start in range(0, len(ids), _ROWS):
-            rows = log_probabilities(logits[start : start + _ROWS])
-            found[start : start + _ROWS] = rows[np.arange(len(rows)), ids[start : start + _ROWS]]
-        return found
-
     def close(self) -> None:
         """Cancel what runs and free the memory."""
         self.loop.stop()
-        self._scores.shutdown(wait=True)
 
 
-def load(published: Published, settings: GeneratorSettings, make_engine: MakeEngine) -> LoadedModel:
+def load(published: Published, settings: GeneratorSettings, make_engine: Callable[[], Engine]) -> LoadedModel:
     """Verify, read and warm a published version.
 
     Raises:
@@ -107,7 +75,7 @@ def load(published: Published, settings: GeneratorSettings, make_engine: MakeEng
     vocabulary = Vocabulary.load(folder)
     if vocabulary.digest != published.vocabulary_digest:
         raise Corrupt(f"{folder / 'encoder.json'} and vocab.bpe are not the vocabulary that manifest.json names")
-    engine = make_engine(folder, settings.slots, settings.precision)
+    engine = make_engine()
     if engine.vocabulary_size != vocabulary.size:
         raise Corrupt(
             f"{folder / 'hparams.json'} says a vocabulary of {engine.vocabulary_size} entries, "

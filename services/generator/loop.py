@@ -12,14 +12,17 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import NonesuchError, Unavailable
+from services.common.errors import Busy, Unavailable
 from services.generator import metrics
 from services.generator.engine import Engine
 from services.generator.events import End
 from services.generator.generation import Generation
+from services.generator.measurement import Measurement
 from services.generator.scheduler import Scheduler, Work
 from services.generator.sequence import Sequence
-from services.generator.writer import Writer
+from services.sampling.batch import Batch
+from services.sampling.compiled import NOTHING_LEFT
+from services.sampling.rules import why_nothing_is_left
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +33,22 @@ class Loop:
     Args:
         name: of the model, for the thread and the metrics.
         engine: of the model.
-        scheduler: a new one, with as many slots as the engine.
+        scheduler: a new one, over the engine's blocks.
     """
 
     def __init__(self, name: str, engine: Engine, scheduler: Scheduler) -> None:
         self._name = name
         self._engine = engine
         self._scheduler = scheduler
-        self._owners: dict[Sequence, tuple[Generation, Writer]] = {}
+        self._owners: dict[Sequence, Generation | Measurement] = {}
+        self._batch = Batch(scheduler.num_places)
+        self._lines: dict[Sequence, int] = {}  # of the samples that draw
         self._changed = threading.Condition()  # guards the scheduler and the owners
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, generation: Generation) -> None:
+    def submit(self, request: Generation | Measurement) -> None:
         """Queue a request; its events follow.
 
         Raises:
@@ -53,9 +58,13 @@ class Loop:
         with self._changed:
             if self._stopping:
                 raise Unavailable("the model is being unloaded; try again", retry_after_s=1.0)
-            self._scheduler.submit(writer.sequence for writer in generation.writers)
-            for writer in generation.writers:
-                self._owners[writer.sequence] = (generation, writer)
+            try:
+                self._scheduler.submit(request.sequences)
+            except Busy as error:
+                metrics.count_rejected(self._name, error.reason)
+                raise
+            for sequence in request.sequences:
+                self._owners[sequence] = request
             self._changed.notify()
 
     def stop(self) -> None:
@@ -63,19 +72,29 @@ class Loop:
         with self._changed:
             self._stopping = True
             for sequence in self._owners:
-                sequence.cancelled = True
+                sequence.cancelled = sequence.cancelled or "stopping"
             self._changed.notify()
         self._thread.join()
 
     @property
     def num_running(self) -> int:
-        """Samples being written."""
+        """Samples being written and texts being measured."""
         return self._scheduler.num_running
 
     @property
     def num_waiting(self) -> int:
-        """Samples waiting for a slot."""
+        """Those waiting for a place."""
         return self._scheduler.num_waiting
+
+    @property
+    def num_places(self) -> int:
+        """How many run at once."""
+        return self._scheduler.num_places
+
+    @property
+    def blocks_held(self) -> tuple[int, int]:
+        """Cache blocks in use, and all of them."""
+        return self._scheduler.pool.num_held, self._scheduler.pool.num_blocks
 
     def _run(self) -> None:
         while True:
@@ -84,8 +103,9 @@ class Loop:
                     self._count()
                     self._changed.wait()
                 for sequence in self._scheduler.sweep(time.monotonic()):
-                    generation, writer = self._owners.pop(sequence)
-                    generation.drop(writer)
+                    self._owners.pop(sequence).drop(sequence)
+                    self._free_line(sequence)
+                    metrics.count_cancelled(self._name, sequence.cancelled)
                 if self._stopping:
                     return
                 work = self._scheduler.plan()
@@ -94,42 +114,81 @@ class Loop:
                 self._step(work)
 
     def _step(self, work: list[Work]) -> None:
-        now = time.monotonic()
+        started = time.monotonic()
         for item in work:
-            generation, _ = self._owners[item.sequence]
-            generation.started_at = generation.started_at or now
+            self._owners[item.sequence].begin(started)
         try:
-            logits = self._engine.step([item.chunk for item in work])  # [K, V]
+            logits = self._engine.step([item.chunk for item in work])  # [sum of num_logits, V]
         except Exception as error:  # a failing engine ends these requests, not the service
             log.exception("%s: a step of %d chunks failed", self._name, len(work))
             for item in work:
                 self._fail(item.sequence, error)
             return
-        for item, row in zip(work, logits, strict=True):
-            item.sequence.num_computed += len(item.chunk.ids)
-            if item.last and item.sequence in self._owners:
-                self._write(item.sequence, row)
+        with self._changed:
+            self._scheduler.computed(work)
+            self._scheduler.observe(work, time.monotonic() - started)
+        self._use(work, logits)
 
-    def _write(self, sequence: Sequence, row: NDArray[np.float32]) -> None:
-        generation, writer = self._owners[sequence]
-        try:
-            events = writer.write(row)
-        except NonesuchError as error:
-            self._fail(sequence, error)
+    def _use(self, work: list[Work], logits: NDArray[np.float32]) -> None:
+        """Hand the logits to those who asked for them; ids are drawn for all samples at once."""
+        drawing: list[tuple[Sequence, Generation]] = []
+        rows: list[int] = []
+        row = 0
+        for item in work:
+            first, row = row, row + item.chunk.num_logits
+            owner = self._owners.get(item.sequence)
+            if isinstance(owner, Measurement):
+                self._measure(owner, item, logits[first:row])
+            elif owner is not None and item.last:
+                drawing.append((item.sequence, owner))
+                rows.append(first)
+        if not drawing:
             return
+        lines = [self._line_of(sequence, generation) for sequence, generation in drawing]
+        ids = self._batch.draw(logits, rows, lines)
+        for (sequence, generation), row, token_id in zip(drawing, rows, ids, strict=True):
+            if sequence in self._owners:
+                self._write(generation, sequence, token_id, logits[row])
+
+    def _line_of(self, sequence: Sequence, generation: Generation) -> int:
+        line = self._lines.get(sequence)
+        if line is None:
+            line = self._lines[sequence] = generation.writer_of(sequence).join(self._batch)
+        return line
+
+    def _measure(self, measurement: Measurement, item: Work, rows: NDArray[np.float32]) -> None:
+        if measurement.take(item.chunk.start, rows):
+            self._remove(item.sequence)
+
+    def _write(self, generation: Generation, sequence: Sequence, token_id: int, row: NDArray[np.float32]) -> None:
+        if token_id == NOTHING_LEFT:
+            self._fail(sequence, why_nothing_is_left(row, len(sequence.ids)))
+            return
+        writer = generation.writer_of(sequence)
+        try:
+            events = writer.write(token_id, row)
         except Exception as error:  # a bug in one request must not end the others, nor this thread
-            log.exception("%s: drawing a token failed", self._name)
+            log.exception("%s: writing a token failed", self._name)
             self._fail(sequence, error)
             return
         if generation.first_token_at is None:
             generation.first_token_at = writer.first_token_at
             metrics.observe_first_token(self._name, time.monotonic() - generation.submitted_at)
         if events and isinstance(events[-1], End):
-            with self._changed:
-                self._scheduler.remove(sequence)
-                del self._owners[sequence]
+            self._remove(sequence)
             metrics.count_sample(self._name, events[-1].finish.name, sequence.num_written)
         generation.emit(events)
+
+    def _remove(self, sequence: Sequence) -> None:
+        with self._changed:
+            self._scheduler.remove(sequence)
+            del self._owners[sequence]
+            self._free_line(sequence)
+
+    def _free_line(self, sequence: Sequence) -> None:
+        line = self._lines.pop(sequence, None)
+        if line is not None:
+            self._batch.remove(line)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End a whole request; its other sequences are swept before the next step."""
@@ -138,7 +197,8 @@ class Loop:
             if owner is None:
                 return
             self._scheduler.remove(sequence)
-        owner[0].fail(error)
+            self._free_line(sequence)
+        owner.fail(error)
 
     def _count(self) -> None:
         metrics.set_load(self._name, self._scheduler.num_running, self._scheduler.num_waiting)

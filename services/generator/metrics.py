@@ -11,6 +11,12 @@ WAITING = Gauge("nonesuch_generator_queue", "Samples waiting for a slot.", ["mod
 PROMPT_TOKENS = Counter("nonesuch_generator_prompt_tokens_total", "Tokens of prompts.", ["model"])
 TOKENS = Counter("nonesuch_generator_tokens_total", "Tokens written.", ["model"])
 SAMPLES = Counter("nonesuch_generator_samples_total", "Samples that ended, by reason.", ["model", "finish"])
+REJECTED = Counter(
+    "nonesuch_generator_rejected_total",
+    "Requests that were refused for lack of room, by reason; without a model when none was looked for.",
+    ["model", "reason"],
+)
+CANCELLED = Counter("nonesuch_generator_cancelled_total", "Samples that were given up, by reason.", ["model", "reason"])
 FIRST_TOKEN = Histogram(
     "nonesuch_generator_first_token_seconds", "From request to first token.", ["model"], buckets=_SECONDS
 )
@@ -28,6 +34,16 @@ def set_load(model: str, running: int, waiting: int) -> None:
 def observe_first_token(model: str, seconds: float) -> None:
     """Time from a request's arrival to its first token."""
     FIRST_TOKEN.labels(model).observe(seconds)
+
+
+def count_rejected(model: str, reason: str) -> None:
+    """A request was refused for lack of room."""
+    REJECTED.labels(model, reason).inc()
+
+
+def count_cancelled(model: str, reason: str) -> None:
+    """A sample, or a text to measure, is not waited for any more."""
+    CANCELLED.labels(model, reason).inc()
 
 
 def count_sample(model: str, finish: str, num_tokens: int) -> None:

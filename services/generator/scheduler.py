@@ -1,21 +1,26 @@
 """Continuous batching: which ids of which sequences are computed in the next step.
 
-A sequence joins at the next step when a slot is free, first come, first served, and leaves its slot when it
-is finished, cancelled or past its deadline. Sequences that write give one id per step; prompts are cut into
-pieces so that they never stall long. Knows no tensors, no text and no threads.
+A sequence joins at the next step when there is a place, callers in turn, and leaves it when it is finished,
+cancelled or past its deadline. A place is memory for a whole context, so what runs is never interrupted.
+Sequences that write give one id per step; prompts are cut into pieces so that they never stall long, and what
+several prompts begin with is computed once. Knows no tensors, no text and no threads.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.common.errors import Busy
+from services.generator.blocks import BlockPool, Holding, Key
 from services.generator.engine import Chunk
+from services.generator.pace import Pace
 from services.generator.sequence import Sequence
+from services.generator.waiting import Waiting
 
 RETRY_AFTER_S = 1.0
+MAX_MEASURED_IDS = 64  # of one text in one step: their logits are 13 MB at GPT-2's vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,79 +36,160 @@ class Scheduler:
     """The waiting and the running sequences of one model.
 
     Args:
-        num_slots: sequences that run at once.
-        queue_limit: sequences that may wait when all slots are taken.
-        prefill_tokens: prompt ids computed per step, over all sequences.
+        pool: of the engine's blocks.
+        context: longest sequence of the model.
+        queue_limit: sequences that may wait when all places are taken.
+        caller_limit: of one caller.
+        pace: how many prompt ids a step may hold.
     """
 
-    def __init__(self, num_slots: int, queue_limit: int, prefill_tokens: int) -> None:
-        self._free = list(reversed(range(num_slots)))
+    def __init__(self, pool: BlockPool, context: int, *, queue_limit: int, caller_limit: int, pace: Pace) -> None:
+        self.pool = pool
+        self.num_places = pool.num_blocks // -(-context // pool.block_size)
         self._queue_limit = queue_limit
-        self._prefill_tokens = prefill_tokens
-        self._waiting: deque[Sequence] = deque()
+        self._caller_limit = caller_limit
+        self._pace = pace
+        self._waiting = Waiting()
         self._running: list[Sequence] = []  # in order of arrival
 
     @property
     def num_waiting(self) -> int:
-        """Sequences without a slot."""
+        """Sequences without a place."""
         return len(self._waiting)
 
     @property
     def num_running(self) -> int:
-        """Sequences with a slot."""
+        """Sequences with a place."""
         return len(self._running)
 
     def submit(self, sequences: Iterable[Sequence]) -> None:
         """Queue the sequences of one request, all or none.
 
         Raises:
-            Busy: the queue would be longer than its limit.
+            Busy: the queue would be longer than its limit, or this caller's part of it; `reason` tells which.
         """
         new = list(sequences)
-        if len(self._waiting) + len(new) > len(self._free) + self._queue_limit:
+        room = self.num_places - len(self._running)
+        if len(self._waiting) + len(new) > room + self._queue_limit:
             raise Busy(
                 f"the queue is full: {self.num_running} samples are being written, {self.num_waiting} wait "
                 f"(limit {self._queue_limit}); try again in a moment, or ask for fewer samples",
+                reason="QUEUE_FULL",
                 retry_after_s=RETRY_AFTER_S,
             )
-        self._waiting.extend(new)
+        of_caller = self._waiting.count_of(new[0].caller)
+        if of_caller + len(new) > room + self._caller_limit:
+            raise Busy(
+                f"{of_caller} samples of caller {new[0].caller!r} wait already (limit {self._caller_limit} per "
+                "caller); try again when some are done, or ask for fewer samples",
+                reason="CALLER_SHARE",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        for sequence in new:
+            self._waiting.add(sequence)
 
     def sweep(self, now: float) -> list[Sequence]:
-        """Remove and return what nobody waits for any more."""
-        gone = [s for s in (*self._running, *self._waiting) if s.cancelled or now >= s.deadline]
+        """Remove and return what nobody waits for any more; `cancelled` says why."""
+        gone = []
+        for sequence in (*self._running, *self._waiting):
+            if not sequence.cancelled and now >= sequence.deadline:
+                sequence.cancelled = "deadline"
+            if sequence.cancelled:
+                gone.append(sequence)
         for sequence in gone:
             self.remove(sequence)
         return gone
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out, finished or not; its slot is free for the next step."""
-        if sequence.slot is None:
+        """Take a sequence out, finished or not; its place is free for the next step."""
+        if sequence.holding is None:
             self._waiting.remove(sequence)
         else:
             self._running.remove(sequence)
-            self._free.append(sequence.slot)
-            sequence.slot = None
+            self.pool.release(sequence.holding)
+            sequence.holding = None
 
     def plan(self) -> list[Work]:
-        """Give free slots to those who wait, and return the next step; empty when there is nothing to do."""
-        while self._free and self._waiting:
-            sequence = self._waiting.popleft()
-            sequence.slot = self._free.pop()
+        """Give free places to those who wait, and return the next step; empty when there is nothing to do."""
+        while len(self._running) < self.num_places and self._waiting:
+            sequence = self._waiting.take()
+            sequence.holding = Holding()
             self._running.append(sequence)
-        work: list[Work] = []
-        budget = self._prefill_tokens
         for sequence in self._running:
-            size = sequence.num_pending
-            if size > 1:
-                size = min(size, budget)
-                budget -= size
-            if size:
-                work.append(_work(sequence, size))
-        return work
+            self._catch_up(sequence)
+        writing = [s for s in self._running if s.num_pending == 1 and not s.measured]
+        reading = self._without_followers([s for s in self._running if s.num_pending > 1 or s.measured])
+        sizes = _divide(self._pace.prompt_ids(writing=bool(writing)), reading)
+        return [_work(self.pool, s, 1) for s in writing] + [_work(self.pool, s, size) for s, size in sizes]
+
+    def computed(self, work: Iterable[Work]) -> None:
+        """A step is done: its ids stand in the cache."""
+        for item in work:
+            sequence = item.sequence
+            sequence.num_computed += len(item.chunk.ids)
+            if sequence.holding is not None:
+                self.pool.settle(sequence.holding, sequence.context, sequence.num_computed)
+
+    def observe(self, work: Iterable[Work], seconds: float) -> None:
+        """A step took so long."""
+        self._pace.observe(sum(len(item.chunk.ids) for item in work if len(item.chunk.ids) > 1), seconds)
+
+    def _catch_up(self, sequence: Sequence) -> None:
+        """Let go of what slid out, and take what others have computed; the last id is always computed."""
+        holding, pool = sequence.holding, self.pool
+        assert holding is not None
+        if len(holding.prefixes) * pool.block_size > sequence.num_computed:
+            sequence.num_computed = pool.cut(holding, sequence.num_computed)
+        if sequence.num_pending > 1 and not sequence.measured:
+            sequence.num_computed += pool.share(holding, sequence.context, len(sequence.context) - 1)
+
+    def _without_followers(self, reading: list[Sequence]) -> list[Sequence]:
+        """Of those whose next block would hold the same ids after the same prefix, the one that is furthest on.
+
+        The others wait for the block instead of computing it too.
+        """
+        leaders: dict[Key, Sequence] = {}
+        keys: dict[Sequence, Key] = {}
+        for sequence in reading:
+            assert sequence.holding is not None
+            key = self.pool.next_key(sequence.holding, sequence.context, len(sequence.context) - 1)
+            if key is not None:
+                keys[sequence] = key
+                leader = leaders.setdefault(key, sequence)
+                if sequence.num_computed > leader.num_computed:
+                    leaders[key] = sequence
+        return [s for s in reading if s not in keys or s.measured or leaders[keys[s]] is s]
 
 
-def _work(sequence: Sequence, size: int) -> Work:
-    assert sequence.slot is not None
-    start = sequence.num_computed
-    chunk = Chunk(sequence.slot, start, sequence.context[start : start + size])
-    return Work(sequence, chunk, last=start + size == len(sequence.context))
+def _divide(budget: int, reading: list[Sequence]) -> list[tuple[Sequence, int]]:
+    """Prompt ids for each: callers get equal parts, and what one does not need goes to the others.
+
+    Of one caller, first come, first served.
+    """
+    needs: dict[str, int] = {}
+    for sequence in reading:
+        needs[sequence.caller] = needs.get(sequence.caller, 0) + _need(sequence)
+    parts: dict[str, int] = {}
+    for left, caller in zip(itertools.count(len(needs), -1), sorted(needs, key=lambda c: needs[c]), strict=False):
+        parts[caller] = min(needs[caller], -(-budget // left))
+        budget -= parts[caller]
+    sizes = []
+    for sequence in reading:
+        size = min(_need(sequence), parts[sequence.caller])
+        parts[sequence.caller] -= size
+        if size:
+            sizes.append((sequence, size))
+    return sizes
+
+
+def _need(sequence: Sequence) -> int:
+    return min(sequence.num_pending, MAX_MEASURED_IDS) if sequence.measured else sequence.num_pending
+
+
+def _work(pool: BlockPool, sequence: Sequence, size: int) -> Work:
+    assert sequence.holding is not None
+    start, end = sequence.num_computed, sequence.num_computed + size
+    pool.cover(sequence.holding, end)
+    last = end == len(sequence.context)
+    num_logits = size if sequence.measured else int(last)
+    return Work(sequence, Chunk(sequence.holding.blocks, start, sequence.context[start:end], num_logits), last)

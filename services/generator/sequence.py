@@ -1,33 +1,39 @@
-"""One sample as ids: what the model sees of it, how much of that is computed, and where.
+"""One sequence of ids: what the model sees of it, how much of that is computed, and where.
 
-Knows no text and no tensors. Changed by the scheduler (slot) and the model's thread (the rest) alone.
+Knows no text and no tensors. Changed by the scheduler (holding) and the model's thread (the rest) alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.generator.blocks import Holding
+
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """Ids of one sample, prompt first.
+    """Ids of one sample, prompt first, or of a text that is measured.
 
     Attributes:
         ids: prompt and what was written, all of it.
         num_prompt: how many of `ids` are the prompt.
+        caller: whose it is.
+        measured: logits are wanted after every id, and nothing is written.
         context: what the model sees: `ids`, less what slid out.
         num_computed: how many of `context` stand in the cache.
-        slot: its place in the cache; None while it waits.
-        cancelled: its caller is gone; the next step drops it.
+        holding: its blocks of the cache; None while it waits.
+        cancelled: why nobody waits for it any more, so that the next step drops it; empty: somebody does.
         deadline: monotonic seconds after which nobody waits for it.
     """
 
     ids: list[int]
     num_prompt: int
+    caller: str = ""
+    measured: bool = False
     context: list[int] = field(init=False)
     num_computed: int = 0
-    slot: int | None = None
-    cancelled: bool = False
+    holding: Holding | None = None
+    cancelled: str = ""
     deadline: float = float("inf")
 
     def __post_init__(self) -> None:

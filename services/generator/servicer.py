@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,19 +13,23 @@ from google.protobuf import timestamp_pb2
 import services
 from protos import generator_pb2 as pb
 from protos import generator_pb2_grpc
-from services.common.errors import Cancelled, InvalidRequest, Unimplemented
-from services.generator import messages, metrics
+from services.common.errors import Busy, Cancelled, InvalidRequest, Unimplemented
+from services.generator import messages, metrics, peers
 from services.generator.choice import State
 from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
+from services.generator.measurement import Measurement
 from services.generator.models import Models
 from services.generator.request import Limits
+from services.generator.scheduler import RETRY_AFTER_S
 from services.generator.settings import GeneratorSettings
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
 LOAD_PATIENCE_S = 60.0  # a request waits so long for its model to be loaded
 LATE_S = 1.0  # gRPC ends a late call itself, with the right status; after this much the scheduler does
+CUT_OFF_S = 30.0  # a caller that read too slowly is told so when it reads on within this time
+SPARE_THREADS = 16  # for rpcs that are refused, and those that only ask
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 
 
@@ -39,6 +44,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
     def __init__(self, models: Models, settings: GeneratorSettings) -> None:
         self._models = models
         self._settings = settings
+        self._places = threading.BoundedSemaphore(settings.max_requests)
         self._started_at = timestamp_pb2.Timestamp()
         self._started_at.GetCurrentTime()
 
@@ -102,9 +108,16 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         if not request.text:
             raise InvalidRequest("text is empty; there is nothing to measure", field="text")
         version = request.version if request.HasField("version") else None
-        with self._models.use(request.model, version, patience_s=_patience(context)) as model:
+        with self._use(request.model, version, context) as model:
             ids = model.encode(request.text, field="text", most=model.engine.context)
-            logprobs = [float(value) for value in model.score(ids)]
+            measurement = Measurement(
+                ids,
+                model.codec.vocabulary.end_of_text_id,
+                caller=peers.caller_of(context),
+                timeout_s=_timeout(context),
+            )
+            self._submit(model, measurement, context)
+            logprobs = [float(value) for value in measurement.result()]
             likelihood = math.fsum(logprobs)
             response = pb.ScoreResponse(
                 log_likelihood=likelihood,
@@ -167,7 +180,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         """Queue a request at its model; its slots are free again once the block is left."""
         messages.refuse_unbuilt(request)
         version = messages.version_of(request)
-        with self._models.use(request.model, version, patience_s=_patience(context)) as model:
+        with self._use(request.model, version, context) as model:
             limits = Limits(
                 context=model.engine.context,
                 vocabulary_size=model.engine.vocabulary_size,
@@ -175,17 +188,57 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 max_samples=self._settings.max_samples,
             )
             wanted = messages.sample_request(request, model, limits)
-            remaining = context.time_remaining()
-            timeout_s = None if remaining is None else remaining + LATE_S
-            generation = Generation(wanted, model.codec, limits.context, timeout_s)
-            if not context.add_callback(generation.cancel):
-                raise Cancelled("the caller gave up before its request was queued")
-            model.loop.submit(generation)
+            generation = Generation(
+                wanted,
+                model.codec,
+                limits.context,
+                caller=peers.caller_of(context),
+                timeout_s=_timeout(context),
+                unread_limit=self._settings.unread_limit,
+                on_slow=lambda: cut_off.start(),
+            )
+            # The thread that sends may be stuck behind what is not read, and then cannot tell the status either.
+            cut_off = threading.Timer(CUT_OFF_S, context.cancel)
+            cut_off.daemon = True
+            self._submit(model, generation, context)
             metrics.PROMPT_TOKENS.labels(model.key.name).inc(len(wanted.prompt_ids))
             try:
                 yield model, generation
             finally:
                 generation.cancel()
+                cut_off.cancel()
+
+    @contextmanager
+    def _use(self, name: str, version: int | None, context: grpc.ServicerContext) -> Iterator[LoadedModel]:
+        """Yield a model to one of at most `max_requests` requests."""
+        if not self._places.acquire(blocking=False):
+            metrics.count_rejected("", "TOO_MANY_REQUESTS")
+            raise Busy(
+                f"{self._settings.max_requests} requests are being answered or wait; try again in a moment",
+                reason="TOO_MANY_REQUESTS",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        try:
+            with self._models.use(name, version, patience_s=_patience(context)) as model:
+                yield model
+        finally:
+            self._places.release()
+
+    def _submit(self, model: LoadedModel, request: Generation | Measurement, context: grpc.ServicerContext) -> None:
+        """Queue a request, to be given up when its rpc ends."""
+        if not context.add_callback(lambda: request.cancel(peers.why_gone(context))):
+            raise Cancelled("the caller gave up before its request was queued")
+        model.loop.submit(request)
+
+
+def worker_threads(settings: GeneratorSettings) -> int:
+    """How many rpcs the server must run at once so that what is too much is refused, not left waiting."""
+    return settings.max_requests + SPARE_THREADS
+
+
+def _timeout(context: grpc.ServicerContext) -> float | None:
+    remaining = context.time_remaining()
+    return None if remaining is None else remaining + LATE_S
 
 
 def _patience(context: grpc.ServicerContext) -> float:

@@ -17,16 +17,41 @@ class GeneratorSettings:
     metrics_listen: str = setting("127.0.0.1:9104", "Where Prometheus metrics are shown.")
     slots: int = setting(8, "Samples that one model writes at once; each holds cache memory.", minimum=1)
     queue_limit: int = setting(32, "Samples that may wait for a slot, per model.", minimum=0)
+    caller_queue_limit: int = setting(16, "Samples of one caller that may wait, per model.", minimum=0)
     max_samples: int = setting(16, "Most samples of one request, best_of included.", minimum=1)
     max_new_tokens: int = setting(4096, "Most tokens of one sample.", minimum=1)
-    prefill_tokens: int = setting(
-        128, "Prompt tokens computed per step; fewer keep running streams smoother.", minimum=1
+    prefill_tokens: int = setting(128, "Most prompt tokens computed per step.", minimum=1)
+    max_stall_ms: int = setting(
+        100,
+        "Milliseconds that running streams may wait while prompts are read; prompts are cut to fit.",
+        minimum=1,
+    )
+    max_requests: int = setting(48, "Requests answered or queued at once, over all models.", minimum=1)
+    unread_limit: int = setting(
+        2048, "Tokens of one request that may wait to be read; a slower reader is cancelled.", minimum=1
     )
     max_models: int = setting(4, "Model versions in memory; others are loaded when asked for.", minimum=1)
     poll_s: float = setting(1.0, "Seconds between looks for new models.", minimum=0.01)
-    precision: str = setting("float32", "Type of matrix products and cache.", choices=("float32", "bfloat16"))
-    threads: int = setting(
-        0,
-        "CPU threads of a step, for all models; 0: one if the first model loaded is small, else all cores.",
-        minimum=0,
+    engine: str = setting(
+        "auto",
+        "What computes: litert on CPUs, tensorflow on GPUs; auto takes the one that fits.",
+        choices=("auto", "litert", "tensorflow"),
     )
+    precision: str = setting(
+        "auto",
+        "Of matrix products and cache: int8 or float32 on litert, float32 or bfloat16 on tensorflow; "
+        "auto: as published, or float32.",
+        choices=("auto", "int8", "float32", "bfloat16"),
+    )
+    cache_mb: int = setting(
+        1024, "Megabytes of cache that one model may have on litert; fewer slots where they do not fit.", minimum=1
+    )
+    threads: int = setting(0, "CPU threads of a step; 0: one if the model is small, else all cores.", minimum=0)
+
+    def __post_init__(self) -> None:
+        fits = {"litert": ("auto", "int8", "float32"), "tensorflow": ("auto", "float32", "bfloat16")}
+        if self.engine != "auto" and self.precision not in fits[self.engine]:
+            raise ValueError(
+                f"{PREFIX}PRECISION is {self.precision}; engine {self.engine} computes in "
+                f"{' or '.join(fits[self.engine][1:])}"
+            )

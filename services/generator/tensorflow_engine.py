@@ -75,7 +75,8 @@ class TensorflowEngine:
         _set_threads(choose_threads(threads, config.num_parameters))
         self.context = config.n_ctx
         self.vocabulary_size = config.n_vocab
-        self.num_slots = num_slots
+        self.block_size = config.n_ctx  # a block is the place of one sequence
+        self.num_blocks = num_slots
         self._model = CachedModel(
             config,
             params,
@@ -90,30 +91,28 @@ class TensorflowEngine:
         groups: dict[int, list[int]] = {}
         for index, chunk in enumerate(chunks):
             groups.setdefault(round_up(len(chunk.ids), self.context), []).append(index)
-        logits = np.empty((len(chunks), self.vocabulary_size), np.float32)  # [K, V]
+        ends = np.cumsum([chunk.num_logits for chunk in chunks])
+        logits = np.empty((ends[-1], self.vocabulary_size), np.float32)  # [sum of num_logits, V]
         for indices in groups.values():
             group = [chunks[index] for index in indices]
             lengths = np.array([len(chunk.ids) for chunk in group], np.int32)
             ids = np.zeros((len(group), lengths.max()), np.int32)  # [N, T]
             for row, chunk in zip(ids, group, strict=True):
                 row[: len(chunk.ids)] = chunk.ids
-            slots = np.array([chunk.slot for chunk in group], np.int32)
+            slots = np.array([chunk.blocks[0] for chunk in group], np.int32)
             starts = np.array([chunk.start for chunk in group], np.int32)
-            logits[indices] = self._model.step(ids, slots, starts, lengths)
+            counts = np.array([chunk.num_logits for chunk in group], np.int32)
+            rows = [np.arange(ends[index] - chunks[index].num_logits, ends[index]) for index in indices]
+            logits[np.concatenate(rows)] = self._model.step(ids, slots, starts, lengths, counts)
         return logits
-
-    def score(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """One full forward pass."""
-        return self._model.score(np.asarray(ids, np.int32))
 
     def _warm(self, folder: Path) -> None:
         """Trace, and with XLA compile, what the first requests will need."""
         rows = 1
-        while rows <= self.num_slots:
-            logits = self.step([Chunk(slot, 0, [0]) for slot in range(rows)])
+        while rows <= self.num_blocks:
+            logits = self.step([Chunk([block], 0, [0]) for block in range(rows)])
             rows *= 2
-        self.step([Chunk(0, 0, [0] * min(8, self.context))])
-        self.score([0])
+        self.step([Chunk([0], 0, [0] * min(8, self.context))])
         if not np.isfinite(logits).all():
             raise Corrupt(
                 f"the weights in {folder} compute values that are not numbers; publish another checkpoint",

@@ -1,6 +1,6 @@
-"""One sample being written: an id is drawn from logits, becomes text, and may end the sample.
+"""One sample being written: an id that was drawn becomes text, and may end the sample.
 
-In: a row of logits. Out: events. Knows the rules of ending; knows no scheduler, no thread and no wire.
+In: ids. Out: events. Knows the rules of ending; knows no scheduler, no thread and no wire.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from services.generator.events import End, Event, Finish, Logprob, Text
 from services.generator.request import SampleRequest
 from services.generator.sequence import Sequence
 from services.generator.stops import StopMatcher
-from services.sampling.draw import uniform
+from services.sampling.batch import Batch
 from services.sampling.likelihood import log_probabilities, top_ids
-from services.sampling.rules import sample
 from services.tokens.codec import Codec, IncrementalDecoder
 
 
@@ -28,15 +27,23 @@ class Writer:
         index: from 0; part of the random numbers' counter.
         codec: of the model's vocabulary.
         context: longest sequence of the model.
+        caller: whose it is.
         deadline: monotonic seconds after which nobody waits.
     """
 
     def __init__(
-        self, request: SampleRequest, index: int, codec: Codec, context: int, deadline: float = float("inf")
+        self,
+        request: SampleRequest,
+        index: int,
+        codec: Codec,
+        context: int,
+        *,
+        caller: str = "",
+        deadline: float = float("inf"),
     ) -> None:
         self.request = request
         self.index = index
-        self.sequence = Sequence(list(request.prompt_ids), len(request.prompt_ids), deadline=deadline)
+        self.sequence = Sequence(list(request.prompt_ids), len(request.prompt_ids), caller, deadline=deadline)
         self.first_token_at: float | None = None  # monotonic seconds
         self.num_drawn = 0
         self.mean_logprob = float("-inf")  # of the ids drawn; for best_of
@@ -49,23 +56,26 @@ class Writer:
         self._sent = 0  # characters that were sent
         self._held: list[tuple[int, Logprob | None, int, int]] = []  # id, where its text starts and ends
 
-    def write(self, logits: NDArray[np.float32]) -> list[Event]:
-        """Draw the next id from a row of logits [V] and return what to tell the caller.
+    def join(self, batch: Batch) -> int:
+        """Add what the request says of drawing to a batch; return the line."""
+        request = self.request
+        return batch.add(
+            request.sampling,
+            seed=request.seed,
+            sample=self.index,
+            prompt=request.prompt_ids,
+            max_new_tokens=request.max_new_tokens,
+            excluded=(self._end_of_text,) if request.ignore_end_of_text else (),
+            excluded_early=(*request.stop_ids, self._end_of_text),
+            min_new_tokens=request.min_new_tokens,
+        )
+
+    def write(self, token_id: int, logits: NDArray[np.float32]) -> list[Event]:
+        """Take the id that was drawn from a row of logits [V], and return what to tell the caller.
 
         The sample is over when the last event is an End.
         """
         request, written = self.request, self.sequence.num_written
-        excluded: tuple[int, ...] = (self._end_of_text,) if request.ignore_end_of_text else ()
-        if written < request.min_new_tokens:
-            excluded = (*request.stop_ids, self._end_of_text)
-        token_id = sample(
-            logits,
-            request.sampling,
-            self.sequence.ids if request.sampling.uses_history else (),
-            uniform(request.seed, self.index, written),
-            num_prompt=self.sequence.num_prompt,
-            excluded=excluded,
-        )
         self.num_drawn += 1
         if self.first_token_at is None:
             self.first_token_at = time.monotonic()

@@ -1,6 +1,6 @@
 """GPT-2 over a key-value cache: each token is computed once, whatever is generated after it.
 
-In: new token ids of some slots, and where in each slot they stand. Out: logits after each row's last one.
+In: new token ids of some slots, and where in each slot they stand. Out: logits after each row's last ones.
 A slot holds one sequence. Rows of one call may stand at different places: decoding and a prompt's chunks are
 the same call. Knows nothing of queues, sampling or text. One thread at a time.
 
@@ -9,7 +9,7 @@ reads what its longest row has filled, not the whole context. Without XLA one tr
 XLA each shape is compiled, so rows, time and blocks are rounded up to powers of two.
 
 N rows, T new tokens per row, B blocks read per row, P positions in a block, S = B * P, H heads, D head size,
-C channels, V vocabulary, L layers.
+W rows of logits wanted, C channels, V vocabulary, L layers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from services.gpt2.attention import MASKED
 from services.gpt2.config import GPT2Config
 from services.gpt2.gradients import inference
 from services.gpt2.layers import keep
-from services.gpt2.model import Params, block, forward, output
+from services.gpt2.model import Params, block, output
 
 BLOCK_POSITIONS = 64  # 16 KiB per head at D 64: large enough to copy at memory speed
 
@@ -40,11 +40,12 @@ def forward_cached(
     starts: tf.Tensor,
     lengths: tf.Tensor,
     table: tf.Tensor,
+    wanted: tf.Tensor,
     cache: list[tuple[tf.Variable, tf.Variable]],
     config: GPT2Config,
     compute_dtype: tf.DType = tf.float32,
 ) -> tf.Tensor:
-    """Compute new tokens, write their keys and values, and return the logits after each row's last one.
+    """Compute new tokens, write their keys and values, and return the logits after those that are wanted.
 
     Args:
         params: weights, shapes as in `config.shapes`.
@@ -52,10 +53,11 @@ def forward_cached(
         starts: int32 [N], position of each row's first id.
         lengths: int32 [N], number of ids in each row, 1 to T.
         table: int32 [N, B], the cache blocks that hold each row's positions 0..B*P-1.
+        wanted: int32 [W], places in `ids` as n * T + t.
         cache: per layer keys and values, each [blocks * H, P, D]; block 0 takes what padding writes.
 
     Returns:
-        float32 [N, V].
+        float32 [W, V].
     """
     N, T = tf.shape(ids)[0], tf.shape(ids)[1]
     H, D, C = config.n_head, config.head_size, config.n_embd
@@ -89,8 +91,7 @@ def forward_cached(
     x = tf.reshape(x, [N * T, C])
     for layer in range(config.n_layer):
         x = block(params, f"model/h{layer}", x, partial(attend, layer), compute_dtype, [keep, keep])
-    last = tf.gather(x, tf.range(N) * T + lengths - 1)  # [N, C]
-    return tf.cast(output(params, last, compute_dtype), tf.float32)
+    return tf.cast(output(params, tf.gather(x, wanted), compute_dtype), tf.float32)
 
 
 class CachedModel:
@@ -137,21 +138,25 @@ class CachedModel:
         matrix, row = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
 
         # With XLA the signature stays open as well: the trace is one, and XLA compiles each concrete shape.
-        @tf.function(input_signature=[matrix, row, row, matrix], jit_compile=jit_compile, autograph=False)  # type: ignore[untyped-decorator]
-        def step(ids: tf.Tensor, starts: tf.Tensor, lengths: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+        @tf.function(input_signature=[matrix, row, row, matrix, row], jit_compile=jit_compile, autograph=False)  # type: ignore[untyped-decorator]
+        def step(
+            ids: tf.Tensor, starts: tf.Tensor, lengths: tf.Tensor, table: tf.Tensor, wanted: tf.Tensor
+        ) -> tf.Tensor:
             self.num_traces += 1
             with inference():
-                return forward_cached(weights, ids, starts, lengths, table, cache, config, compute_dtype)
+                return forward_cached(weights, ids, starts, lengths, table, wanted, cache, config, compute_dtype)
 
-        @tf.function(input_signature=[matrix], jit_compile=jit_compile, autograph=False)  # type: ignore[untyped-decorator]
-        def score(ids: tf.Tensor) -> tf.Tensor:
-            with inference():
-                return forward(weights, ids, config, compute_dtype=compute_dtype)
+        self._step = step
 
-        self._step, self._score = step, score
-
-    def step(self, ids: np.ndarray, slots: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Append ids to slots and return the logits after each row's last id.
+    def step(
+        self,
+        ids: np.ndarray,
+        slots: np.ndarray,
+        starts: np.ndarray,
+        lengths: np.ndarray,
+        num_logits: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Append ids to slots and return the logits after each row's last ids.
 
         Args:
             ids: whole numbers [N, T]; row n's ids from lengths[n] on are padding, of any value below V.
@@ -159,18 +164,23 @@ class CachedModel:
             starts: [N], position of the row's first id; positions before it must have been written by earlier
                 calls. Going back is allowed: what stood at `start` and after is overwritten or not read.
             lengths: [N], 1 to T; starts + lengths is at most n_ctx.
+            num_logits: [N], 0 to lengths: of how many of a row's last ids. None: of the last one.
 
         Returns:
-            float32 [N, V].
+            float32 [sum of num_logits, V], in order of rows and ids.
         """
         ids, slots = np.asarray(ids, np.int32), np.asarray(slots, np.int32)
         starts, lengths = np.asarray(starts, np.int32), np.asarray(lengths, np.int32)
         N, T = ids.shape
+        counts = np.ones(N, np.int32) if num_logits is None else np.asarray(num_logits, np.int32)
         end = int((starts + lengths).max())
         assert len(set(slots.tolist())) == N and slots.min() >= 0 and slots.max() < self.num_slots, slots
         assert starts.min() >= 0 and lengths.min() >= 1 and lengths.max() <= T, (starts, lengths)
         assert end <= self.config.n_ctx, (end, self.config.n_ctx)
+        assert counts.min() >= 0 and (counts <= lengths).all(), (counts, lengths)
 
+        time_wanted = [np.arange(length - count, length) for length, count in zip(lengths, counts, strict=True)]
+        row_wanted = np.repeat(np.arange(N), counts)  # [W]
         num_blocks = round_up(-(-end // self._positions), self._slot_blocks)
         table = 1 + slots[:, None] * self._slot_blocks + np.arange(num_blocks, dtype=np.int32)  # [N, B]
         if self._jit_compile:
@@ -180,22 +190,11 @@ class CachedModel:
             starts = np.pad(starts, (0, more_rows))
             lengths = np.pad(lengths, (0, more_rows), constant_values=1)
             table = np.pad(table, ((0, more_rows), (0, 0)))  # block 0
-        logits: np.ndarray = self._step(ids, starts, lengths, table).numpy()[:N]
-        return logits
-
-    def score(self, ids: np.ndarray) -> np.ndarray:
-        """Return the logits after every token of one sequence; the cache is neither read nor written.
-
-        Args:
-            ids: whole numbers [T], T from 1 to n_ctx.
-
-        Returns:
-            float32 [T, V].
-        """
-        ids = np.asarray(ids, np.int32)
-        T = len(ids)
-        assert 1 <= T <= self.config.n_ctx, T
+        wanted = row_wanted * ids.shape[1] + np.concatenate(time_wanted)  # [W]
+        W = len(wanted)
         if self._jit_compile:
-            ids = np.pad(ids, (0, round_up(T, self.config.n_ctx) - T))
-        logits: np.ndarray = self._score(ids[None]).numpy()[0, :T]
+            # One shape for up to one of each row, which is what writing needs.
+            padded = len(ids) if len(ids) >= W else round_up(W, ids.size)
+            wanted = np.pad(wanted, (0, padded - W))
+        logits: np.ndarray = self._step(ids, starts, lengths, table, wanted.astype(np.int32)).numpy()[:W]
         return logits

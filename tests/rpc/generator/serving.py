@@ -16,12 +16,13 @@ from protos import generator_pb2 as pb
 from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
 from services.common import rpc
 from services.common.files import new_folder, sha256_files, write_json
-from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+from services.generator.servicer import SERVICE_NAME, GeneratorServicer, worker_threads
 from services.generator.serving import make_models
 from services.generator.settings import GeneratorSettings
 from services.gpt2.checkpoint import write_weights
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import init_params
+from services.litert.verified import convert_verified, weights_digest
 from services.tokens.vocabulary import digest_of
 from tests.unit.generator.fakes import vocabulary_files
 from tests.waiting import PATIENCE_S
@@ -30,14 +31,16 @@ CONFIG = GPT2Config(n_vocab=257, n_ctx=64, n_embd=8, n_head=2, n_layer=2)
 CREATIVE = pb.SamplingParameters(temperature=1.5, top_k=0)
 
 
-def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFIG) -> Path:
-    """Write a model version with random weights, as the trainer does."""
+def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFIG, engine: bool = True) -> Path:
+    """Write a model version with random weights, as the trainer does; without `engine` it lacks its engine file."""
     with new_folder(folder / name / str(version)) as partial:
         files = vocabulary_files()
         for file, content in files.items():
             (partial / file).write_bytes(content)
         params = {k: np.asarray(v) * 5 for k, v in init_params(config, version).items()}  # far from uniform
         write_weights(partial, 10 * version, params, config)
+        if engine:
+            convert_verified(config, params, partial, [[1, 2, 3]], weights_digest(sha256_files(partial)), "float32")
         write_json(
             partial / "manifest.json",
             {
@@ -61,12 +64,13 @@ class Service:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
         values = GeneratorSettings(**({"poll_s": 0.02, "slots": 4} | settings))
-        self.models = make_models(folder, values)
+        self.models = make_models(folder, values, folder.parent / "cache")
         servicer = GeneratorServicer(self.models, values)
         self.server = rpc.start(
             "127.0.0.1:0",
             lambda server: add_GeneratorServiceServicer_to_server(servicer, server),
             services=[SERVICE_NAME],
+            worker_threads=worker_threads(values),
         )
         self.models.start(lambda name, serving: self.server.set_serving(f"models/{name}", serving=serving))
         self.channel = rpc.channel(f"127.0.0.1:{self.server.port}")

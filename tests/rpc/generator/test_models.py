@@ -163,3 +163,58 @@ def test_health_answers_while_every_slot_writes(own_service: Callable[..., Servi
     assert made.info().num_running == 4, "it did not wait for any of them to end"
     for stream in endless:
         stream.cancel()
+
+
+def test_a_caller_that_does_not_read_is_cancelled_and_its_slot_is_free(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=1, unread_limit=16, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    stream = made.stream(slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000, logprobs=20)
+    next(stream)
+
+    wait_for(lambda: made.info().num_running == 0, "the slow reader is given up")
+
+    assert made.generate(max_new_tokens=3, ignore_end_of_text=True).usage.generated_tokens == 3
+    code, message, _ = refused(lambda: list(stream))
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "reads too slowly" in message
+
+
+def test_more_requests_than_are_allowed_are_refused_at_once(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=1, max_requests=2, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    endless = {"slide": True, "ignore_end_of_text": True, "max_new_tokens": 1_000_000}
+    streams = [made.stream(**endless) for _ in range(2)]
+    for stream in streams:
+        next(stream)
+
+    code, message, details = refused(lambda: made.generate())
+
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "2 requests are being answered" in message
+    assert any(isinstance(detail, error_details_pb2.RetryInfo) for detail in details)
+    for stream in streams:
+        stream.cancel()
+    wait_for(lambda: made.info().num_running == 0)
+    assert made.generate(max_new_tokens=1)
+
+
+def test_callers_are_told_apart_by_their_metadata(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=1, caller_queue_limit=1, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    endless = pb.GenerateRequest(slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000)
+
+    def stream(caller: str) -> grpc.Call:
+        return made.stub.GenerateStream(endless, timeout=PATIENCE_S, metadata=[("x-nonesuch-caller", caller)])
+
+    streams = [stream("a")]
+    next(streams[0])
+    wait_for(lambda: made.info().num_running == 1)
+    streams += [stream("a"), stream("b")]
+    wait_for(lambda: made.info().num_queued == 2)
+
+    code, message, _ = refused(lambda: list(stream("a")))
+
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "caller 'a'" in message
+    for open_stream in streams:
+        open_stream.cancel()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from services.generator.blocks import BlockPool
 from services.generator.engine import Chunk
+from services.generator.pace import Pace
 from services.generator.request import SampleRequest
+from services.generator.scheduler import Scheduler
 from services.sampling.parameters import SamplingParameters
 from services.tokens.codec import Codec
 from services.tokens.vocabulary import CHARACTER_OF_BYTE, END_OF_TEXT, Vocabulary
@@ -50,7 +54,7 @@ def spell(story: str) -> Callable[[list[int]], int]:
 
 
 class SpellingEngine:
-    """An engine without a model: the likeliest id is `next_id` of the ids in the slot.
+    """An engine without a model: the likeliest id is `next_id` of the ids that the blocks hold.
 
     Checks that it is asked as engine.Engine says, and counts. `gate` holds steps back while it is cleared.
     """
@@ -58,34 +62,72 @@ class SpellingEngine:
     name = "spelling"
     vocabulary_size = 257
 
-    def __init__(self, next_id: Callable[[list[int]], int], *, num_slots: int = 2, context: int = 64) -> None:
+    def __init__(
+        self, next_id: Callable[[list[int]], int], *, num_slots: int = 2, context: int = 64, block_size: int = 0
+    ) -> None:
         self.next_id = next_id
-        self.num_slots = num_slots
         self.context = context
+        self.block_size = block_size or context
+        self.num_blocks = num_slots * -(-context // self.block_size)
         self.steps: list[list[Chunk]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.error: Exception | None = None
-        self._slots: list[list[int]] = [[] for _ in range(num_slots)]
+        self._blocks: list[list[int]] = [[] for _ in range(self.num_blocks)]
 
     def step(self, chunks: Sequence[Chunk]) -> np.ndarray:
         self.gate.wait(PATIENCE_S)
         if self.error is not None:
             raise self.error
         self.steps.append(list(chunks))
-        assert len({chunk.slot for chunk in chunks}) == len(chunks)
-        return np.stack([self._row(chunk) for chunk in chunks])
+        self._check_apart(chunks)
+        return np.concatenate([self._rows(chunk) for chunk in chunks])
 
-    def score(self, ids: Sequence[int]) -> np.ndarray:
-        return np.stack([self._logits(list(ids[: i + 1])) for i in range(len(ids))])
+    def _check_apart(self, chunks: Sequence[Chunk]) -> None:
+        """No block is written by one chunk and touched by another."""
+        written = [set(chunk.blocks[chunk.start // self.block_size :]) for chunk in chunks]
+        for index, chunk in enumerate(chunks):
+            for other, blocks in enumerate(written):
+                assert other == index or not blocks & set(chunk.blocks)
 
-    def _row(self, chunk: Chunk) -> np.ndarray:
-        slot = self._slots[chunk.slot]
-        assert chunk.ids and chunk.start <= len(slot) and chunk.start + len(chunk.ids) <= self.context
-        slot[chunk.start :] = chunk.ids
-        return self._logits(slot)
+    def _rows(self, chunk: Chunk) -> np.ndarray:
+        assert chunk.ids and 0 <= chunk.num_logits <= len(chunk.ids)
+        end, size = chunk.start + len(chunk.ids), self.block_size
+        assert end <= min(self.context, len(chunk.blocks) * size)
+        for position, token_id in enumerate(chunk.ids, chunk.start):
+            block = self._blocks[chunk.blocks[position // size]]
+            assert position % size <= len(block), "there is a gap before this position"
+            block[position % size :] = [token_id]
+        held = [token_id for block in chunk.blocks for token_id in self._blocks[block]][:end]
+        assert len(held) == end, "a block before this one is not full"
+        rows = [self._logits(held[: end - left]) for left in reversed(range(chunk.num_logits))]
+        return np.array(rows, np.float32).reshape(-1, self.vocabulary_size)
 
     def _logits(self, ids: list[int]) -> np.ndarray:
         logits = np.zeros(self.vocabulary_size, np.float32)
         logits[self.next_id(ids)] = 20.0
         return logits
+
+
+class DreamingEngine(SpellingEngine):
+    """Logits that look random and depend on every id before them, and on nothing else."""
+
+    name = "dreaming"
+
+    def __init__(self, *, num_slots: int = 2, context: int = 64, block_size: int = 0) -> None:
+        super().__init__(lambda ids: 0, num_slots=num_slots, context=context, block_size=block_size)
+
+    def _logits(self, ids: list[int]) -> np.ndarray:
+        seed = zlib.crc32(np.array(ids, np.int32).tobytes())
+        return np.random.default_rng(seed).normal(size=self.vocabulary_size).astype(np.float32) * 3
+
+
+def scheduler(engine: SpellingEngine, *, prefill_tokens: int = 64, queue_limit: int = 4) -> Scheduler:
+    """A scheduler over the engine's blocks that no step is too long for."""
+    return Scheduler(
+        BlockPool(engine.num_blocks, engine.block_size),
+        engine.context,
+        queue_limit=queue_limit,
+        caller_limit=queue_limit,
+        pace=Pace(prefill_tokens, max_stall_s=3600.0),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,10 +13,9 @@ from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loop import Loop
 from services.generator.request import SampleRequest
-from services.generator.scheduler import Scheduler
 from services.sampling.parameters import SamplingParameters
-from tests.unit.generator.fakes import END, SpellingEngine, codec, request, spell
-from tests.waiting import wait_for
+from tests.unit.generator.fakes import END, SpellingEngine, codec, request, scheduler, spell
+from tests.waiting import PATIENCE_S, wait_for
 
 STORY = "Once upon a time, naïve café 🙂 owls wrote posts."
 CODEC = codec()
@@ -26,10 +26,11 @@ class Bench:
 
     def __init__(self, next_id: Callable[[list[int]], int], **engine: Any) -> None:
         self.engine = SpellingEngine(next_id, **engine)
-        self.loop = Loop("test", self.engine, Scheduler(self.engine.num_slots, queue_limit=4, prefill_tokens=4))
+        self.scheduler = scheduler(self.engine, prefill_tokens=4)
+        self.loop = Loop("test", self.engine, self.scheduler)
 
     def submit(self, wanted: SampleRequest, timeout_s: float | None = None) -> Generation:
-        generation = Generation(wanted, CODEC, self.engine.context, timeout_s)
+        generation = Generation(wanted, CODEC, self.engine.context, timeout_s=timeout_s)
         self.loop.submit(generation)
         return generation
 
@@ -209,6 +210,41 @@ def test_logprobs_come_with_each_id(bench: Callable[..., Bench]) -> None:
     assert all(len(logprob.alternatives) == 2 and -0.01 < logprob.logprob < 0 for logprob in found)
 
 
+def test_a_slow_reader_is_cancelled_and_told_so(bench: Callable[..., Bench]) -> None:
+    made = bench(lambda ids: 97, num_slots=1)
+    slow = threading.Event()
+    generation = Generation(
+        request(max_new_tokens=50, slide=True), CODEC, made.engine.context, unread_limit=5, on_slow=slow.set
+    )
+
+    made.loop.submit(generation)
+    assert slow.wait(PATIENCE_S)
+
+    with pytest.raises(Busy, match="5 tokens wait") as refusal:
+        list(generation.events())
+    assert refusal.value.reason == "SLOW_READER"
+    wait_for(lambda: made.loop.num_running == 0)
+    assert generation.num_drawn <= 7
+
+
+def test_a_reader_that_keeps_up_may_read_any_number_of_tokens(bench: Callable[..., Bench]) -> None:
+    turns = threading.Semaphore(0)
+
+    def write_in_turn(ids: list[int]) -> int:
+        assert turns.acquire(timeout=PATIENCE_S)
+        return 97
+
+    made = bench(write_in_turn, num_slots=1)
+    generation = Generation(request(max_new_tokens=50), CODEC, made.engine.context, unread_limit=1)
+    made.loop.submit(generation)
+    reader = generation.events()
+
+    for _ in range(50):
+        turns.release()
+        assert next(reader) == Text(0, "a", (97,))
+    assert isinstance(next(reader), End)
+
+
 def test_timings_add_up(bench: Callable[..., Bench]) -> None:
     generation = bench().submit(request(max_new_tokens=10))
     list(generation.events())
@@ -235,7 +271,7 @@ def test_a_stopped_loop_cancels_and_takes_nothing_more(bench: Callable[..., Benc
 @pytest.mark.parametrize("num_slots", [1, 4])
 def test_the_text_does_not_depend_on_how_the_work_is_cut(prefill_tokens: int, num_slots: int) -> None:
     engine = SpellingEngine(lambda ids: (sum(ids) * 7 + len(ids)) % 256, num_slots=num_slots)
-    loop = Loop("test", engine, Scheduler(num_slots, queue_limit=4, prefill_tokens=prefill_tokens))
+    loop = Loop("test", engine, scheduler(engine, prefill_tokens=prefill_tokens))
     prompts = [b"a", b"two words", b"a prompt that is cut into several pieces"]
     generations = [
         Generation(request(prompt, max_new_tokens=90, slide=True, seed=i), CODEC, engine.context)

@@ -116,16 +116,19 @@ def test_contexts_longer_than_one_cache_block_equal_full_forward() -> None:
     np.testing.assert_allclose(second[0], full[1, 61], atol=1e-4)
 
 
-def test_score_equals_full_forward_and_leaves_the_cache_alone(
+def test_logits_come_for_as_many_last_ids_of_each_row_as_are_asked_for(
     cached: CachedModel, tiny: GPT2Config, tiny_params: dict[str, np.ndarray]
 ) -> None:
-    ids = sequences(1, seed=4)
-    full = forward(tiny_params, ids, tiny).numpy()[0]
-    cached.step(ids[:, :8], [3], [0], [8])
+    ids = sequences(3, seed=4)
+    full = forward(tiny_params, ids, tiny).numpy()
+    ids[1, 9:] = 0  # padding
 
-    np.testing.assert_allclose(cached.score(ids[0]), full, atol=TOLERANCE)
-    np.testing.assert_allclose(cached.score(ids[0, :1]), full[:1], atol=TOLERANCE)
-    np.testing.assert_allclose(cached.step(ids[:, 8:9], [3], [8], [1])[0], full[8], atol=TOLERANCE)
+    logits = cached.step(ids, [1, 3, 0], [0, 0, 0], [24, 9, 24], [24, 2, 0])
+
+    assert logits.shape == (26, 11)
+    np.testing.assert_allclose(logits[:24], full[0], atol=TOLERANCE)
+    np.testing.assert_allclose(logits[24:], full[1, 7:9], atol=TOLERANCE)
+    assert cached.step(ids[:1], [2], [0], [24], [0]).shape == (0, 11)
 
 
 def test_xla_gives_the_same_logits(tiny: GPT2Config, tiny_params: dict[str, np.ndarray]) -> None:
@@ -137,7 +140,8 @@ def test_xla_gives_the_same_logits(tiny: GPT2Config, tiny_params: dict[str, np.n
     logits = compiled.step(ids[[1, 0], [9, 11]][:, None], [2, 0], [9, 11], [1, 1])
 
     np.testing.assert_allclose(logits, full[[1, 0], [9, 11]], atol=TOLERANCE)
-    np.testing.assert_allclose(compiled.score(ids[0, :5]), full[0, :5], atol=TOLERANCE)
+    every = compiled.step(ids[:2, :5], [1, 0], [0, 0], [5, 3], [5, 0])
+    np.testing.assert_allclose(every, full[0, :5], atol=TOLERANCE)
 
 
 def test_bfloat16_decode_stays_near_float32(tiny: GPT2Config) -> None:
@@ -156,7 +160,6 @@ def test_a_model_that_is_dropped_is_freed(tiny: GPT2Config, tiny_params: dict[st
     handles = [weakref.ref(variable.handle) for variable in variables.values()]  # what graphs hold on to
     model = CachedModel(tiny, variables, 1)
     model.step(np.array([[1]]), np.array([0]), np.array([0]), np.array([1]))
-    model.score(np.array([1, 2]))
 
     del model, variables
     gc.collect()

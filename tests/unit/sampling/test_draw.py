@@ -29,6 +29,15 @@ def test_the_numbers_of_a_seed_are_fixed_for_ever() -> None:
     assert [uniform(0, 0, 0), uniform(2**64 - 1, 3, 70)] == GOLDEN
 
 
+def test_the_numbers_are_those_of_numpys_philox() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(500):
+        seed = int(generator.integers(0, 2**64, dtype=np.uint64))
+        sample, position = int(generator.integers(0, 100)), int(generator.integers(0, 2**31))
+        word = int(np.random.Philox(key=seed, counter=[position, sample, 0, 0]).random_raw())
+        assert uniform(seed, sample, position) == (word >> 11) * 2.0**-53
+
+
 def test_a_new_seed_survives_json() -> None:
     assert all(0 <= new_seed() < 2**53 for _ in range(100))
 

@@ -61,7 +61,7 @@ def test_the_compiled_rules_equal_the_reference(rule: dict[str, Any]) -> None:
     generator = np.random.default_rng(0)
 
     for _ in range(100):
-        size = int(generator.integers(8, 80))
+        size = int(generator.integers(8, 300))
         logits = _row(generator, size)
         history = [int(i) for i in generator.integers(0, 7, size=generator.integers(0, 12))]
         num_prompt = int(generator.integers(0, len(history) + 1))

@@ -1,0 +1,160 @@
+"""Drawing for many samples in one compiled call: what each sample asked for stands in arrays, a line per sample.
+
+In: logits of the samples that are ready. Out: their next ids, the same as rules.sample gives one by one.
+Remembers each sample's parameters, its ids where a rule needs them, and how many it has drawn.
+
+Legend: R rows of logits, V vocabulary, K samples drawn for, S lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.sampling.compiled import draw_all
+from services.sampling.parameters import SamplingParameters
+
+Number = TypeVar("Number", np.int32, np.float64)
+
+# One sample: its numbers, and how far its line of each table is filled.
+_LINE = np.dtype(
+    [
+        ("temperature", np.float64),
+        ("top_p", np.float64),
+        ("min_p", np.float64),
+        ("typical_p", np.float64),
+        ("repetition_penalty", np.float64),
+        ("presence_penalty", np.float64),
+        ("frequency_penalty", np.float64),
+        ("top_k", np.int64),
+        ("no_repeat_ngram", np.int64),
+        ("seed", np.uint64),
+        ("sample", np.uint64),
+        ("position", np.uint64),
+        ("min_new_tokens", np.int64),
+        ("num_prompt", np.int64),
+        ("keeps_history", np.int64),
+        ("num_history", np.int64),
+        ("num_biases", np.int64),
+        ("num_excluded", np.int64),
+        ("num_excluded_early", np.int64),
+    ]
+)
+_NUMBERS = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_k",
+    "no_repeat_ngram",
+)
+
+
+class Batch:
+    """Samples that draw together.
+
+    Args:
+        num_lines: samples at once.
+    """
+
+    def __init__(self, num_lines: int) -> None:
+        self._free = list(reversed(range(num_lines)))
+        self._lines = np.zeros(num_lines, _LINE)
+        # Wide enough for what is there; most samples need nothing of these.
+        self._history = np.zeros((num_lines, 0), np.int32)
+        self._bias_ids = np.zeros((num_lines, 0), np.int32)
+        self._biases = np.zeros((num_lines, 0), np.float64)
+        self._excluded = np.zeros((num_lines, 0), np.int32)
+
+    def add(
+        self,
+        parameters: SamplingParameters,
+        *,
+        seed: int,
+        sample: int,
+        prompt: Sequence[int],
+        max_new_tokens: int,
+        excluded: Sequence[int] = (),
+        excluded_early: Sequence[int] = (),
+        min_new_tokens: int = 0,
+    ) -> int:
+        """Add a sample and return its line, which is taken until `remove`; there must be a free one.
+
+        Args:
+            parameters: validated.
+            seed, sample: own the random numbers, see draw.uniform.
+            prompt: ids before what is drawn.
+            max_new_tokens: most ids that will be drawn.
+            excluded: ids that must never be drawn.
+            excluded_early: nor these, before min_new_tokens have been.
+        """
+        number = self._free.pop()
+        line = self._lines[number]
+        for name in _NUMBERS:
+            line[name] = getattr(parameters, name)
+        line["seed"], line["sample"], line["position"] = seed, sample, 0
+        line["min_new_tokens"], line["num_prompt"] = min_new_tokens, len(prompt)
+        line["keeps_history"], line["num_history"] = parameters.uses_history, 0
+        if parameters.uses_history:
+            self._history = _widened(self._history, len(prompt) + max_new_tokens)
+            self._history[number, : len(prompt)] = prompt
+            line["num_history"] = len(prompt)
+        biases = parameters.logit_bias
+        line["num_biases"] = len(biases)
+        self._bias_ids = _widened(self._bias_ids, len(biases))
+        self._biases = _widened(self._biases, len(biases))
+        self._bias_ids[number, : len(biases)] = [token_id for token_id, _ in biases]
+        self._biases[number, : len(biases)] = [bias for _, bias in biases]
+        shut = (*excluded, *excluded_early)
+        line["num_excluded"], line["num_excluded_early"] = len(excluded), len(shut)
+        self._excluded = _widened(self._excluded, len(shut))
+        self._excluded[number, : len(shut)] = shut
+        return number
+
+    def remove(self, line: int) -> None:
+        """The sample has ended; its line is free."""
+        self._free.append(line)
+
+    def draw(self, logits: NDArray[np.float32], rows: Sequence[int], lines: Sequence[int]) -> list[int]:
+        """Draw the next id of each of these samples; rules.NOTHING_LEFT where there is none.
+
+        Args:
+            logits: float32 [R, V], not changed.
+            rows: [K], where each sample's logits stand.
+            lines: [K], the samples, none twice.
+        """
+        found = np.empty(len(rows), np.int64)
+        draw_all(
+            np.ascontiguousarray(logits, np.float32),
+            np.array(rows, np.int64),
+            np.array(lines, np.int64),
+            self._lines,
+            self._history,
+            self._bias_ids,
+            self._biases,
+            self._excluded,
+            found,
+        )
+        return found.tolist()
+
+
+def warm() -> None:
+    """Compile, or load what was compiled, so that the first request does not wait."""
+    batch = Batch(1)
+    line = batch.add(SamplingParameters(), seed=0, sample=0, prompt=[0], max_new_tokens=1)
+    batch.draw(np.zeros((1, 4), np.float32), [0], [line])
+
+
+def _widened(table: NDArray[Number], width: int) -> NDArray[Number]:
+    """The table, with lines of at least `width`; at least twice as wide if it has to grow."""
+    if width <= table.shape[1]:
+        return table
+    wider = np.zeros((len(table), max(width, 2 * table.shape[1])), table.dtype)
+    wider[:, : table.shape[1]] = table
+    return wider

@@ -1,0 +1,80 @@
+"""Drawing for many samples at once is drawing for each alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.sampling.batch import Batch
+from services.sampling.compiled import NOTHING_LEFT
+from services.sampling.draw import uniform
+from services.sampling.parameters import SamplingParameters
+from services.sampling.rules import sample
+from tests.unit.sampling.test_rules import RULES
+
+SIZE = 60
+
+
+def test_samples_that_draw_together_get_what_each_gets_alone() -> None:
+    """Lines of all rules come and go, in rows of any order, over many steps."""
+    generator = np.random.default_rng(0)
+    batch = Batch(9)
+    running: dict[int, tuple[SamplingParameters, int, list[int], int]] = {}  # by line
+    for number in range(120):
+        if len(running) == 9:
+            line = int(generator.choice(sorted(running)))
+            batch.remove(line)
+            del running[line]
+        parameters = SamplingParameters(**{"top_k": 0} | RULES[number % len(RULES)])
+        prompt = [int(i) for i in generator.integers(0, 7, size=generator.integers(1, 9))]
+        line = batch.add(
+            parameters,
+            seed=2**64 - 1 - number,
+            sample=number,
+            prompt=prompt,
+            max_new_tokens=200,
+            excluded=[3],
+            excluded_early=[4, 5],
+            min_new_tokens=2,
+        )
+        running[line] = (parameters, number, list(prompt), len(prompt))
+
+        lines = [int(line) for line in generator.permutation(sorted(running))][: generator.integers(1, 10)]
+        rows = [int(row) for row in generator.permutation(12)[: len(lines)]]
+        logits = (generator.normal(size=(12, SIZE)) * 3).astype(np.float32)
+        drawn = batch.draw(logits, rows, lines)
+
+        for row, line, token_id in zip(rows, lines, drawn, strict=True):
+            parameters, which, ids, num_prompt = running[line]
+            position = len(ids) - num_prompt
+            assert token_id == sample(
+                logits[row],
+                parameters,
+                ids,
+                uniform(2**64 - 1 - which, which, position),
+                num_prompt=num_prompt,
+                excluded=[3, 4, 5] if position < 2 else [3],
+            )
+            ids.append(token_id)
+
+
+def test_one_sample_without_a_token_left_does_not_trouble_the_others() -> None:
+    batch = Batch(2)
+    lines = [
+        batch.add(SamplingParameters(no_repeat_ngram=1), seed=0, sample=0, prompt=[0, 1, 2], max_new_tokens=1),
+        batch.add(SamplingParameters(temperature=0.0), seed=0, sample=0, prompt=[0], max_new_tokens=1),
+    ]
+    logits = np.array([[1, 2, 3], [1, 2, 3]], np.float32)
+
+    assert batch.draw(logits, [0, 1], lines) == [NOTHING_LEFT, 2]
+
+
+def test_a_line_that_is_taken_again_remembers_nothing() -> None:
+    batch = Batch(1)
+    full = SamplingParameters(temperature=0.0, repetition_penalty=9.0, logit_bias=((0, 50.0),), no_repeat_ngram=1)
+    line = batch.add(full, seed=0, sample=0, prompt=[2], max_new_tokens=1, excluded=[1])
+    batch.draw(np.zeros((1, 4), np.float32), [0], [line])
+    batch.remove(line)
+
+    line = batch.add(SamplingParameters(temperature=0.0), seed=0, sample=0, prompt=[0], max_new_tokens=1)
+
+    assert batch.draw(np.array([[1, 3, 2, 0]], np.float32), [0], [line]) == [1]
