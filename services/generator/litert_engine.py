@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from services.generator.engine import Chunk
 from services.litert import engine_file
 from services.litert.cache import block_bytes
-from services.litert.model import LiteRTModel
+from services.litert.model import LiteRTModel, choose_threads
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class LiteRTEngine:
         path: an engine file.
         num_slots: whole contexts that the cache should hold.
         cache_bytes: that it may take; it holds one context at least.
-        threads: that a step runs on; 0: one for each core that the process may use.
+        threads: that a step runs on; 0: one for each core that the process may use, where the model is large enough.
 
     Raises:
         Corrupt: the file is missing, damaged, or computes something that is no number.
@@ -46,7 +46,8 @@ class LiteRTEngine:
                 *(path, max(1, slots), num_slots, per_slot * block_bytes(facts.config, facts.precision) // 1_000_000),
             )
         num_blocks = per_slot * max(1, min(num_slots, slots))
-        self._model = LiteRTModel(path, num_blocks, threads or len(os.sched_getaffinity(0)))
+        threads = threads or choose_threads(facts.config, len(os.sched_getaffinity(0)))
+        self._model = LiteRTModel(path, num_blocks, threads)
         self.context = self._model.config.n_ctx
         self.vocabulary_size = self._model.config.n_vocab
         self.block_size = self._model.block_size

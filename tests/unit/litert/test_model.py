@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from services.litert.convert import convert
 from services.litert.model import MAX_ROWS, LiteRTModel, Tokens
 from tests.unit.litert.texts import Sequence, random_params
 
+ROOT = Path(__file__).parents[3]
 SHAPES = [
     GPT2Config(n_vocab=11, n_ctx=5, n_embd=1, n_head=1, n_layer=1),
     GPT2Config(n_vocab=97, n_ctx=70, n_embd=15, n_head=3, n_layer=1),
@@ -96,6 +98,21 @@ def test_a_restart_and_other_threads_change_no_bit(int8_file, texts, monkeypatch
     assert all(np.array_equal(result, results[0]) for result in results)
 
 
+def test_a_processor_with_fewer_instructions_changes_no_bit(int8_file, texts, tmp_path):
+    model = LiteRTModel(int8_file, 12, 2)
+    expected = model.step([texts[0].chunk(0, 150)])
+    model.close()
+    program = (
+        "import sys, numpy as np; from pathlib import Path; from services.litert.model import LiteRTModel, Tokens\n"
+        f"model = LiteRTModel(Path({str(int8_file)!r}), 12, 2)\n"
+        f"logits = model.step([Tokens({texts[0].blocks}, 0, {texts[0].ids}, 150)])\n"
+        f"np.save({str(tmp_path / 'logits.npy')!r}, logits)\n"
+    )
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, timeout=120)
+    assert np.array_equal(np.load(tmp_path / "logits.npy"), expected)
+
+
 def test_what_stood_in_a_block_before_changes_no_bit(model, texts):
     expected = one_at_a_time(model, texts[0])
     other = Sequence(texts[0].ids[::-1], texts[0].blocks)
@@ -165,4 +182,4 @@ def test_serving_loads_no_tensorflow(int8_file):
         f"LiteRTModel(Path({str(int8_file)!r}), 2, 2).step([Tokens([1], 0, [1, 2, 3])])\n"
         "sys.exit('tensorflow' in sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
