@@ -10,7 +10,7 @@
     attention.py    attention over the cache, compiled
     heads.py        attention on several cores
     cache.py        the paged cache's arrays
-    numbers.py      two operations of the processor
+    numbers.py      operations on numbers that compiled code is made of
 
 Shared by trainer (converts) and generator (serves). Knows neither grpc, protos nor settings. Serving imports no
 TensorFlow; reading a checkpoint and verifying do, late.

@@ -23,28 +23,24 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from services.litert.numbers import bits_of_float, dots_1_16, dots_1_64, dots_4_64, float_of_bits, fma, prefetch, widest
+from services.litert.cache import BLOCK, Floats, Layer, widths
+from services.litert.numbers import (
+    ROUND,
+    TINY,
+    dots_1_16,
+    dots_1_64,
+    dots_4_64,
+    exp,
+    fma,
+    largest_of,
+    prefetch,
+    round_to_int16,
+    widest,
+)
 
-BLOCK = 64  # positions of a block
 TILE = 16  # tokens of one sequence that read a block together
 
-Floats = NDArray[np.float32]
 Shorts = NDArray[np.int16]
-
-
-class Layer(NamedTuple):
-    """The cache of one layer, or of all with one more axis in front.
-
-    Attributes:
-        keys: int8 or float32 [B, H, E/2, P, 2]: what a block's 64 scores need stands together.
-        values: int8 or float32 [B, H, P/2, F, 2].
-        key_scales, value_scales: float32 [B, H, P]: the number that 1 stands for; 1 in float32.
-    """
-
-    keys: NDArray
-    values: NDArray
-    key_scales: Floats
-    value_scales: Floats
 
 
 class Scratch(NamedTuple):
@@ -73,11 +69,6 @@ class Scratch(NamedTuple):
     totals: Floats
 
 
-def widths(head_size: int) -> tuple[int, int]:
-    """E and F of a head size."""
-    return -(-head_size // 2) * 2, -(-head_size // 16) * 16
-
-
 def new_scratch(head_size: int, context: int) -> Scratch:
     """Working memory for sequences of up to `context` tokens."""
     S = -(-context // BLOCK) * BLOCK
@@ -97,40 +88,8 @@ def new_scratch(head_size: int, context: int) -> Scratch:
 
 
 _0, _1, _127 = np.float32(0), np.float32(1), np.float32(127)
-_TINY = np.float32(1e-30)  # below it numbers count as zeros: 127 divided by them might be none
 _MINUS_INFINITY = np.float32(-np.inf)
-_SMALLEST = np.float32(-87)
-_LOG2_E = np.float32(1.44269504088896)
-_LN_2_HIGH = np.float32(0.693145751953125)  # few bits, so that a whole number times it is exact
-_LN_2_LOW = np.float32(1.42860682030941723212e-6)
-_ROUND = np.float32(1.5 * 2**23)  # adding and subtracting it rounds to the nearest whole number
 _WEIGHT = np.float32(32767)  # the largest weight; 64 times 127 times it is below 2**31
-
-
-@numba.njit(inline="always")
-def _exp(x: Any) -> Any:
-    """e**x for x at most 0, to 2 units in the last place; below -87 it stays at e**-87. Source: Cephes, expf."""
-    x = max(x, _SMALLEST)
-    n = (x * _LOG2_E + _ROUND) - _ROUND
-    r = fma(n, -_LN_2_LOW, fma(n, -_LN_2_HIGH, x))
-    p = np.float32(1.9875691500e-4)
-    p = fma(p, r, np.float32(1.3981999507e-3))
-    p = fma(p, r, np.float32(8.3334519073e-3))
-    p = fma(p, r, np.float32(4.1665795894e-2))
-    p = fma(p, r, np.float32(1.6666665459e-1))
-    p = fma(p, r, np.float32(5.0000001201e-1))
-    p = fma(p, r * r, r + _1)
-    return p * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
-
-
-@numba.njit(nogil=True)
-def _largest(x: Floats) -> Any:
-    """The largest distance from zero. Compared as whole numbers, which compilers do many at a time."""
-    widest()
-    largest = np.int32(0)
-    for i in range(x.shape[0]):
-        largest = max(largest, bits_of_float(abs(x[i])))
-    return float_of_bits(largest)
 
 
 @numba.njit(nogil=True)
@@ -148,26 +107,16 @@ def _store(qkv: Floats, row: int, head: int, layer: Layer, block: int, place: in
             keys[d // 2, place, d % 2] = key[d]
             values[d, half] = value[d]
         return
-    largest = _largest(key)
-    inverse = _127 / largest if largest > _TINY else _0
+    largest = largest_of(key)
+    inverse = _127 / largest if largest > TINY else _0
     layer.key_scales[block, head, place] = largest / _127
     for d in range(D):
-        keys[d // 2, place, d % 2] = (key[d] * inverse + _ROUND) - _ROUND
-    largest = _largest(value)
-    inverse = _127 / largest if largest > _TINY else _0
+        keys[d // 2, place, d % 2] = (key[d] * inverse + ROUND) - ROUND
+    largest = largest_of(value)
+    inverse = _127 / largest if largest > TINY else _0
     layer.value_scales[block, head, place] = largest / _127
     for d in range(D):
-        values[d, half] = (value[d] * inverse + _ROUND) - _ROUND
-
-
-@numba.njit(nogil=True)
-def _round(x: Floats, largest: Any, limit: Any, rounded: Shorts) -> Any:
-    """Round to int16 so that `largest` becomes `limit`; return the number that 1 stands for."""
-    widest()
-    inverse = limit / largest if largest > _TINY else _0
-    for i in range(x.shape[0]):
-        rounded[i] = np.int16((x[i] * inverse + _ROUND) - _ROUND)
-    return largest / limit
+        values[d, half] = (value[d] * inverse + ROUND) - ROUND
 
 
 @numba.njit(nogil=True)
@@ -278,7 +227,7 @@ def _softmax(i: int, position: int, table: NDArray[np.int32], head: int, layer: 
         s = scratch.scores[i, b * BLOCK : (b + 1) * BLOCK]
         left = np.int32(position + 1 - b * BLOCK)
         for p in range(BLOCK):
-            w = _exp(s[p] - largest)
+            w = exp(s[p] - largest)
             lanes[p] += w if np.int32(p) < left else _0
             s[p] = w * scale[p] if np.int32(p) < left else _0
     width = BLOCK // 2
@@ -291,7 +240,7 @@ def _softmax(i: int, position: int, table: NDArray[np.int32], head: int, layer: 
         scratch.weight_scales[i] = _1
         return
     weights = scratch.scores[i, : blocks * BLOCK]
-    scratch.weight_scales[i] = _round(weights, _largest(weights), _WEIGHT, scratch.rounded_weights[i])
+    scratch.weight_scales[i] = round_to_int16(weights, largest_of(weights), _WEIGHT, scratch.rounded_weights[i])
 
 
 @numba.njit(nogil=True)
@@ -323,7 +272,7 @@ def _attend_tile(
         for d in range(mixed.shape[0]):
             mixed[d] = _0
         if layer.keys.itemsize == 1:
-            scratch.query_scales[i] = _round(query, _largest(query), limit, scratch.rounded_queries[i])
+            scratch.query_scales[i] = round_to_int16(query, largest_of(query), limit, scratch.rounded_queries[i])
     blocks = (position + count - 1) // BLOCK + 1
     for b in range(blocks):
         _fetch(layer.keys[table[b + 1], head] if b + 1 < blocks else layer.values[table[0], head])

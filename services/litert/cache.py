@@ -2,18 +2,43 @@
 
 Which sequence owns which block is the caller's business; a block's content stays until it is written again.
 
-L layers, B blocks; the shapes of one layer stand in attention.py.
+L layers, B blocks, H heads, D head size, P = 64 positions of a block. E and F are D rounded up: to whole pairs, and to
+whole vectors of 16.
 """
 
 from __future__ import annotations
 
 import mmap
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.gpt2.config import GPT2Config
-from services.litert.attention import BLOCK, Layer, widths
+
+BLOCK = 64  # positions of a block
+
+Floats = NDArray[np.float32]
+
+
+class Layer(NamedTuple):
+    """The cache of one layer, or of all with one more axis in front.
+
+    Attributes:
+        keys: int8 or float32 [B, H, E/2, P, 2]: what a block's 64 scores need stands together.
+        values: int8 or float32 [B, H, P/2, F, 2].
+        key_scales, value_scales: float32 [B, H, P]: the number that 1 stands for; 1 in float32.
+    """
+
+    keys: NDArray
+    values: NDArray
+    key_scales: Floats
+    value_scales: Floats
+
+
+def widths(head_size: int) -> tuple[int, int]:
+    """E and F of a head size."""
+    return -(-head_size // 2) * 2, -(-head_size // 16) * 16
 
 
 def new_cache(config: GPT2Config, num_blocks: int, precision: str) -> Layer:

@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 
 from services.gpt2.config import GPT2Config
 from services.litert import attention, numbers
-from services.litert.attention import BLOCK, TILE, Floats, Layer, Scratch, attend, new_scratch, widths
+from services.litert import cache as cache_module
+from services.litert.attention import TILE, Scratch, attend, new_scratch
+from services.litert.cache import BLOCK, Floats, Layer, widths
 from services.litert.numbers import pointer
 
 # Products of numbers below which waking another thread costs more than it saves.
@@ -93,7 +95,9 @@ def _compiled(precision: str) -> Any:
     kind = np.int8 if precision == "int8" else np.float32
     # Numba keeps compiled code under a key that holds this. By itself it looks at the time of this file alone, and
     # would run old code after a change of what it calls.
-    sources = zlib.crc32(b"".join(Path(module.__file__ or "").read_bytes() for module in (attention, numbers)))
+    sources = zlib.crc32(
+        b"".join(Path(module.__file__ or "").read_bytes() for module in (attention, cache_module, numbers))
+    )
 
     @numba.cfunc(types.void(types.int64), nopython=True, cache=True)
     def run(address: int) -> None:

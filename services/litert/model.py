@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from services.common.errors import Corrupt
 from services.gpt2.config import GPT2Config
 from services.litert import engine_file
-from services.litert.attention import BLOCK
-from services.litert.cache import new_cache
+from services.litert.cache import BLOCK, new_cache
 from services.litert.heads import Attention
 
 MAX_ROWS = 256  # tokens that go through the model at once; more are computed in turns

@@ -1,4 +1,5 @@
-"""What Numba has no name for: fused multiply-add, products of pairs, bits of a float, fetching memory ahead.
+"""What Numba has no name for: fused multiply-add, products of pairs, bits of a float, fetching memory ahead; and what
+follows from them for rows of numbers: powers of e, the largest, rounding.
 
 Each is written in LLVM's terms, so it runs on every processor that LLVM knows, and uses the instruction made for it
 where there is one. Without fast-math, compiled code does exactly the operations that stand in the source: one result,
@@ -9,10 +10,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+TINY = np.float32(1e-30)  # below it numbers count as zeros: 127 divided by them might be none
+_SMALLEST = np.float32(-87)
+_LOG2_E = np.float32(1.44269504088896)
+_LN_2_HIGH = np.float32(0.693145751953125)  # few bits, so that a whole number times it is exact
+_LN_2_LOW = np.float32(1.42860682030941723212e-6)
+ROUND = np.float32(1.5 * 2**23)  # adding and subtracting it rounds to the nearest whole number
+_0, _1 = np.float32(0), np.float32(1)
 
 
 @intrinsic
@@ -147,3 +159,39 @@ def widest(typing: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@numba.njit(inline="always")
+def exp(x: Any) -> Any:
+    """e**x for x at most 0, to 2 units in the last place; below -87 it stays at e**-87. Source: Cephes, expf."""
+    x = max(x, _SMALLEST)
+    n = (x * _LOG2_E + ROUND) - ROUND
+    r = fma(n, -_LN_2_LOW, fma(n, -_LN_2_HIGH, x))
+    p = np.float32(1.9875691500e-4)
+    p = fma(p, r, np.float32(1.3981999507e-3))
+    p = fma(p, r, np.float32(8.3334519073e-3))
+    p = fma(p, r, np.float32(4.1665795894e-2))
+    p = fma(p, r, np.float32(1.6666665459e-1))
+    p = fma(p, r, np.float32(5.0000001201e-1))
+    p = fma(p, r * r, r + _1)
+    return p * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
+
+
+@numba.njit(nogil=True)
+def largest_of(x: NDArray[np.float32]) -> Any:
+    """The largest distance from zero. Compared as whole numbers, which compilers do many at a time."""
+    widest()
+    largest = np.int32(0)
+    for i in range(x.shape[0]):
+        largest = max(largest, bits_of_float(abs(x[i])))
+    return float_of_bits(largest)
+
+
+@numba.njit(nogil=True)
+def round_to_int16(x: NDArray[np.float32], largest: Any, limit: Any, rounded: NDArray[np.int16]) -> Any:
+    """Round to int16 so that `largest` becomes `limit`; return the number that 1 stands for."""
+    widest()
+    inverse = limit / largest if largest > TINY else _0
+    for i in range(x.shape[0]):
+        rounded[i] = np.int16((x[i] * inverse + ROUND) - ROUND)
+    return largest / limit

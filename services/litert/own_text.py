@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.litert.attention import BLOCK
+from services.litert.cache import BLOCK
 from services.litert.model import LiteRTModel, Tokens
 
 ROWS, LENGTH = 4, 128

@@ -18,7 +18,7 @@ from services.common.errors import Corrupt, FailedPrecondition
 from services.common.files import read_json, write_json
 from services.gpt2.config import GPT2Config
 from services.litert import engine_file
-from services.litert.attention import BLOCK
+from services.litert.cache import BLOCK
 from services.litert.convert import Precision, convert
 from services.litert.model import LiteRTModel
 from services.litert.own_text import write_rows

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.gpt2.config import GPT2Config
-from services.litert.attention import BLOCK
+from services.litert.cache import BLOCK
 from services.litert.model import LiteRTModel, Tokens
 
 # An engine file is good when its perplexity is at most this share above that of float32.
