@@ -2,6 +2,8 @@
 
     convert.py      weights in OpenAI's names to an engine file
     verified.py     an engine file with its report, as it is published
+    own_text.py     text to compare on where no other is at hand: the model's own
+    __main__.py     converts a folder, for callers that must stay without TensorFlow
     verify.py       how an engine file's predictions compare with the float32 model
     graph.py        the model, cut at its attentions, by LiteRT's schema
     quantise.py     numbers to int8
