@@ -18,7 +18,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check protos up down bench bench-corpus bench-tokenizer bench-train bench-generate parity clean screenshots
+.PHONY: help run demo test faults check protos up down bench bench-corpus bench-tokenizer bench-train bench-generate parity soak clean screenshots
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ test: $(VENV)/dev-installed protos ## Run every test; those of the containers wh
 faults: $(VENV)/dev-installed protos ## Kill imports and training runs with -9 at many moments, starve and spoil them; look what is left.
 	@$(BIN)/python -m tests.e2e.faults.kills $(FAULTS)
 	@$(BIN)/python -m tests.e2e.faults.training $(FAULTS)
+
+soak: $(VENV)/dev-installed protos ## The generator under load: new versions, too many callers, an end in between, ten minutes of all.
+	@$(BIN)/python -m tests.e2e.load $(SOAK)
 
 check: $(VENV)/dev-installed protos ## Check format, lint and types.
 	@$(BIN)/ruff format --check .

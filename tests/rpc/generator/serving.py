@@ -49,7 +49,7 @@ def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFI
                 "version": version,
                 "run": "run1",
                 "step": 10 * version,
-                "created_at": f"2024-01-0{version}T00:00:00Z",
+                "created_at": f"2024-01-01T00:00:{version:02}Z",
                 "vocabulary_digest": digest_of(files["encoder.json"], files["vocab.bpe"]),
                 "num_parameters": config.num_parameters,
                 "files": sha256_files(partial),
