@@ -18,7 +18,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check protos up down bench bench-corpus bench-tokenizer bench-train parity soak clean screenshots
+.PHONY: help run demo test faults check protos up down bench bench-corpus bench-tokenizer bench-train bench-generate parity soak clean screenshots
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,7 +60,7 @@ up: ## Build the images and start the containers; the GPU ones where nvidia-smi 
 down: ## Stop the containers. The volumes stay.
 	$(COMPOSE) --profile command down
 
-bench: $(VENV)/oracles-installed protos ## Run the benchmarks of tests/bench; one JSON object per line.
+bench: $(VENV)/bench-installed protos ## Run the benchmarks of tests/bench; one JSON object per line.
 	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 bench-corpus: $(VENV)/dev-installed protos ## Imports against the script of 2019, and memory (BENCH='--posts 1000 --small-posts 0': quicker).
@@ -72,6 +72,9 @@ bench-tokenizer: $(VENV)/dev-installed protos ## Datasets, memory and calls of t
 bench-train: $(VENV)/oracles-installed protos ## A step of GPT-2 124M beside gpt-2-simple, transformers and KerasHub (PEERS=no: alone), and a checkpoint.
 	@$(BIN)/python tests/bench/bench_train.py --peers $(or $(PEERS),yes) $(BENCH)
 	@$(BIN)/python tests/bench/bench_checkpoint.py
+
+bench-generate: $(VENV)/$(if $(filter no,$(PEERS)),dev,bench)-installed protos ## Writing with GPT-2 124M beside llama.cpp, CTranslate2 and others (BENCH="--cases 'prompt 224'": a part).
+	@$(BIN)/python tests/bench/bench_generate.py --peers $(or $(PEERS),yes) $(BENCH)
 
 parity: $(VENV)/oracles-installed protos ## Thirty steps of ours and of transformers: the losses are the same within 1e-3.
 	@$(BIN)/python tests/bench/parity_train.py
@@ -104,4 +107,10 @@ $(VENV)/oracles-installed: $(VENV)/dev-installed
 	@echo "installing what the benchmark of training compares with into $(VENV)"
 	@# Its requirements hold TensorFlow's GPU package and a text package that training does not call.
 	@$(PIP) --no-deps keras-hub
+	@touch $@
+
+$(VENV)/bench-installed: $(VENV)/oracles-installed
+	@echo "installing what the benchmark of generation compares with into $(VENV) (llama.cpp is compiled: ten minutes)"
+	@# Without the flags GCC drops what llama.cpp writes for AMX's tiles, and it crashes there (llama.cpp#26954).
+	@CXXFLAGS='-fno-dse -fno-tree-dse' CMAKE_ARGS=-DGGML_NATIVE=ON $(PIP) --editable '.[all,dev,oracles,bench]'
 	@touch $@
