@@ -37,7 +37,7 @@ class Generation:
         context: longest sequence of the model.
         caller: whose it is.
         timeout_s: seconds after which the caller is gone; None: never.
-        unread_limit: tokens that may wait for the caller to read them.
+        unread_limit: tokens that may wait for the caller to read them; None: any number.
         on_slow: called by the model's thread when more would wait, after the request was given up.
     """
 
@@ -49,7 +49,7 @@ class Generation:
         *,
         caller: str = "",
         timeout_s: float | None = None,
-        unread_limit: int = 1 << 20,
+        unread_limit: int | None = None,
         on_slow: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
@@ -63,7 +63,6 @@ class Generation:
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
         self._outbox = Outbox(unread_limit)
-        self._unread_limit = unread_limit
         self._on_slow = on_slow
         self._num_open = len(self.writers)
         self._writer_of = dict(zip(self.sequences, self.writers, strict=True))
@@ -133,11 +132,10 @@ class Generation:
                 if self._num_open == 0:
                     self.ended_at = time.monotonic()
         if not self._outbox.put(events):
-            limit = self._unread_limit
             self._give_up(
                 Busy(
-                    f"{limit} tokens wait to be read and more were written: the caller reads too slowly; read faster, "
-                    "or ask for fewer samples and log-probabilities",
+                    f"{self._outbox.limit} tokens wait to be read and more were written: the caller reads too slowly; "
+                    "read faster, or ask for fewer samples and log-probabilities",
                     reason="SLOW_READER",
                 ),
                 "slow_reader",

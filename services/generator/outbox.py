@@ -15,11 +15,11 @@ class Outbox:
     """The events of one request.
 
     Args:
-        limit: tokens that may wait to be read.
+        limit: tokens that may wait to be read; None: any number.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._num_unread = 0
@@ -29,8 +29,10 @@ class Outbox:
         """Add events; False when more tokens would wait than may: nothing is added then."""
         with self._changed:
             new = sum(len(event.ids) for event in events if isinstance(event, Text))
-            if self._closed or self._num_unread + new > self._limit:
-                return self._closed
+            if self._closed:
+                return True
+            if self.limit is not None and self._num_unread + new > self.limit:
+                return False
             self._num_unread += new
             self._events += events
             self._changed.notify()

@@ -80,7 +80,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
             raise InvalidRequest(
                 "best_of chooses among finished samples, so it cannot stream; use Generate", field="best_of"
             )
-        with self._begin(request, context) as (model, generation):
+        with self._begin(request, context, self._settings.unread_limit) as (model, generation):
             yield pb.GenerateDelta(
                 start=pb.StreamStart(
                     model=messages.model_reference(model), effective=messages.effective(generation.request)
@@ -175,7 +175,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
 
     @contextmanager
     def _begin(
-        self, request: pb.GenerateRequest, context: grpc.ServicerContext
+        self, request: pb.GenerateRequest, context: grpc.ServicerContext, unread_limit: int | None = None
     ) -> Iterator[tuple[LoadedModel, Generation]]:
         """Queue a request at its model; its slots are free again once the block is left."""
         messages.refuse_unbuilt(request)
@@ -194,7 +194,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 limits.context,
                 caller=peers.caller_of(context),
                 timeout_s=_timeout(context),
-                unread_limit=self._settings.unread_limit,
+                unread_limit=unread_limit,
                 on_slow=lambda: cut_off.start(),
             )
             # The thread that sends may be stuck behind what is not read, and then cannot tell the status either.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from protos import generator_pb2 as pb
 from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
 from services.common import rpc
 from services.common.files import new_folder, sha256_files, write_json
+from services.generator.loaded import MakeEngine, load
+from services.generator.models import Models
 from services.generator.servicer import SERVICE_NAME, GeneratorServicer, worker_threads
 from services.generator.serving import make_models
 from services.generator.settings import GeneratorSettings
@@ -58,10 +61,14 @@ def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFI
 class Service:
     """A running generator and a stub to it."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, make_engine: MakeEngine | None = None, **settings: Any) -> None:
         self.folder = folder
         values = GeneratorSettings(**({"poll_s": 0.02, "slots": 4} | settings))
-        self.models = make_models(folder, values)
+        if make_engine is None:
+            self.models = make_models(folder, values)
+        else:
+            load_one = partial(load, settings=values, make_engine=make_engine)
+            self.models = Models(folder, load_one, max_models=values.max_models, poll_s=values.poll_s)
         servicer = GeneratorServicer(self.models, values)
         self.server = rpc.start(
             "127.0.0.1:0",
