@@ -116,9 +116,12 @@ class Generation:
 
     # From the model's thread.
 
-    def begin(self, now: float) -> None:
-        """One of the samples has its place."""
-        self.started_at = self.started_at or now
+    def begin(self, now: float) -> float | None:
+        """One of the samples is computed; for the first step of the first, return how long it waited."""
+        if self.started_at is not None:
+            return None
+        self.started_at = now
+        return now - self.submitted_at
 
     def writer_of(self, sequence: Sequence) -> Writer:
         """The writer of one of the samples."""

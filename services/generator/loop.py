@@ -18,6 +18,7 @@ from services.generator.engine import Engine
 from services.generator.events import End
 from services.generator.generation import Generation
 from services.generator.measurement import Measurement
+from services.generator.rate import Rate
 from services.generator.scheduler import Scheduler, Work
 from services.generator.sequence import Sequence
 from services.sampling.batch import Batch
@@ -43,6 +44,8 @@ class Loop:
         self._owners: dict[Sequence, Generation | Measurement] = {}
         self._batch = Batch(scheduler.num_places)
         self._lines: dict[Sequence, int] = {}  # of the samples that draw
+        self._metrics = metrics.LoopMetrics(name)
+        self._rate = Rate()
         self._changed = threading.Condition()  # guards the scheduler and the owners
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
@@ -96,6 +99,11 @@ class Loop:
         """Cache blocks in use, and all of them."""
         return self._scheduler.pool.num_held, self._scheduler.pool.num_blocks
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens written per second, over the last ten seconds."""
+        return self._rate.per_second(time.monotonic())
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -105,10 +113,11 @@ class Loop:
                 for sequence in self._scheduler.sweep(time.monotonic()):
                     self._owners.pop(sequence).drop(sequence)
                     self._free_line(sequence)
-                    metrics.count_cancelled(self._name, sequence.cancelled)
+                    self._metrics.count_cancelled(sequence.cancelled)
                 if self._stopping:
                     return
                 work = self._scheduler.plan()
+                self._metrics.count_shared(self._scheduler.take_num_shared())
                 self._count()
             if work:
                 self._step(work)
@@ -116,7 +125,9 @@ class Loop:
     def _step(self, work: list[Work]) -> None:
         started = time.monotonic()
         for item in work:
-            self._owners[item.sequence].begin(started)
+            waited_s = self._owners[item.sequence].begin(started)
+            if waited_s is not None:
+                self._metrics.observe_queue(waited_s)
         try:
             logits = self._engine.step([item.chunk for item in work])  # [sum of num_logits, V]
         except Exception as error:  # a failing engine ends these requests, not the service
@@ -127,9 +138,9 @@ class Loop:
         with self._changed:
             self._scheduler.computed(work)
             self._scheduler.observe(work, time.monotonic() - started)
-        self._use(work, logits)
+        self._use(work, logits, started)
 
-    def _use(self, work: list[Work], logits: NDArray[np.float32]) -> None:
+    def _use(self, work: list[Work], logits: NDArray[np.float32], started: float) -> None:
         """Hand the logits to those who asked for them; ids are drawn for all samples at once."""
         drawing: list[tuple[Sequence, Generation]] = []
         rows: list[int] = []
@@ -142,10 +153,12 @@ class Loop:
             elif owner is not None and item.last:
                 drawing.append((item.sequence, owner))
                 rows.append(first)
-        if not drawing:
-            return
         lines = [self._line_of(sequence, generation) for sequence, generation in drawing]
-        ids = self._batch.draw(logits, rows, lines)
+        ids = self._batch.draw(logits, rows, lines) if lines else []
+        now = time.monotonic()
+        self._metrics.count_step(len(work), len(ids), now - started)
+        if ids:
+            self._rate.add(now, len(ids))
         for (sequence, generation), row, token_id in zip(drawing, rows, ids, strict=True):
             if sequence in self._owners:
                 self._write(generation, sequence, token_id, logits[row])
@@ -173,10 +186,10 @@ class Loop:
             return
         if generation.first_token_at is None:
             generation.first_token_at = writer.first_token_at
-            metrics.observe_first_token(self._name, time.monotonic() - generation.submitted_at)
+            self._metrics.observe_first_token(time.monotonic() - generation.submitted_at)
         if events and isinstance(events[-1], End):
             self._remove(sequence)
-            metrics.count_sample(self._name, events[-1].finish.name, sequence.num_written)
+            self._metrics.count_sample(events[-1].finish.name)
         generation.emit(events)
 
     def _remove(self, sequence: Sequence) -> None:
@@ -201,4 +214,5 @@ class Loop:
         owner.fail(error)
 
     def _count(self) -> None:
-        metrics.set_load(self._name, self._scheduler.num_running, self._scheduler.num_waiting)
+        held, blocks = self.blocks_held
+        self._metrics.set_load(self._scheduler.num_running, self._scheduler.num_waiting, held / blocks)

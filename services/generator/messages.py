@@ -196,6 +196,21 @@ def served_model(status: ModelStatus) -> pb.ServedModel:
     return message
 
 
+def model_load(model: LoadedModel) -> pb.ModelLoad:
+    """What a model in memory is doing."""
+    loop = model.loop
+    held, blocks = loop.blocks_held
+    return pb.ModelLoad(
+        name=model.key.name,
+        version=model.key.version,
+        num_running=loop.num_running,
+        num_queued=loop.num_waiting,
+        num_slots=loop.num_places,
+        tokens_per_second=loop.tokens_per_second,
+        cache_use=held / blocks,
+    )
+
+
 def _duration(seconds: float) -> duration_pb2.Duration:
     duration = duration_pb2.Duration()
     duration.FromNanoseconds(round(max(0.0, seconds) * 1e9))

@@ -171,6 +171,10 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
             max_samples=self._settings.max_samples,
             max_new_tokens=self._settings.max_new_tokens,
             started_at=self._started_at,
+            loads=[messages.model_load(s.loaded) for s in statuses if s.loaded is not None],
+            caller_queue_limit=self._settings.caller_queue_limit,
+            max_requests=self._settings.max_requests,
+            unread_limit=self._settings.unread_limit,
         )
 
     @contextmanager

@@ -131,7 +131,7 @@ def _agrees(service: Service, outcome: Outcome) -> bool:
         return not outcome.complete or alone.log_likelihood == outcome.likelihood
     if not outcome.complete and not any(outcome.ids.values()):
         return True
-    longest = max(len(ids) for ids in outcome.ids.values())
+    longest = max((len(ids) for ids in outcome.ids.values()), default=0)
     request = pb.GenerateRequest()
     request.CopyFrom(outcome.request)
     if not outcome.complete:  # without an end of its own, as far as it was read
