@@ -15,7 +15,7 @@ from protos import generator_pb2 as pb
 from protos import generator_pb2_grpc
 from services.common.errors import Busy, Cancelled, InvalidRequest, Unimplemented
 from services.generator import messages, metrics, peers
-from services.generator.choice import State
+from services.generator.choice import State, Wish
 from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
@@ -183,8 +183,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
     ) -> Iterator[tuple[LoadedModel, Generation]]:
         """Queue a request at its model; its slots are free again once the block is left."""
         messages.refuse_unbuilt(request)
-        version = messages.version_of(request)
-        with self._use(request.model, version, context) as model:
+        with self._use(request.model, messages.wish_of(request), context) as model:
             limits = Limits(
                 context=model.engine.context,
                 vocabulary_size=model.engine.vocabulary_size,
@@ -213,7 +212,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 cut_off.cancel()
 
     @contextmanager
-    def _use(self, name: str, version: int | None, context: grpc.ServicerContext) -> Iterator[LoadedModel]:
+    def _use(self, name: str, wish: Wish, context: grpc.ServicerContext) -> Iterator[LoadedModel]:
         """Yield a model to one of at most `max_requests` requests."""
         if not self._places.acquire(blocking=False):
             metrics.count_rejected("", "TOO_MANY_REQUESTS")
@@ -223,7 +222,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 retry_after_s=RETRY_AFTER_S,
             )
         try:
-            with self._models.use(name, version, patience_s=_patience(context)) as model:
+            with self._models.use(name, wish, patience_s=_patience(context)) as model:
                 yield model
         finally:
             self._places.release()

@@ -144,7 +144,6 @@ def test_streams_run_at_once_and_each_is_what_it_is_alone(service: Service) -> N
         ("n", {"n": 17}),
         ("best_of", {"n": 2, "best_of": 1}),
         ("stop", {"stop": [""]}),
-        ("alias", {"alias": "newest"}),
         ("logprobs", {"logprobs": 21}),
     ],
 )
@@ -180,6 +179,9 @@ def test_best_of_does_not_stream(service: Service) -> None:
 def test_an_unknown_model_is_named(service: Service) -> None:
     code, message, _ = refused(lambda: service.generate(model="emu"))
     assert code == grpc.StatusCode.NOT_FOUND and "'emu'" in message
+
+    code, message, _ = refused(lambda: service.generate(model="owl", alias="newest"))
+    assert code == grpc.StatusCode.NOT_FOUND and "alias 'newest'" in message
 
     code, message, _ = refused(lambda: service.generate(model="owl", version=7))
     assert code == grpc.StatusCode.NOT_FOUND and "version 7" in message
