@@ -37,6 +37,7 @@ class Generation:
         context: longest sequence of the model.
         caller: whose it is.
         timeout_s: seconds after which the caller is gone; None: never.
+        streams: whether the caller wants to hear of the text before its end.
         unread_limit: tokens that may wait for the caller to read them; None: any number.
         on_slow: called by the model's thread when more would wait, after the request was given up.
     """
@@ -49,6 +50,7 @@ class Generation:
         *,
         caller: str = "",
         timeout_s: float | None = None,
+        streams: bool = True,
         unread_limit: int | None = None,
         on_slow: Callable[[], None] = lambda: None,
     ) -> None:
@@ -63,6 +65,8 @@ class Generation:
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
         self._outbox = Outbox(unread_limit)
+        self._streams = streams
+        self._woken_at = float("-inf")  # monotonic seconds; the first text is never held back
         self._on_slow = on_slow
         self._num_open = len(self.writers)
         self._writer_of = dict(zip(self.sequences, self.writers, strict=True))
@@ -127,14 +131,24 @@ class Generation:
         """The writer of one of the samples."""
         return self._writer_of[sequence]
 
-    def emit(self, events: list[Event]) -> None:
-        """Tell the caller."""
+    def emit(self, events: list[Event], *, pause_s: float = 0.0) -> None:
+        """Tell the caller.
+
+        Args:
+            pause_s: text may wait until this long after the text before, and go together with what follows.
+        """
+        now = time.monotonic()
+        wake = self._streams and now - self._woken_at >= pause_s
         for event in events:
             if isinstance(event, End):
                 self._num_open -= 1
+                wake = wake or self._streams
                 if self._num_open == 0:
-                    self.ended_at = time.monotonic()
-        if not self._outbox.put(events):
+                    self.ended_at = now
+                    wake = True
+        if wake and events:
+            self._woken_at = now
+        if not self._outbox.put(events, wake=wake):
             self._give_up(
                 Busy(
                     f"{self._outbox.limit} tokens wait to be read and more were written: the caller reads too slowly; "

@@ -35,12 +35,16 @@ class Loop:
         name: of the model, for the thread and the metrics.
         engine: of the model.
         scheduler: a new one, over the engine's blocks.
+        messages_per_s: how often callers are told of new text, over all of them; what comes in between waits.
     """
 
-    def __init__(self, name: str, engine: Engine, scheduler: Scheduler) -> None:
+    def __init__(
+        self, name: str, engine: Engine, scheduler: Scheduler, *, messages_per_s: float = float("inf")
+    ) -> None:
         self._name = name
         self._engine = engine
         self._scheduler = scheduler
+        self._messages_per_s = messages_per_s
         self._owners: dict[Sequence, Generation | Measurement] = {}
         self._batch = Batch(scheduler.num_places)
         self._lines: dict[Sequence, int] = {}  # of the samples that draw
@@ -190,7 +194,7 @@ class Loop:
         if events and isinstance(events[-1], End):
             self._remove(sequence)
             self._metrics.count_sample(events[-1].finish.name)
-        generation.emit(events)
+        generation.emit(events, pause_s=self._scheduler.num_running / self._messages_per_s)
 
     def _remove(self, sequence: Sequence) -> None:
         with self._changed:

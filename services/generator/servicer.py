@@ -197,6 +197,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 limits.context,
                 caller=peers.caller_of(context),
                 timeout_s=_timeout(context),
+                streams=unread_limit is not None,
                 unread_limit=unread_limit,
                 on_slow=lambda: cut_off.start(),
             )
