@@ -69,8 +69,9 @@ bench-corpus: $(VENV)/dev-installed protos ## Imports against the script of 2019
 bench-tokenizer: $(VENV)/dev-installed protos ## Datasets, memory and calls of the tokenizer, against tiktoken (PEERS=no: alone).
 	@$(BIN)/python tests/bench/bench_tokenizer.py --peers $(or $(PEERS),yes)
 
-bench-train: $(VENV)/oracles-installed protos ## A training step of GPT-2 124M beside gpt-2-simple, transformers and KerasHub (PEERS=no: alone).
+bench-train: $(VENV)/oracles-installed protos ## A step of GPT-2 124M beside gpt-2-simple, transformers and KerasHub (PEERS=no: alone), and a checkpoint.
 	@$(BIN)/python tests/bench/bench_train.py --peers $(or $(PEERS),yes) $(BENCH)
+	@$(BIN)/python tests/bench/bench_checkpoint.py
 
 parity: $(VENV)/oracles-installed protos ## Thirty steps of ours and of transformers: the losses are the same within 1e-3.
 	@$(BIN)/python tests/bench/parity_train.py

@@ -97,7 +97,10 @@ def read(cls: type[T], prefix: str, environ: Mapping[str, str]) -> T:
         ]
     if problems:
         raise SettingsError("bad settings in the environment:\n  " + "\n  ".join(problems))
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ValueError as error:  # values that do not go together, said by the class's __post_init__
+        raise SettingsError(f"bad settings in the environment:\n  {error}") from None
 
 
 def read_or_exit(cls: type[T], prefix: str, environ: Mapping[str, str]) -> T:

@@ -27,7 +27,7 @@ def main() -> int:
     # The model's thread gives up the interpreter at each compiled call, and asks for it again among a thread per
     # stream: by default each of these may make it wait for 5 ms.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    models = make_models(common.data / "models", settings)
+    models = make_models(common.data / "models", settings, common.cache.resolve())
     servicer = GeneratorServicer(models, settings)
     return process.run(
         "generator",

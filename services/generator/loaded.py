@@ -6,7 +6,6 @@ Made from a verified folder; knows nothing of other versions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from services.common.errors import Corrupt, InvalidRequest
 from services.common.files import verify_files
@@ -19,8 +18,6 @@ from services.generator.scheduler import Scheduler
 from services.generator.settings import GeneratorSettings
 from services.tokens.codec import Codec
 from services.tokens.vocabulary import Vocabulary
-
-MakeEngine = Callable[[Path, int, str], Engine]
 
 
 class LoadedModel:
@@ -65,7 +62,7 @@ class LoadedModel:
         self.loop.stop()
 
 
-def load(published: Published, settings: GeneratorSettings, make_engine: MakeEngine) -> LoadedModel:
+def load(published: Published, settings: GeneratorSettings, make_engine: Callable[[], Engine]) -> LoadedModel:
     """Verify, read and warm a published version.
 
     Raises:
@@ -78,7 +75,7 @@ def load(published: Published, settings: GeneratorSettings, make_engine: MakeEng
     vocabulary = Vocabulary.load(folder)
     if vocabulary.digest != published.vocabulary_digest:
         raise Corrupt(f"{folder / 'encoder.json'} and vocab.bpe are not the vocabulary that manifest.json names")
-    engine = make_engine(folder, settings.slots, settings.precision)
+    engine = make_engine()
     if engine.vocabulary_size != vocabulary.size:
         raise Corrupt(
             f"{folder / 'hparams.json'} says a vocabulary of {engine.vocabulary_size} entries, "

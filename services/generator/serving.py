@@ -1,38 +1,37 @@
-"""Puts the parts together: models on a folder, run by the TensorFlow engine."""
+"""Puts the parts together: models on a folder, each run by the engine that suits the machine."""
 
 from __future__ import annotations
 
 import importlib
-from functools import partial
+import logging
 from pathlib import Path
 
-from services.generator.engine import Engine
+from services.generator import engines
 from services.generator.loaded import load
 from services.generator.models import Models
 from services.generator.settings import GeneratorSettings
 from services.sampling import batch
 
+log = logging.getLogger(__name__)
 
-def make_models(folder: Path, settings: GeneratorSettings) -> Models:
-    """The models below `folder`, not started."""
 
+def make_models(folder: Path, settings: GeneratorSettings, cache: Path) -> Models:
+    """The models below `folder`, not started.
+
+    Args:
+        cache: NONESUCH_CACHE.
+    """
     return Models(
         folder,
-        lambda published: load(published, settings, partial(_make_engine, threads=settings.threads)),
-        prepare=_prepare,
+        lambda published: load(published, settings, lambda: engines.make(published, settings, cache)),
+        prepare=lambda: _prepare(engines.choose(settings)),
         max_models=settings.max_models,
         poll_s=settings.poll_s,
     )
 
 
-def _prepare() -> None:
-    """Import TensorFlow and compile the sampling rules: seconds that the first request need not wait."""
+def _prepare(engine: str) -> None:
+    """Import the engine and compile the sampling rules: seconds that the first request need not wait."""
+    log.info("models run on the engine %s", engine)
     batch.warm()
-    importlib.import_module("services.generator.tensorflow_engine")
-
-
-def _make_engine(folder: Path, num_slots: int, precision: str, *, threads: int) -> Engine:
-    # Here, not above: TensorFlow takes seconds to import, and the server answers before that.
-    from services.generator.tensorflow_engine import TensorflowEngine
-
-    return TensorflowEngine(folder, num_slots, precision, threads=threads)
+    importlib.import_module(f"services.generator.{engine}_engine")

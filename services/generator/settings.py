@@ -37,9 +37,26 @@ class GeneratorSettings:
     )
     max_models: int = setting(4, "Model versions in memory; others are loaded when asked for.", minimum=1)
     poll_s: float = setting(1.0, "Seconds between looks for new models.", minimum=0.01)
-    precision: str = setting("float32", "Type of matrix products and cache.", choices=("float32", "bfloat16"))
-    threads: int = setting(
-        0,
-        "CPU threads of a step, for all models; 0: one if the first model loaded is small, else all cores.",
-        minimum=0,
+    engine: str = setting(
+        "auto",
+        "What computes: litert on CPUs, tensorflow on GPUs; auto takes the one that fits.",
+        choices=("auto", "litert", "tensorflow"),
     )
+    precision: str = setting(
+        "auto",
+        "Of matrix products and cache: int8 or float32 on litert, float32 or bfloat16 on tensorflow; "
+        "auto: as published, or float32.",
+        choices=("auto", "int8", "float32", "bfloat16"),
+    )
+    cache_mb: int = setting(
+        1024, "Megabytes of cache that one model may have on litert; fewer slots where they do not fit.", minimum=1
+    )
+    threads: int = setting(0, "CPU threads of a step; 0: one if the model is small, else all cores.", minimum=0)
+
+    def __post_init__(self) -> None:
+        fits = {"litert": ("auto", "int8", "float32"), "tensorflow": ("auto", "float32", "bfloat16")}
+        if self.engine != "auto" and self.precision not in fits[self.engine]:
+            raise ValueError(
+                f"{PREFIX}PRECISION is {self.precision}; engine {self.engine} computes in "
+                f"{' or '.join(fits[self.engine][1:])}"
+            )

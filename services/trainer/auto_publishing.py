@@ -12,14 +12,18 @@ import logging
 import math
 import threading
 
-from services.common.errors import Corrupt, NonesuchError
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.errors import Corrupt, NonesuchError, NotFound
 from services.common.files import read_json, write_json
 from services.trainer.checkpoints import Checkpoint, best, get_checkpoint, list_checkpoints
+from services.trainer.converting import held_out_rows
 from services.trainer.outcome import TURNED, read_outcome
 from services.trainer.publishing import Models, ModelVersion
 from services.trainer.run_record import RECORD_FILE, RunRecord, RunState
 from services.trainer.runs import Runs
-from services.trainer.starting import facts_for_publishing
+from services.trainer.starting import facts_for_publishing, open_dataset
 from services.trainer.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -119,8 +123,18 @@ def publish(
     Raises:
         Corrupt: a file of the checkpoint or of the run is damaged; names it.
     """
-    version = models.publish_checkpoint(name, checkpoint, dataset=facts_for_publishing(volume, record))
+    version = models.publish_checkpoint(
+        name, checkpoint, dataset=facts_for_publishing(volume, record), held_out=_held_out(volume, record)
+    )
     return version, models.prune(name, record.settings.keep_versions)
+
+
+def _held_out(volume: Volume, record: RunRecord) -> NDArray[np.int32] | None:
+    """Rows that the run was not trained on; None when its dataset is gone, or holds none."""
+    try:
+        return held_out_rows(open_dataset(volume, record.settings.dataset), record.settings.context)
+    except NotFound:
+        return None
 
 
 def bests(checkpoints: list[Checkpoint], lowest: float) -> list[tuple[Checkpoint, float]]:

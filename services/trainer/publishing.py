@@ -1,8 +1,8 @@
 """Published models: numbered, immutable versions under a name, complete on the volume or absent.
 
 In: a checkpoint of a run, or a base model. Out: `models/<name>/<n>/` in OpenAI's layout, with vocabulary and
-manifest. Numbers are never used again, also after a deletion, so that a name and a number mean one model
-for ever. Copies files; loads no weights.
+manifest, and the engine file that the generator runs. Numbers are never used again, also after a deletion, so that
+a name and a number mean one model for ever. Copies files; loads no weights.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound
 from services.common.files import (
@@ -29,6 +32,7 @@ from services.gpt2.pointer import write_pointer
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Base
 from services.trainer.checkpoints import Checkpoint
+from services.trainer.converting import Convert
 from services.trainer.events import now
 from services.trainer.volume import read_manifest, size_of
 
@@ -71,10 +75,14 @@ class ModelVersion:
 
 
 class Models:
-    """The models of a volume. Safe to share between threads."""
+    """The models of a volume. Safe to share between threads.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        convert: adds the engine file to a version's folder; None: versions come without.
+    """
+
+    def __init__(self, folder: Path, convert: Convert | None = None) -> None:
+        self._folder, self._convert = folder, convert
         self._lock = threading.RLock()
 
     def load(self) -> None:
@@ -83,11 +91,19 @@ class Models:
         for folder in (self._folder, *(path for path in self._folder.iterdir() if path.is_dir())):
             remove_partials(folder)
 
-    def publish_checkpoint(self, name: str, checkpoint: Checkpoint, *, dataset: dict[str, Any]) -> ModelVersion:
+    def publish_checkpoint(
+        self,
+        name: str,
+        checkpoint: Checkpoint,
+        *,
+        dataset: dict[str, Any],
+        held_out: NDArray[np.int32] | None = None,
+    ) -> ModelVersion:
         """Publish a run's checkpoint as the next version of `name`.
 
         Args:
             dataset: what is known of the dataset that the run learned from, as RunRecord.dataset_facts has it.
+            held_out: int32 [R, T], text that the engine file is verified on; None: what the model writes itself.
 
         Raises:
             Corrupt: a file of the checkpoint or of the run is damaged; names it.
@@ -105,6 +121,7 @@ class Models:
             carried=checkpoint.folder.parent,
             vocabulary_digest=dataset["vocabulary_digest"],
             step=checkpoint.step,
+            held_out=held_out,
             facts={
                 "run": checkpoint.run,
                 "dataset": dataset["id"],
@@ -287,41 +304,42 @@ class Models:
         vocabulary_digest: str,
         step: int,
         facts: dict[str, Any],
+        held_out: NDArray[np.int32] | None = None,
     ) -> ModelVersion:
         with self._lock:
             number = self._take_number(name)
-            folder = self._folder / name / str(number)
-            with new_folder(folder) as partial:
-                try:
-                    _copy_weights(source, prefix, partial, f"model-{step}")
-                    for file in CARRIED:
-                        shutil.copyfile(carried / file, partial / file)
-                except FileNotFoundError as error:
-                    raise Corrupt(f"{error.filename} is missing", metadata={"file": str(error.filename)}) from None
-                write_pointer(partial, f"model-{step}")
-                vocabulary = Vocabulary.load(carried)  # named by its own path when it is damaged
-                if vocabulary.digest != vocabulary_digest:
-                    path = carried / "encoder.json"
-                    raise Corrupt(
-                        f"{path} and vocab.bpe are not the vocabulary that the weights were trained with",
-                        metadata={"file": str(path)},
-                    )
-                config = GPT2Config.from_hparams(
-                    read_json(partial / "hparams.json"), source=str(carried / "hparams.json")
+        folder = self._folder / name / str(number)
+        with new_folder(folder) as partial:
+            try:
+                _copy_weights(source, prefix, partial, f"model-{step}")
+                for file in CARRIED:
+                    shutil.copyfile(carried / file, partial / file)
+            except FileNotFoundError as error:
+                raise Corrupt(f"{error.filename} is missing", metadata={"file": str(error.filename)}) from None
+            write_pointer(partial, f"model-{step}")
+            vocabulary = Vocabulary.load(carried)  # named by its own path when it is damaged
+            if vocabulary.digest != vocabulary_digest:
+                path = carried / "encoder.json"
+                raise Corrupt(
+                    f"{path} and vocab.bpe are not the vocabulary that the weights were trained with",
+                    metadata={"file": str(path)},
                 )
-                manifest = {
-                    "kind": "model",
-                    "name": name,
-                    "version": number,
-                    "step": step,
-                    "created_at": now(),
-                    "vocabulary_digest": vocabulary.digest,
-                    "num_parameters": config.num_parameters,
-                    **facts,
-                    "files": sha256_files(partial),
-                }
-                write_json(partial / "manifest.json", manifest)
-            return ModelVersion(folder, manifest)
+            config = GPT2Config.from_hparams(read_json(partial / "hparams.json"), source=str(carried / "hparams.json"))
+            if self._convert:
+                self._convert(partial, held_out)
+            manifest = {
+                "kind": "model",
+                "name": name,
+                "version": number,
+                "step": step,
+                "created_at": now(),
+                "vocabulary_digest": vocabulary.digest,
+                "num_parameters": config.num_parameters,
+                **facts,
+                "files": sha256_files(partial),
+            }
+            write_json(partial / "manifest.json", manifest)
+        return ModelVersion(folder, manifest)
 
     def _take_number(self, name: str) -> int:
         path = self._folder / _NUMBERS_FILE

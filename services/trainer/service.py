@@ -10,6 +10,7 @@ from typing import IO
 from services.trainer.auto_publishing import AutoPublisher
 from services.trainer.bases import Bases
 from services.trainer.child import PROGRAM
+from services.trainer.converting import Convert, convert
 from services.trainer.fetching.fetches import Fetches
 from services.trainer.fetching.sources import Sources
 from services.trainer.gauges import RunGauges
@@ -30,13 +31,20 @@ class Trainer:
         nice: added to the niceness of training processes.
         program: what trains a run; see child.py.
         sources: where base models are fetched from.
+        convert: makes the engine file of a version; None: versions come without.
     """
 
     def __init__(
-        self, data: Path, *, nice: int, program: Sequence[str] = PROGRAM, sources: Sources | None = None
+        self,
+        data: Path,
+        *,
+        nice: int,
+        program: Sequence[str] = PROGRAM,
+        sources: Sources | None = None,
+        convert: Convert | None = convert,
     ) -> None:
         self._volume = Volume(data)
-        self._bases, self._models = Bases(self._volume.bases), Models(self._volume.models)
+        self._bases, self._models = Bases(self._volume.bases), Models(self._volume.models, convert)
         self._runs = Runs(self._volume)
         self._publisher = AutoPublisher(self._volume, self._runs, self._models)
         self._supervisor = Supervisor(

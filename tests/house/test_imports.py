@@ -15,15 +15,16 @@ ALLOWED = {
     "tokens": {"common"},
     "sampling": {"common"},
     "gpt2": {"common"},
+    "litert": {"common", "gpt2"},
     "corpus": {"common"},
     "tokenizer": {"common", "tokens"},
-    "trainer": {"common", "tokens", "sampling", "gpt2"},
-    "generator": {"common", "tokens", "sampling", "gpt2"},
+    "trainer": {"common", "tokens", "sampling", "gpt2", "litert"},
+    "generator": {"common", "tokens", "sampling", "gpt2", "litert"},
     "client": {"common"},
     "admin": {"common", "client"},
 }
 COMMON_FOR_PURE = {"services.common.errors", "services.common.files"}
-PURE = {"tokens", "sampling", "gpt2"}
+PURE = {"tokens", "sampling", "gpt2", "litert"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -68,6 +69,15 @@ def test_shared_packages_know_neither_grpc_nor_protos_nor_settings(package):
         or (name.startswith("services.common.") and ".".join(name.split(".")[:3]) not in COMMON_FOR_PURE)
     ]
     assert not wrong
+
+
+def test_serving_on_litert_loads_no_tensorflow():
+    program = (
+        "import sys, services.generator.litert_engine, services.litert.convert, services.litert.verified\n"
+        "sys.exit('tensorflow' in sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))

@@ -114,6 +114,7 @@ function showSample(sample) {
     sheet.append(meta);
   }
   const body = element("div", "text clipped", sample.body);
+  if (!sample.title && !sample.body.trim()) body.append(element("span", "hint", "Not a word: it drew end-of-text first."));
   sheet.append(body);
   const link = element("a", "", "Markdown");
   link.href = `${root.dataset.download}&step=${sample.step}&index=${sample.index}&form=md`;

@@ -17,7 +17,8 @@ from protos import generator_pb2 as pb
 from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
 from services.common import rpc
 from services.common.files import new_folder, sha256_files, write_json
-from services.generator.loaded import MakeEngine, load
+from services.generator.engine import Engine
+from services.generator.loaded import load
 from services.generator.models import Models
 from services.generator.servicer import SERVICE_NAME, GeneratorServicer, worker_threads
 from services.generator.serving import make_models
@@ -25,6 +26,7 @@ from services.generator.settings import GeneratorSettings
 from services.gpt2.checkpoint import write_weights
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import init_params
+from services.litert.verified import convert_verified, weights_digest
 from services.tokens.vocabulary import digest_of
 from tests.unit.generator.fakes import vocabulary_files
 from tests.waiting import PATIENCE_S
@@ -33,14 +35,16 @@ CONFIG = GPT2Config(n_vocab=257, n_ctx=64, n_embd=8, n_head=2, n_layer=2)
 CREATIVE = pb.SamplingParameters(temperature=1.5, top_k=0)
 
 
-def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFIG) -> Path:
-    """Write a model version with random weights, as the trainer does."""
+def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFIG, engine: bool = True) -> Path:
+    """Write a model version with random weights, as the trainer does; without `engine` it lacks its engine file."""
     with new_folder(folder / name / str(version)) as partial:
         files = vocabulary_files()
         for file, content in files.items():
             (partial / file).write_bytes(content)
         params = {k: np.asarray(v) * 5 for k, v in init_params(config, version).items()}  # far from uniform
         write_weights(partial, 10 * version, params, config)
+        if engine:
+            convert_verified(config, params, partial, [[1, 2, 3]], weights_digest(sha256_files(partial)), "float32")
         write_json(
             partial / "manifest.json",
             {
@@ -61,11 +65,11 @@ def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFI
 class Service:
     """A running generator and a stub to it."""
 
-    def __init__(self, folder: Path, make_engine: MakeEngine | None = None, **settings: Any) -> None:
+    def __init__(self, folder: Path, make_engine: Callable[[], Engine] | None = None, **settings: Any) -> None:
         self.folder = folder
         values = GeneratorSettings(**({"poll_s": 0.02, "slots": 4} | settings))
         if make_engine is None:
-            self.models = make_models(folder, values)
+            self.models = make_models(folder, values, folder.parent / "cache")
         else:
             load_one = partial(load, settings=values, make_engine=make_engine)
             self.models = Models(folder, load_one, max_models=values.max_models, poll_s=values.poll_s)

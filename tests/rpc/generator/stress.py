@@ -25,12 +25,16 @@ from grpc_status import rpc_status
 
 from protos import generator_pb2 as pb
 from services.generator.engine import Engine
+from services.gpt2.config import GPT2Config
 from tests.rpc.generator.serving import Service, publish
 from tests.unit.generator.fakes import DreamingEngine
 from tests.waiting import PATIENCE_S, wait_for
 
 MODEL = "owl"
-HEADS = ["", "Owls wrote ", "Owls wrote of the snow that fell on their roofs.", "Once upon a time there "]
+SLOTS = 6
+CONFIG = GPT2Config(n_vocab=257, n_ctx=160, n_embd=16, n_head=2, n_layer=2)
+SNOW = "Owls wrote of the snow that fell on their roofs, and of the mice that lived under it. "
+HEADS = ["", "Owls wrote ", SNOW, SNOW + "Nobody else had seen it fall. It fell at night, "]
 SAMPLING: list[dict[str, Any]] = [
     {},
     {"temperature": 0.0},
@@ -72,18 +76,23 @@ class Outcome:
     complete: bool = False
 
 
-def dreaming_engine(folder: Path, num_slots: int, precision: str) -> Engine:
-    """Deterministic, and with small blocks, so that much is shared."""
-    return DreamingEngine(num_slots=num_slots, context=64, block_size=4)
+def dreaming_engine() -> Engine:
+    """With small blocks, so that much is shared."""
+    return DreamingEngine(num_slots=SLOTS, context=CONFIG.n_ctx, block_size=4)
 
 
-def make_service(folder: Path) -> Service:
-    """A server that the callers of `run` ask for more than it takes."""
-    publish(folder, MODEL, 1)
+def make_service(folder: Path, engine: str) -> Service:
+    """A server that the callers of `run` ask for more than it takes.
+
+    Args:
+        engine: `litert`, or `dreaming`, whose logits are a digest of all ids before them.
+    """
+    publish(folder, MODEL, 1, config=CONFIG)
     return Service(
         folder,
-        make_engine=dreaming_engine,
-        slots=6,
+        make_engine=dreaming_engine if engine == "dreaming" else None,
+        engine="litert",
+        slots=SLOTS,
         queue_limit=16,
         caller_queue_limit=4,
         max_requests=40,
@@ -203,7 +212,7 @@ def _details(error: grpc.RpcError) -> tuple[str, bool]:
 
 
 def _score(chance: random.Random) -> pb.ScoreRequest:
-    return pb.ScoreRequest(text=(chance.choice(HEADS) + "".join(chance.choices("abc", k=12)))[:60])
+    return pb.ScoreRequest(text=chance.choice(HEADS) + "".join(chance.choices("abc", k=12)))
 
 
 def _generate(chance: random.Random, kind: str) -> pb.GenerateRequest:
@@ -239,9 +248,10 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--engine", choices=("litert", "dreaming"), default="litert")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        service = make_service(Path(folder) / "models")
+        service = make_service(Path(folder) / "models", asked.engine)
         try:
             wrong: list[str] = []
             for number in range(asked.rounds):

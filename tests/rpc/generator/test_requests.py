@@ -24,7 +24,7 @@ def test_generate_says_everything_about_the_sample(service: Service) -> None:
     assert len(sample.ids) == 20
     assert bytes(sample.ids).decode("utf-8", "replace") == sample.text
     assert sample.finish_reason == pb.FINISH_REASON_LENGTH
-    assert (answer.model.name, answer.model.version, answer.model.engine) == ("owl", 1, "tensorflow")
+    assert (answer.model.name, answer.model.version, answer.model.engine) == ("owl", 1, "litert")
     assert (answer.usage.prompt_tokens, answer.usage.generated_tokens) == (4, 20)
     assert answer.effective.sampling.temperature == 1.5
     assert answer.effective.sampling.HasField("top_p") and answer.effective.sampling.top_p == 1
@@ -215,7 +215,7 @@ def test_server_info_shows_limits_and_what_is_loaded(service: Service) -> None:
 
     assert (info.num_slots, info.queue_limit, info.max_samples, info.max_new_tokens) == (4, 32, 16, 500)
     (model,) = info.models
-    assert (model.name, model.engine, model.context, model.vocabulary_size) == ("owl", "tensorflow", 64, 257)
+    assert (model.name, model.engine, model.context, model.vocabulary_size) == ("owl", "litert", 64, 257)
     assert model.num_parameters == CONFIG.num_parameters
     assert info.server_version
 

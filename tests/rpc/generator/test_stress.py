@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.rpc.generator import stress
 
 
-def test_under_stress_no_answer_is_wrong_and_nothing_is_lost(tmp_path: Path) -> None:
-    service = stress.make_service(tmp_path / "models")
+@pytest.mark.parametrize("engine", ["litert", "dreaming"])
+def test_under_stress_no_answer_is_wrong_and_nothing_is_lost(tmp_path: Path, engine: str) -> None:
+    service = stress.make_service(tmp_path / "models", engine)
     try:
         outcomes = stress.run(service, num_requests=100, num_callers=20, seed=1)
 

@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 from protos import trainer_pb2 as pb
 from protos import trainer_pb2_grpc
 from services.common import rpc
+from services.trainer.converting import Convert
 from services.trainer.fetching.sources import Sources
 from services.trainer.service import Trainer
 from tests.unit.trainer.pausing import PROGRAM, pause_after, stands_still
@@ -70,12 +71,14 @@ class Service:
 
 
 @contextmanager
-def serving(data: Path, *, training: bool, sources: Sources | None = None) -> Iterator[Service]:
+def serving(
+    data: Path, *, training: bool, sources: Sources | None = None, convert: Convert | None = None
+) -> Iterator[Service]:
     """A trainer over a volume, whose processes can be told to stand still.
 
-    Without `training` its runs wait in the queue for ever.
+    Without `training` its runs wait in the queue for ever, without `convert` its models come without engine files.
     """
-    trainer = Trainer(data, nice=0, program=PROGRAM, sources=sources)
+    trainer = Trainer(data, nice=0, program=PROGRAM, sources=sources, convert=convert)
     trainer.open()
     server = rpc.start(
         "127.0.0.1:0",

@@ -257,6 +257,14 @@ def test_samples_of_each_prompt_and_temperature_stand_side_by_side_from_first_to
     assert steps == ["10", "40", "70", "100"]
 
 
+def test_a_sample_without_a_word_says_so(client, services):
+    services.trainer.answer("ListRuns", trainer_pb2.ListRunsResponse(runs=[a_run()]))
+    empty = trainer_pb2.Sample(run="run1", step=10, index=1, temperature=1.0, text="")
+    services.trainer.answer("ListSamples", trainer_pb2.ListSamplesResponse(samples=[empty]))
+
+    assert "Not a word: it drew end-of-text first." in client.get("/samples").text
+
+
 def history(request, losses):
     yield trainer_pb2.RunUpdate(run=a_run(request.run, trainer_pb2.RUN_STATE_SUCCEEDED))
     for step, loss in enumerate(losses, 1):

@@ -1,0 +1,57 @@
+"""The engine `litert`: GPT-2 on LiteRT with int8 weights and cache. The engine of CPUs.
+
+The process that serves it never imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.generator.engine import Chunk
+from services.litert import engine_file
+from services.litert.cache import block_bytes
+from services.litert.model import LiteRTModel
+
+log = logging.getLogger(__name__)
+
+
+class LiteRTEngine:
+    """See engine.Engine.
+
+    Args:
+        path: an engine file.
+        num_slots: whole contexts that the cache should hold.
+        cache_bytes: that it may take; it holds one context at least.
+        threads: that a step runs on; 0: one for each core that the process may use.
+
+    Raises:
+        Corrupt: the file is missing, damaged, or computes something that is no number.
+    """
+
+    name = "litert"
+
+    def __init__(self, path: Path, num_slots: int, *, cache_bytes: int, threads: int = 0) -> None:
+        facts = engine_file.read(path)
+        per_slot = -(-facts.config.n_ctx // LiteRTModel.block_size)
+        slots = cache_bytes // (per_slot * block_bytes(facts.config, facts.precision))
+        if slots < num_slots:
+            log.warning(
+                "%s: %d slots instead of %d: each needs %d MB of cache; raise NONESUCH_GENERATOR_CACHE_MB",
+                *(path, max(1, slots), num_slots, per_slot * block_bytes(facts.config, facts.precision) // 1_000_000),
+            )
+        num_blocks = per_slot * max(1, min(num_slots, slots))
+        self._model = LiteRTModel(path, num_blocks, threads or len(os.sched_getaffinity(0)))
+        self.context = self._model.config.n_ctx
+        self.vocabulary_size = self._model.config.n_vocab
+        self.block_size = self._model.block_size
+        self.num_blocks = num_blocks
+
+    def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+        """Logits do not depend, in any bit, on what else is in the step or on how a sequence is cut into chunks."""
+        return self._model.step(chunks)

@@ -1,0 +1,17 @@
+"""GPT-2 on LiteRT, the fast way on CPUs: int8 weights, int8 paged cache, any tokens of any sequences in one call.
+
+    convert.py      weights in OpenAI's names to an engine file
+    verified.py     an engine file with its report, as it is published
+    verify.py       how an engine file's predictions compare with the float32 model
+    graph.py        the model, cut at its attentions, by LiteRT's schema
+    quantise.py     numbers to int8
+    engine_file.py  the file: what LiteRT opens, the embedding tables, a checksum
+    model.py        the forward pass: chunks in, logits out
+    attention.py    attention over the cache, compiled
+    heads.py        attention on several cores
+    cache.py        the paged cache's arrays
+    numbers.py      two operations of the processor
+
+Shared by trainer (converts) and generator (serves). Knows neither grpc, protos nor settings. Serving imports no
+TensorFlow; reading a checkpoint and verifying do, late.
+"""

@@ -1,0 +1,55 @@
+"""`python -m services.litert FOLDER TARGET [--rows FILE] [--precision int8|float32]`: convert and verify a model.
+
+FOLDER is in OpenAI's layout; TARGET gets engine.litert and engine.json. FILE is a NumPy array of token ids, int [R, T],
+to compare predictions on; without one it is text that the model writes itself. Prints one JSON object: the report, or
+`{"error": ..., "file": ...}` with exit status 1. A process of its own, so that no service holds TensorFlow or the
+weights; `--nice` lets others go first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from services.common.errors import NonesuchError
+from services.common.files import read_json, sha256_files
+
+
+def main() -> int:
+    """Convert, verify, report."""
+    parser = argparse.ArgumentParser(prog="python -m services.litert", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a model in OpenAI's layout")
+    parser.add_argument("target", type=Path, help="where the engine file and its report go")
+    parser.add_argument("--rows", type=Path, help="token ids to compare predictions on, an .npy file")
+    parser.add_argument("--precision", choices=["int8", "float32"], default="int8")
+    parser.add_argument("--nice", type=int, default=0, help="added to the niceness")
+    options = parser.parse_args()
+    os.nice(options.nice)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+    from services.gpt2.checkpoint import read_weights
+    from services.litert.verified import convert_verified, weights_digest
+
+    rows = np.load(options.rows, allow_pickle=False).tolist() if options.rows else None
+    try:
+        config, params = read_weights(options.folder)
+        digests = sha256_files(options.folder)
+        ids = read_json(options.folder / "encoder.json")
+        first_id = int(ids.get("<|endoftext|>", config.n_vocab - 1))
+        report = convert_verified(
+            config, params, options.target, rows, weights_digest(digests), options.precision, first_id=first_id
+        )
+    except NonesuchError as error:
+        print(json.dumps({"error": error.message, "file": error.metadata.get("file", "")}))
+        return 1
+    print(json.dumps(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
