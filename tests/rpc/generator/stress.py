@@ -88,7 +88,7 @@ def make_service(folder: Path, engine: str) -> Service:
         engine: `litert`, or `dreaming`, whose logits are a digest of all ids before them.
     """
     publish(folder, MODEL, 1, config=CONFIG)
-    return Service(
+    service = Service(
         folder,
         make_engine=dreaming_engine if engine == "dreaming" else None,
         engine="litert",
@@ -100,6 +100,8 @@ def make_service(folder: Path, engine: str) -> Service:
         unread_limit=128,
         prefill_tokens=24,
     )
+    service.generate(max_new_tokens=1)  # it is loaded
+    return service
 
 
 def run(service: Service, *, num_requests: int, num_callers: int, seed: int) -> list[Outcome]:
