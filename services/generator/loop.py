@@ -134,18 +134,18 @@ class Loop:
                 self._metrics.observe_queue(waited_s)
         try:
             logits = self._engine.step([item.chunk for item in work])  # [sum of num_logits, V]
-        except Exception as error:  # a failing engine ends these requests, not the service
+            with self._changed:
+                self._scheduler.computed(work)
+                self._scheduler.observe(work, time.monotonic() - started)
+            self._use(work, logits, started)
+        except Exception as error:  # a failing engine, or a bug, ends these requests, not the service
             log.exception("%s: a step of %d chunks failed", self._name, len(work))
             for item in work:
                 self._fail(item.sequence, error)
-            return
-        with self._changed:
-            self._scheduler.computed(work)
-            self._scheduler.observe(work, time.monotonic() - started)
-        self._use(work, logits, started)
 
     def _use(self, work: list[Work], logits: NDArray[np.float32], started: float) -> None:
         """Hand the logits to those who asked for them; ids are drawn for all samples at once."""
+        assert len(logits) == sum(item.chunk.num_logits for item in work), logits.shape
         drawing: list[tuple[Sequence, Generation]] = []
         rows: list[int] = []
         row = 0
