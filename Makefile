@@ -18,7 +18,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults stress check protos up down bench bench-corpus bench-tokenizer bench-train parity clean screenshots
+.PHONY: help run demo test faults stress check protos up down bench bench-corpus bench-tokenizer bench-train parity soak clean screenshots
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ faults: $(VENV)/dev-installed protos ## Kill imports and training runs with -9 a
 
 stress: $(VENV)/dev-installed protos ## Send a generator whatever 50 callers may ask at once, and compare each answer with the same alone.
 	@$(BIN)/python -m tests.rpc.generator.stress $(STRESS)
+
+soak: $(VENV)/dev-installed protos ## The generator under load: new versions, too many callers, an end in between, ten minutes of all.
+	@$(BIN)/python -m tests.e2e.load $(SOAK)
 
 check: $(VENV)/dev-installed protos ## Check format, lint and types.
 	@$(BIN)/ruff format --check .

@@ -32,6 +32,8 @@ from tests.unit.generator.fakes import vocabulary_files
 from tests.waiting import PATIENCE_S
 
 CONFIG = GPT2Config(n_vocab=257, n_ctx=64, n_embd=8, n_head=2, n_layer=2)
+# Tests begin endless streams and read a little of them: small models write thousands of tokens meanwhile.
+DEFAULTS = {"poll_s": 0.02, "slots": 4, "unread_limit": 1_000_000_000}
 CREATIVE = pb.SamplingParameters(temperature=1.5, top_k=0)
 
 
@@ -53,7 +55,7 @@ def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFI
                 "version": version,
                 "run": "run1",
                 "step": 10 * version,
-                "created_at": f"2024-01-0{version}T00:00:00Z",
+                "created_at": f"2024-01-01T00:00:{version:02}Z",
                 "vocabulary_digest": digest_of(files["encoder.json"], files["vocab.bpe"]),
                 "num_parameters": config.num_parameters,
                 "files": sha256_files(partial),
@@ -67,7 +69,7 @@ class Service:
 
     def __init__(self, folder: Path, make_engine: Callable[[], Engine] | None = None, **settings: Any) -> None:
         self.folder = folder
-        values = GeneratorSettings(**({"poll_s": 0.02, "slots": 4} | settings))
+        values = GeneratorSettings(**(DEFAULTS | settings))
         if make_engine is None:
             self.models = make_models(folder, values, folder.parent / "cache")
         else:

@@ -220,20 +220,6 @@ def test_server_info_shows_limits_and_what_is_loaded(service: Service) -> None:
     assert info.server_version
 
 
-def test_server_info_shows_what_each_model_is_doing(service: Service) -> None:
-    stream = service.stream(n=2, slide=True, ignore_end_of_text=True, max_new_tokens=500, sampling=CREATIVE)
-    for _ in range(9):
-        next(stream)
-
-    (load,) = service.info().loads
-    stream.cancel()
-
-    assert (load.name, load.version, load.num_slots) == ("owl", 1, 4)
-    assert (load.num_running, load.num_queued, load.cache_use) == (2, 0, 0.5)
-    assert load.tokens_per_second > 0
-    wait_for(lambda: service.info().loads[0].cache_use == 0, "the cache is free again")
-
-
 def test_a_request_is_counted_in_the_queue_in_its_steps_and_when_it_is_given_up(service: Service) -> None:
     def value(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(f"nonesuch_generator_{name}", {"model": "owl"} | labels) or 0.0
