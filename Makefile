@@ -18,12 +18,13 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check protos up down bench bench-corpus bench-tokenizer bench-train bench-generate parity soak clean screenshots
+.PHONY: help run demo test faults stress soak check protos up down bench bench-corpus bench-tokenizer bench-train bench-generate
+.PHONY: parity screenshots clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo
-	@echo "Options of faults: FAULTS='--seed 7 --moments 40'"
+	@echo "Options of faults: FAULTS='--seed 7 --moments 40'; of stress: STRESS='--requests 5000 --callers 50'"
 	@echo "Options of run and demo: POSTS=folder (default $(POSTS)), BASE=nano|micro|mini|124M, TRAIN='--steps 500 ...'"
 
 run: $(VENV)/installed protos ## Learn from POSTS on this machine, print a post, and stay up with the page until Ctrl-C.
@@ -38,6 +39,9 @@ test: $(VENV)/dev-installed protos ## Run every test; those of the containers wh
 faults: $(VENV)/dev-installed protos ## Kill imports and training runs with -9 at many moments, starve and spoil them; look what is left.
 	@$(BIN)/python -m tests.e2e.faults.kills $(FAULTS)
 	@$(BIN)/python -m tests.e2e.faults.training $(FAULTS)
+
+stress: $(VENV)/dev-installed protos ## Send a generator whatever 50 callers may ask at once, and compare each answer with the same alone.
+	@$(BIN)/python -m tests.rpc.generator.stress $(STRESS)
 
 soak: $(VENV)/dev-installed protos ## The generator under load: new versions, too many callers, an end in between, ten minutes of all.
 	@$(BIN)/python -m tests.e2e.load $(SOAK)

@@ -9,6 +9,8 @@ from services.common import process
 from services.common.settings import CommonSettings, read_or_exit
 from services.generator.settings import PREFIX, GeneratorSettings
 
+SWITCH_INTERVAL_S = 0.0005
+
 
 def main() -> int:
     """Read the settings, start looking for models, serve."""
@@ -22,6 +24,9 @@ def main() -> int:
     from services.generator.servicer import SERVICE_NAME, GeneratorServicer, worker_threads
     from services.generator.serving import make_models
 
+    # The model's thread gives up the interpreter at each compiled call, and asks for it again among a thread per
+    # stream: by default each of these may make it wait for 5 ms.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     models = make_models(common.data / "models", settings, common.cache.resolve())
     servicer = GeneratorServicer(models, settings)
     return process.run(

@@ -16,6 +16,7 @@ from services.generator.published import Key, Published
 
 RETRY_AFTER_S = 2.0
 LOAD_AGAIN_S = 30.0  # after a failure that the files do not explain, such as too little memory
+LATEST, STABLE = "latest", "stable"
 KEEP_ASKED_S = 600.0  # what was asked for stays in memory so long, if there is room
 
 
@@ -49,14 +50,24 @@ class ModelStatus:
     state: State
     error: str
     loaded: LoadedModel | None
+    aliases: tuple[str, ...] = ()
 
 
-def choose(entries: Mapping[Key, Entry], name: str, version: int | None) -> Entry:
+Aliases = Mapping[str, Mapping[str, int]]  # by model, the version that each alias means
+Wish = int | str | None  # a version, an alias, or whatever the operator set
+
+
+def choose(
+    entries: Mapping[Key, Entry], aliases: Aliases, name: str, wish: Wish, before: Mapping[tuple[str, str], Key]
+) -> Entry:
     """The version that a request means, in memory or not.
 
     Args:
         name: empty: the one that was published last.
-        version: None: the newest that serves; while none does, the newest that is not damaged.
+        wish: None: `stable` where the model has it, else `latest`. `latest`: the newest that serves; while none
+            does, the newest that is not damaged.
+        before: the version that each alias of each model meant to the last request: it goes on answering until
+            the one that the alias means now serves.
 
     Raises:
         NotFound: no such model or version.
@@ -69,10 +80,22 @@ def choose(entries: Mapping[Key, Entry], name: str, version: int | None) -> Entr
     if not of_name:
         known = ", ".join(sorted({key.name for key in entries})) or "none yet"
         raise NotFound(f"no model {name!r}; published are: {known}", metadata={"model": name})
-    if version is None:
+    alias = effective_alias(aliases, name, wish)
+    version = wish if isinstance(wish, int) else aliases.get(name, {}).get(alias)
+    if alias == LATEST and STABLE in aliases.get(name, {}):  # what serves may be far from the newest
+        sound = [entry for entry in of_name if entry.state is not State.FAILED]
+        entry = _or_before(sound[-1] if sound else of_name[-1], entries, before.get((name, alias)))
+    elif alias == LATEST:
         entry = _newest(of_name)
+    elif version is None:
+        known = ", ".join([LATEST, *sorted(aliases.get(name, {}))])
+        raise NotFound(
+            f"model {name!r} has no alias {alias!r}; it has {known}", metadata={"model": name, "alias": alias}
+        )
     elif Key(name, version) in entries:
         entry = entries[Key(name, version)]
+        if alias:  # who names a version gets no other
+            entry = _or_before(entry, entries, before.get((name, alias)))
     else:
         known = ", ".join(str(entry.published.key.version) for entry in of_name)
         raise NotFound(
@@ -89,25 +112,41 @@ def choose(entries: Mapping[Key, Entry], name: str, version: int | None) -> Entr
     return entry
 
 
+def effective_alias(aliases: Aliases, name: str, wish: Wish) -> str:
+    """The alias that a request goes by; empty when it names a version."""
+    if isinstance(wish, int):
+        return ""
+    return wish or (STABLE if STABLE in aliases.get(name, {}) else LATEST)
+
+
 def wanted(
-    entries: Mapping[Key, Entry], asked: Mapping[tuple[str, int | None], float], max_models: int, now: float
+    entries: Mapping[Key, Entry], aliases: Aliases, asked: Mapping[tuple[str, Wish], float], max_models: int, now: float
 ) -> list[Entry]:
-    """What should be in memory, most important first: what was asked for lately, then the newest by name.
+    """What should be in memory, most important first: what was asked for lately, then the default of each model.
 
     Args:
-        asked: monotonic time of the last request by name and version (None: the latest).
+        asked: monotonic time of the last request by name and wish.
     """
     newest: dict[str, Entry] = {}
     for key, entry in sorted(entries.items()):
         if entry.state is not State.FAILED:
             newest[key.name] = entry
+
+    def meant(name: str, wish: Wish) -> Entry | None:
+        alias = effective_alias(aliases, name, wish)
+        version = wish if isinstance(wish, int) else aliases.get(name, {}).get(alias)
+        if alias == LATEST:
+            return newest.get(name)
+        return None if version is None else entries.get(Key(name, version))
+
     candidates: list[Entry | None] = []
-    for name, version in sorted(asked, key=lambda what: -asked[what]):
-        if now - asked[name, version] < KEEP_ASKED_S:
-            candidates.append(newest.get(name) if version is None else entries.get(Key(name, version)))
+    for name, wish in sorted(asked, key=lambda what: -asked[what]):
+        if now - asked[name, wish] < KEEP_ASKED_S:
+            candidates.append(meant(name, wish))
     latest = sorted(newest.values(), key=_created_at, reverse=True)
+    defaults = [meant(entry.published.key.name, None) for entry in latest]
     found: list[Entry] = []
-    for candidate in (*candidates, *latest):
+    for candidate in (*candidates, *defaults):
         if candidate is not None and candidate.state is not State.FAILED and candidate not in found:
             found.append(candidate)
     return found[:max_models]
@@ -127,6 +166,13 @@ def _published_last(entries: Mapping[Key, Entry]) -> str:
 
 def _created_at(entry: Entry) -> datetime:
     return entry.published.created_at
+
+
+def _or_before(entry: Entry, entries: Mapping[Key, Entry], before: Key | None) -> Entry:
+    """The entry, or while it is not loaded yet what answered before."""
+    replaced = entries.get(before) if before is not None else None
+    waits = entry.state in (State.AVAILABLE, State.LOADING)
+    return replaced if waits and replaced is not None and replaced.loaded is not None else entry
 
 
 def _newest(of_name: list[Entry]) -> Entry:

@@ -37,7 +37,8 @@ class Generation:
         context: longest sequence of the model.
         caller: whose it is.
         timeout_s: seconds after which the caller is gone; None: never.
-        unread_limit: tokens that may wait for the caller to read them.
+        streams: whether the caller wants to hear of the text before its end.
+        unread_limit: tokens that may wait for the caller to read them; None: any number.
         on_slow: called by the model's thread when more would wait, after the request was given up.
     """
 
@@ -49,7 +50,8 @@ class Generation:
         *,
         caller: str = "",
         timeout_s: float | None = None,
-        unread_limit: int = 1 << 20,
+        streams: bool = True,
+        unread_limit: int | None = None,
         on_slow: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
@@ -63,7 +65,8 @@ class Generation:
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
         self._outbox = Outbox(unread_limit)
-        self._unread_limit = unread_limit
+        self._streams = streams
+        self._woken_at = float("-inf")  # monotonic seconds; the first text is never held back
         self._on_slow = on_slow
         self._num_open = len(self.writers)
         self._writer_of = dict(zip(self.sequences, self.writers, strict=True))
@@ -117,27 +120,39 @@ class Generation:
 
     # From the model's thread.
 
-    def begin(self, now: float) -> None:
-        """One of the samples has its place."""
-        self.started_at = self.started_at or now
+    def begin(self, now: float) -> float | None:
+        """One of the samples is computed; for the first step of the first, return how long it waited."""
+        if self.started_at is not None:
+            return None
+        self.started_at = now
+        return now - self.submitted_at
 
     def writer_of(self, sequence: Sequence) -> Writer:
         """The writer of one of the samples."""
         return self._writer_of[sequence]
 
-    def emit(self, events: list[Event]) -> None:
-        """Tell the caller."""
+    def emit(self, events: list[Event], *, pause_s: float = 0.0) -> None:
+        """Tell the caller.
+
+        Args:
+            pause_s: text may wait until this long after the text before, and go together with what follows.
+        """
+        now = time.monotonic()
+        wake = self._streams and now - self._woken_at >= pause_s
         for event in events:
             if isinstance(event, End):
                 self._num_open -= 1
+                wake = wake or self._streams
                 if self._num_open == 0:
-                    self.ended_at = time.monotonic()
-        if not self._outbox.put(events):
-            limit = self._unread_limit
+                    self.ended_at = now
+                    wake = True
+        if wake and events:
+            self._woken_at = now
+        if not self._outbox.put(events, wake=wake):
             self._give_up(
                 Busy(
-                    f"{limit} tokens wait to be read and more were written: the caller reads too slowly; read faster, "
-                    "or ask for fewer samples and log-probabilities",
+                    f"{self._outbox.limit} tokens wait to be read and more were written: the caller reads too slowly; "
+                    "read faster, or ask for fewer samples and log-probabilities",
                     reason="SLOW_READER",
                 ),
                 "slow_reader",

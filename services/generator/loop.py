@@ -18,6 +18,7 @@ from services.generator.engine import Engine
 from services.generator.events import End
 from services.generator.generation import Generation
 from services.generator.measurement import Measurement
+from services.generator.rate import Rate
 from services.generator.scheduler import Scheduler, Work
 from services.generator.sequence import Sequence
 from services.sampling.batch import Batch
@@ -34,15 +35,21 @@ class Loop:
         name: of the model, for the thread and the metrics.
         engine: of the model.
         scheduler: a new one, over the engine's blocks.
+        messages_per_s: how often callers are told of new text, over all of them; what comes in between waits.
     """
 
-    def __init__(self, name: str, engine: Engine, scheduler: Scheduler) -> None:
+    def __init__(
+        self, name: str, engine: Engine, scheduler: Scheduler, *, messages_per_s: float = float("inf")
+    ) -> None:
         self._name = name
         self._engine = engine
         self._scheduler = scheduler
+        self._messages_per_s = messages_per_s
         self._owners: dict[Sequence, Generation | Measurement] = {}
         self._batch = Batch(scheduler.num_places)
         self._lines: dict[Sequence, int] = {}  # of the samples that draw
+        self._metrics = metrics.LoopMetrics(name)
+        self._rate = Rate()
         self._changed = threading.Condition()  # guards the scheduler and the owners
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
@@ -96,6 +103,11 @@ class Loop:
         """Cache blocks in use, and all of them."""
         return self._scheduler.pool.num_held, self._scheduler.pool.num_blocks
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens written per second, over the last ten seconds."""
+        return self._rate.per_second(time.monotonic())
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -105,10 +117,11 @@ class Loop:
                 for sequence in self._scheduler.sweep(time.monotonic()):
                     self._owners.pop(sequence).drop(sequence)
                     self._free_line(sequence)
-                    metrics.count_cancelled(self._name, sequence.cancelled)
+                    self._metrics.count_cancelled(sequence.cancelled)
                 if self._stopping:
                     return
                 work = self._scheduler.plan()
+                self._metrics.count_shared(self._scheduler.take_num_shared())
                 self._count()
             if work:
                 self._step(work)
@@ -116,21 +129,23 @@ class Loop:
     def _step(self, work: list[Work]) -> None:
         started = time.monotonic()
         for item in work:
-            self._owners[item.sequence].begin(started)
+            waited_s = self._owners[item.sequence].begin(started)
+            if waited_s is not None:
+                self._metrics.observe_queue(waited_s)
         try:
             logits = self._engine.step([item.chunk for item in work])  # [sum of num_logits, V]
-        except Exception as error:  # a failing engine ends these requests, not the service
+            with self._changed:
+                self._scheduler.computed(work)
+                self._scheduler.observe(work, time.monotonic() - started)
+            self._use(work, logits, started)
+        except Exception as error:  # a failing engine, or a bug, ends these requests, not the service
             log.exception("%s: a step of %d chunks failed", self._name, len(work))
             for item in work:
                 self._fail(item.sequence, error)
-            return
-        with self._changed:
-            self._scheduler.computed(work)
-            self._scheduler.observe(work, time.monotonic() - started)
-        self._use(work, logits)
 
-    def _use(self, work: list[Work], logits: NDArray[np.float32]) -> None:
+    def _use(self, work: list[Work], logits: NDArray[np.float32], started: float) -> None:
         """Hand the logits to those who asked for them; ids are drawn for all samples at once."""
+        assert len(logits) == sum(item.chunk.num_logits for item in work), logits.shape
         drawing: list[tuple[Sequence, Generation]] = []
         rows: list[int] = []
         row = 0
@@ -142,10 +157,12 @@ class Loop:
             elif owner is not None and item.last:
                 drawing.append((item.sequence, owner))
                 rows.append(first)
-        if not drawing:
-            return
         lines = [self._line_of(sequence, generation) for sequence, generation in drawing]
-        ids = self._batch.draw(logits, rows, lines)
+        ids = self._batch.draw(logits, rows, lines) if lines else []
+        now = time.monotonic()
+        self._metrics.count_step(len(work), len(ids), now - started)
+        if ids:
+            self._rate.add(now, len(ids))
         for (sequence, generation), row, token_id in zip(drawing, rows, ids, strict=True):
             if sequence in self._owners:
                 self._write(generation, sequence, token_id, logits[row])
@@ -173,11 +190,11 @@ class Loop:
             return
         if generation.first_token_at is None:
             generation.first_token_at = writer.first_token_at
-            metrics.observe_first_token(self._name, time.monotonic() - generation.submitted_at)
+            self._metrics.observe_first_token(time.monotonic() - generation.submitted_at)
         if events and isinstance(events[-1], End):
             self._remove(sequence)
-            metrics.count_sample(self._name, events[-1].finish.name, sequence.num_written)
-        generation.emit(events)
+            self._metrics.count_sample(events[-1].finish.name)
+        generation.emit(events, pause_s=self._scheduler.num_running / self._messages_per_s)
 
     def _remove(self, sequence: Sequence) -> None:
         with self._changed:
@@ -201,4 +218,5 @@ class Loop:
         owner.fail(error)
 
     def _count(self) -> None:
-        metrics.set_load(self._name, self._scheduler.num_running, self._scheduler.num_waiting)
+        held, blocks = self.blocks_held
+        self._metrics.set_load(self._scheduler.num_running, self._scheduler.num_waiting, held / blocks)

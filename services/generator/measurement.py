@@ -30,7 +30,8 @@ class Measurement:
     def __init__(
         self, ids: list[int], end_of_text_id: int, *, caller: str = "", timeout_s: float | None = None
     ) -> None:
-        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        self._submitted_at: float | None = time.monotonic()
+        deadline = float("inf") if timeout_s is None else self._submitted_at + timeout_s
         context = [end_of_text_id, *ids[:-1]]
         self.sequences = [Sequence(context, len(context), caller, measured=True, deadline=deadline)]
         self._ids = np.array(ids)
@@ -58,8 +59,10 @@ class Measurement:
 
     # From the model's thread.
 
-    def begin(self, now: float) -> None:
-        """It has its place."""
+    def begin(self, now: float) -> float | None:
+        """It is computed; for the first step, return how long it waited."""
+        submitted_at, self._submitted_at = self._submitted_at, None
+        return None if submitted_at is None else now - submitted_at
 
     def take(self, start: int, logits: NDArray[np.float32]) -> bool:
         """Use the logits after the ids from `start` on, [N, V]; return whether these were the last."""

@@ -9,7 +9,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from protos import generator_pb2 as pb
 from services.common.errors import InvalidRequest, Unimplemented
-from services.generator.choice import ModelStatus, State
+from services.generator.choice import ModelStatus, State, Wish
 from services.generator.events import End, Finish, Logprob, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
@@ -43,16 +43,12 @@ def _unbuilt(field: str) -> Unimplemented:
     return Unimplemented(f"{field} is not built yet in this version; leave it unset", field=field)
 
 
-def version_of(request: pb.GenerateRequest) -> int | None:
-    """The version asked for by number; None: the latest."""
+def wish_of(request: pb.GenerateRequest) -> Wish:
+    """The version asked for, by number or alias; None: the default."""
     choice = request.WhichOneof("version_choice")
     if choice == "version":
         return int(request.version)
-    if choice == "alias" and request.alias != "latest":
-        raise InvalidRequest(
-            f"{request.alias!r} is no alias; the only one is 'latest', or give a version", field="alias"
-        )
-    return None
+    return str(request.alias) or None
 
 
 def sampling_of(message: pb.SamplingParameters) -> SamplingParameters:
@@ -188,12 +184,28 @@ def served_model(status: ModelStatus) -> pb.ServedModel:
         run=published.run,
         step=published.step,
         created_at=timestamp_pb2.Timestamp(seconds=max(0, int(published.created_at.timestamp()))),
+        aliases=status.aliases,
     )
     if loaded is not None and status.state is not State.FAILED:
         message.engine = loaded.engine.name
         message.context = loaded.engine.context
         message.vocabulary_size = loaded.engine.vocabulary_size
     return message
+
+
+def model_load(model: LoadedModel) -> pb.ModelLoad:
+    """What a model in memory is doing."""
+    loop = model.loop
+    held, blocks = loop.blocks_held
+    return pb.ModelLoad(
+        name=model.key.name,
+        version=model.key.version,
+        num_running=loop.num_running,
+        num_queued=loop.num_waiting,
+        num_slots=loop.num_places,
+        tokens_per_second=loop.tokens_per_second,
+        cache_use=held / blocks,
+    )
 
 
 def _duration(seconds: float) -> duration_pb2.Duration:

@@ -24,11 +24,13 @@ from services.generator.choice import (
     Entry,
     ModelStatus,
     State,
+    Wish,
     choose,
+    effective_alias,
     wanted,
 )
 from services.generator.loaded import LoadedModel
-from services.generator.published import Key, Published, scan
+from services.generator.published import Key, Published, read_aliases, scan
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,10 @@ class Models:
         self._on_serving: Callable[[str, bool], None] = lambda name, serving: None
         self._entries: dict[Key, Entry] = {}
         self._gone: list[Entry] = []  # deleted from the volume, still in memory
-        self._asked: dict[tuple[str, int | None], float] = {}  # monotonic time of the last request
+        self._aliases: dict[str, dict[str, int]] = {}  # by model, the version that each alias means
+        self._damaged_aliases: dict[str, str] = {}
+        self._meant: dict[tuple[str, str], Key] = {}  # by model and alias, what the last request got
+        self._asked: dict[tuple[str, Wish], float] = {}  # monotonic time of the last request
         self._names: set[str] = set()  # names that can be asked
         self._changed = threading.Condition()  # guards all of the above
         self._look_lock = threading.Lock()  # one look at a time; taken before `_changed`
@@ -95,15 +100,21 @@ class Models:
         with self._changed:
             entries = [*self._entries.values(), *self._gone]
             entries.sort(key=lambda e: (e.published.key.name, -e.published.key.version))
-            return [ModelStatus(e.published, e.state, e.error, e.loaded) for e in entries]
+            return [ModelStatus(e.published, e.state, e.error, e.loaded, self._names_of(e)) for e in entries]
+
+    def _names_of(self, entry: Entry) -> tuple[str, ...]:
+        key = entry.published.key
+        return tuple(
+            sorted(alias for alias, version in self._aliases.get(key.name, {}).items() if version == key.version)
+        )
 
     @contextmanager
-    def use(self, name: str, version: int | None, *, patience_s: float) -> Iterator[LoadedModel]:
+    def use(self, name: str, wish: Wish, *, patience_s: float) -> Iterator[LoadedModel]:
         """Yield a model and keep it in memory meanwhile.
 
         Args:
             name: empty: the one that was published last.
-            version: None: the newest that can be served.
+            wish: a version, an alias, or None for the default; see choice.choose.
             patience_s: how long to wait for one that is being loaded.
 
         Raises:
@@ -112,7 +123,7 @@ class Models:
             Corrupt: the version is damaged, and there is no other to take.
             Unavailable: it is still being loaded, or could not be and will be tried again.
         """
-        entry = self._take(name, version, time.monotonic() + patience_s)
+        entry = self._take(name, wish, time.monotonic() + patience_s)
         assert entry.loaded is not None
         try:
             yield entry.loaded
@@ -123,19 +134,20 @@ class Models:
 
     # The caller's side.
 
-    def _take(self, name: str, version: int | None, give_up_at: float) -> Entry:
+    def _take(self, name: str, wish: Wish, give_up_at: float) -> Entry:
         try:
             with self._changed:
-                choose(self._entries, name, version)
+                choose(self._entries, self._aliases, name, wish, self._meant)
         except (NotFound, FailedPrecondition):
             self._look()  # it may have been published a moment ago
         with self._changed:
             while True:
-                entry = choose(self._entries, name, version)
+                entry = choose(self._entries, self._aliases, name, wish, self._meant)
                 key = entry.published.key
-                self._asked[key.name, version] = time.monotonic()
+                self._asked[key.name, wish] = time.monotonic()
                 if entry.loaded is not None:
                     entry.state = State.SERVING
+                    self._meant[key.name, effective_alias(self._aliases, key.name, wish)] = key
                     entry.users += 1
                     return entry
                 remaining = give_up_at - time.monotonic()
@@ -169,11 +181,18 @@ class Models:
     def _look(self) -> None:
         """Bring the entries up to date with the volume."""
         with self._look_lock:
-            self._compare(scan(self._folder))
+            aliases, damaged = read_aliases(self._folder)
+            for problem in damaged.keys() - self._damaged_aliases.keys():
+                log.error("%s; what they meant goes on", damaged[problem])
+            self._damaged_aliases = damaged
+            kept = {name: self._aliases[name] for name in damaged if name in self._aliases}
+            self._compare(scan(self._folder), aliases | kept)
 
-    def _compare(self, found: dict[Key, Published]) -> None:
+    def _compare(self, found: dict[Key, Published], aliases: dict[str, dict[str, int]]) -> None:
         now = time.monotonic()
         with self._changed:
+            self._aliases = aliases
+            self._meant = {what: key for what, key in self._meant.items() if key in found}
             for key in [key for key in self._entries if key not in found]:
                 entry = self._entries.pop(key)
                 if entry.loaded is not None:
@@ -194,7 +213,7 @@ class Models:
             with self._changed:
                 now = time.monotonic()
                 self._asked = {what: at for what, at in self._asked.items() if now - at < KEEP_ASKED_S}
-                keep = wanted(self._entries, self._asked, self._max_models, now)
+                keep = wanted(self._entries, self._aliases, self._asked, self._max_models, now)
                 entry = next((e for e in keep if e.loaded is None), None)
                 if entry is None or self._stopping:
                     break

@@ -1,7 +1,8 @@
 """Events on their way from the model's thread to the caller's, and no more of them than may wait.
 
-A caller that reads more slowly than its samples are written makes them pile up here; beyond a limit that is an
-error of this request, not memory.
+The caller's thread is woken when the model's thread says so, not at every event: each message costs both sides
+more than the token in it. A caller that reads more slowly than its samples are written makes events pile up
+here; beyond a limit that is an error of this request, not memory.
 """
 
 from __future__ import annotations
@@ -15,39 +16,48 @@ class Outbox:
     """The events of one request.
 
     Args:
-        limit: tokens that may wait to be read.
+        limit: tokens that may wait to be read; None: any number.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._num_unread = 0
+        self._ready = False
         self._closed = False
 
-    def put(self, events: list[Event]) -> bool:
-        """Add events; False when more tokens would wait than may: nothing is added then."""
+    def put(self, events: list[Event], *, wake: bool) -> bool:
+        """Add events, and let the reader have all that wait if `wake`.
+
+        Returns:
+            False when more tokens would wait than may: nothing is added then.
+        """
         with self._changed:
-            new = sum(len(event.ids) for event in events if isinstance(event, Text))
-            if self._closed or self._num_unread + new > self._limit:
-                return self._closed
-            self._num_unread += new
+            if self._closed:
+                return True
+            if self.limit is not None:
+                self._num_unread += sum(len(event.ids) for event in events if isinstance(event, Text))
+                if self._num_unread > self.limit:
+                    return False
             self._events += events
-            self._changed.notify()
+            if wake and self._events:
+                self._ready = True
+                self._changed.notify()
             return True
 
     def close(self, last: Event) -> None:
         """Forget what was not read, and leave one last event; what is put later is not taken."""
         with self._changed:
             if not self._closed:
-                self._closed = True
+                self._closed = self._ready = True
                 self._events = [last]
                 self._changed.notify()
 
     def take(self) -> list[Event]:
-        """Wait for events and return all that are there."""
+        """Wait until there is something to read, and return all that waits."""
         with self._changed:
-            while not self._events:
+            while not self._ready:
                 self._changed.wait()
-            events, self._events, self._num_unread = self._events, [], 0
+            events, self._events, self._num_unread, self._ready = self._events, [], 0, False
             return events

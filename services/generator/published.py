@@ -70,6 +70,20 @@ def scan(folder: Path) -> dict[Key, Published]:
     return found
 
 
+def read_aliases(folder: Path) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """Return, by model, the version that each alias means, and of those whose file is damaged what is wrong."""
+    found: dict[str, dict[str, int]] = {}
+    wrong: dict[str, str] = {}
+    for model in _folders(folder):
+        path = model / ".aliases.json"
+        try:
+            if path.exists():
+                found[model.name] = {str(alias): int(version) for alias, version in read_json(path).items()}
+        except (Corrupt, AttributeError, TypeError, ValueError) as error:
+            wrong[model.name] = f"{path} does not hold aliases: {error}"
+    return found, wrong
+
+
 def _folders(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -51,6 +51,7 @@ class Scheduler:
         self._pace = pace
         self._waiting = Waiting()
         self._running: list[Sequence] = []  # in order of arrival
+        self._num_shared = 0
 
     @property
     def num_waiting(self) -> int:
@@ -130,6 +131,11 @@ class Scheduler:
             if sequence.holding is not None:
                 self.pool.settle(sequence.holding, sequence.context, sequence.num_computed)
 
+    def take_num_shared(self) -> int:
+        """Ids that stood in the cache already, since the last call."""
+        count, self._num_shared = self._num_shared, 0
+        return count
+
     def observe(self, work: Iterable[Work], seconds: float) -> None:
         """A step took so long."""
         self._pace.observe(sum(len(item.chunk.ids) for item in work if len(item.chunk.ids) > 1), seconds)
@@ -141,7 +147,9 @@ class Scheduler:
         if len(holding.prefixes) * pool.block_size > sequence.num_computed:
             sequence.num_computed = pool.cut(holding, sequence.num_computed)
         if sequence.num_pending > 1 and not sequence.measured:
-            sequence.num_computed += pool.share(holding, sequence.context, len(sequence.context) - 1)
+            shared = pool.share(holding, sequence.context, len(sequence.context) - 1)
+            sequence.num_computed += shared
+            self._num_shared += shared
 
     def _without_followers(self, reading: list[Sequence]) -> list[Sequence]:
         """Of those whose next block would hold the same ids after the same prefix, the one that is furthest on.

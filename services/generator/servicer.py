@@ -15,7 +15,7 @@ from protos import generator_pb2 as pb
 from protos import generator_pb2_grpc
 from services.common.errors import Busy, Cancelled, InvalidRequest, Unimplemented
 from services.generator import messages, metrics, peers
-from services.generator.choice import State
+from services.generator.choice import State, Wish
 from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
@@ -80,7 +80,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
             raise InvalidRequest(
                 "best_of chooses among finished samples, so it cannot stream; use Generate", field="best_of"
             )
-        with self._begin(request, context) as (model, generation):
+        with self._begin(request, context, self._settings.unread_limit) as (model, generation):
             yield pb.GenerateDelta(
                 start=pb.StreamStart(
                     model=messages.model_reference(model), effective=messages.effective(generation.request)
@@ -171,16 +171,19 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
             max_samples=self._settings.max_samples,
             max_new_tokens=self._settings.max_new_tokens,
             started_at=self._started_at,
+            loads=[messages.model_load(s.loaded) for s in statuses if s.loaded is not None],
+            caller_queue_limit=self._settings.caller_queue_limit,
+            max_requests=self._settings.max_requests,
+            unread_limit=self._settings.unread_limit,
         )
 
     @contextmanager
     def _begin(
-        self, request: pb.GenerateRequest, context: grpc.ServicerContext
+        self, request: pb.GenerateRequest, context: grpc.ServicerContext, unread_limit: int | None = None
     ) -> Iterator[tuple[LoadedModel, Generation]]:
         """Queue a request at its model; its slots are free again once the block is left."""
         messages.refuse_unbuilt(request)
-        version = messages.version_of(request)
-        with self._use(request.model, version, context) as model:
+        with self._use(request.model, messages.wish_of(request), context) as model:
             limits = Limits(
                 context=model.engine.context,
                 vocabulary_size=model.engine.vocabulary_size,
@@ -194,7 +197,8 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 limits.context,
                 caller=peers.caller_of(context),
                 timeout_s=_timeout(context),
-                unread_limit=self._settings.unread_limit,
+                streams=unread_limit is not None,
+                unread_limit=unread_limit,
                 on_slow=lambda: cut_off.start(),
             )
             # The thread that sends may be stuck behind what is not read, and then cannot tell the status either.
@@ -209,7 +213,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 cut_off.cancel()
 
     @contextmanager
-    def _use(self, name: str, version: int | None, context: grpc.ServicerContext) -> Iterator[LoadedModel]:
+    def _use(self, name: str, wish: Wish, context: grpc.ServicerContext) -> Iterator[LoadedModel]:
         """Yield a model to one of at most `max_requests` requests."""
         if not self._places.acquire(blocking=False):
             metrics.count_rejected("", "TOO_MANY_REQUESTS")
@@ -219,7 +223,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 retry_after_s=RETRY_AFTER_S,
             )
         try:
-            with self._models.use(name, version, patience_s=_patience(context)) as model:
+            with self._models.use(name, wish, patience_s=_patience(context)) as model:
                 yield model
         finally:
             self._places.release()

@@ -27,6 +27,11 @@ class GeneratorSettings:
         minimum=1,
     )
     max_requests: int = setting(48, "Requests answered or queued at once, over all models.", minimum=1)
+    messages_per_s: int = setting(
+        250,
+        "Messages per second to all streams of a model; with many streams, a message brings several tokens.",
+        minimum=1,
+    )
     unread_limit: int = setting(
         2048, "Tokens of one request that may wait to be read; a slower reader is cancelled.", minimum=1
     )

@@ -272,6 +272,7 @@ def version_message(version: ModelVersion) -> pb.ModelVersion:
         size_bytes=version.size_bytes,
         created_at=timestamp(manifest["created_at"]),
         marked=version.marked,
+        aliases=version.aliases,
     )
     if manifest["validation_loss"] is not None:
         message.validation.CopyFrom(

@@ -75,6 +75,15 @@ class ModelRpcs:
         version = self._models.mark(request.model, request.version, request.marked)
         return pb.MarkModelVersionResponse(version=messages.version_message(version))
 
+    def SetModelAlias(
+        self, request: pb.SetModelAliasRequest, context: grpc.ServicerContext
+    ) -> pb.SetModelAliasResponse:
+        """Let a name mean one version, or take it away."""
+        check_name(request.model, field="model", kind="model")
+        alias = check_name(request.alias, field="alias", kind="alias")
+        version = self._models.set_alias(request.model, alias, request.version if request.HasField("version") else None)
+        return pb.SetModelAliasResponse(version=messages.version_message(version) if version else None)
+
     def DeleteModel(self, request: pb.DeleteModelRequest, context: grpc.ServicerContext) -> pb.DeleteModelResponse:
         """Delete a version, or a model whole."""
         check_name(request.model, field="model", kind="model")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import Corrupt, FailedPrecondition, NotFound
+from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound
 from services.common.files import (
     new_folder,
     read_json,
@@ -39,6 +39,7 @@ from services.trainer.volume import read_manifest, size_of
 log = logging.getLogger(__name__)
 _NUMBERS_FILE = ".numbers.json"  # the last number given to each name, kept when the name is deleted
 _MARKS_FILE = ".marks.json"  # by name the versions that are kept whatever a run's `keep_versions` says
+_ALIASES_FILE = ".aliases.json"  # in a model's folder: the version that each alias means; the generator reads it
 _FACTS = (
     *("name", "version", "run", "step", "dataset", "created_at", "num_parameters", "vocabulary_digest"),
     *("validation_loss", "bits_per_byte", "validation_step"),
@@ -54,6 +55,8 @@ class ModelVersion:
     manifest: dict[str, Any]
     marked: bool = False
     """Whether it is kept whatever `keep_versions` says."""
+    aliases: tuple[str, ...] = ()
+    """Names that mean it."""
 
     @property
     def name(self) -> str:
@@ -196,14 +199,34 @@ class Models:
             write_json(self._folder / _MARKS_FILE, {name: found for name, found in marks.items() if found})
             return self.get(name, version)
 
+    def set_alias(self, name: str, alias: str, version: int | None) -> ModelVersion | None:
+        """Let an alias mean a version, or nothing for None; return that version.
+
+        Raises:
+            InvalidRequest: `latest` or a number, which mean something already.
+            NotFound: there is no such version.
+        """
+        if alias == "latest" or alias.isdigit():
+            raise InvalidRequest(
+                f"{alias!r} cannot be an alias: 'latest' is the newest version, and a number that version; "
+                "take another word, such as 'stable'",
+                field="alias",
+            )
+        with self._lock:
+            self.get(name, version)
+            aliases = self._aliases(name)
+            aliases.pop(alias, None)
+            self._write_aliases(name, aliases if version is None else aliases | {alias: version})
+            return None if version is None else self.get(name, version)
+
     def prune(self, name: str, keep: int) -> list[int]:
-        """Delete all but the newest `keep` versions and the marked ones; return the numbers of what went.
+        """Delete all but the newest `keep` versions and those with a mark or alias; return the numbers of what went.
 
         Args:
             keep: at least 1: the newest, which the generator may be loading, stays in any case.
         """
         with self._lock:
-            old = [version for version in self._versions(name)[keep:] if not version.marked]
+            old = [v for v in self._versions(name)[keep:] if not v.marked and not v.aliases]
             for version in old:
                 remove_folder(version.folder)
             if old:
@@ -211,7 +234,7 @@ class Models:
             return sorted(version.version for version in old)
 
     def rollback(self, name: str) -> ModelVersion:
-        """Delete the newest version and return the one before.
+        """Delete the newest version and return the one before, which takes over its aliases.
 
         Raises:
             FailedPrecondition: there is no other.
@@ -224,25 +247,44 @@ class Models:
                     reason="ONLY_VERSION",
                     metadata={"model": name},
                 )
+            aliases = self._aliases(name)
+            self._write_aliases(name, aliases | dict.fromkeys(newest.aliases, earlier[0].version))
             remove_folder(newest.folder)
-            return earlier[0]
+            return self.get(name, earlier[0].version)
 
     def delete(self, name: str, version: int | None) -> None:
         """Delete one version, or the model with all of them; NotFound when it is not there."""
         with self._lock:
             found = self.get(name, version)
+            if version is not None:
+                left = {alias: v for alias, v in self._aliases(name).items() if v != version}
+                self._write_aliases(name, left)
             remove_folder(self._folder / name if version is None else found.folder)
 
     def _versions(self, name: str) -> list[ModelVersion]:
         found = []
         marks = self._marks().get(name, [])
+        aliases = self._aliases(name)
         for folder in (self._folder / name).glob("[1-9]*"):
             try:
                 manifest = read_manifest(folder, *_FACTS)
-                found.append(ModelVersion(folder, manifest, manifest["version"] in marks))
+                names = tuple(sorted(alias for alias, version in aliases.items() if version == manifest["version"]))
+                found.append(ModelVersion(folder, manifest, manifest["version"] in marks, names))
             except Corrupt as error:
                 log.warning("a model version is left out: %s", error.message)
         return sorted(found, key=lambda version: version.version, reverse=True)
+
+    def _aliases(self, name: str) -> dict[str, int]:
+        """The version that each alias means. Corrupt names the file: nothing is deleted while nobody knows."""
+        path = self._folder / name / _ALIASES_FILE
+        aliases = read_json(path) if path.exists() else {}
+        if not isinstance(aliases, dict) or not all(isinstance(version, int) for version in aliases.values()):
+            raise Corrupt(f"{path} does not hold aliases; delete it and set them again", metadata={"file": str(path)})
+        return aliases
+
+    def _write_aliases(self, name: str, aliases: dict[str, int]) -> None:
+        if aliases != self._aliases(name):
+            write_json(self._folder / name / _ALIASES_FILE, aliases)
 
     def _marks(self) -> dict[str, list[int]]:
         """The marked versions by name. Corrupt names the file: nothing is deleted while nobody knows what to keep."""

@@ -28,7 +28,7 @@ def list_models(nonesuch: Nonesuch, as_json: bool) -> None:
     rows = [
         [
             f"{version.model}@{version.version}",
-            "marked" if version.marked else "",
+            ", ".join([*version.aliases, *(["marked"] if version.marked else [])]),
             f"{version.run}@{version.step}" if version.run else "a base",
             f"{version.validation.bits_per_byte:.3f}" if version.HasField("validation") else "",
             f"{version.num_parameters:,}",
@@ -119,6 +119,31 @@ def mark(nonesuch: Nonesuch, model: str, off: bool, as_json: bool) -> None:
         terminal.print_json(version)
     else:
         terminal.say(f"{version.model}@{version.version} {'is kept' if version.marked else 'is no longer marked'}")
+
+
+@models.command()
+@click.argument("model")
+@click.argument("alias")
+@click.argument("version", type=click.IntRange(1, 10**9 - 1), required=False)
+@click.option("--off", is_flag=True, help="Take the alias away.")
+@terminal.json_option
+@click.pass_obj
+def alias(nonesuch: Nonesuch, model: str, alias: str, version: int | None, off: bool, as_json: bool) -> None:
+    """Let a name mean one version: alias MODEL stable 3.
+
+    Who names no version gets the one that `stable` means, where a model has it. The generator turns to the version
+    once it is loaded, so that nothing waits; setting it to an older one is a rollback that deletes nothing.
+    """
+    if (version is None) != off:
+        raise click.UsageError("give the version's number, or --off to take the alias away")
+    request = trainer_pb2.SetModelAliasRequest(model=model, alias=alias, version=version)
+    answer = nonesuch.connection.trainer.SetModelAlias(request)
+    if as_json:
+        terminal.print_json(answer)
+    elif off:
+        terminal.say(f"{model}@{alias} means nothing any more")
+    else:
+        terminal.say(f"{model}@{alias} means {model}@{answer.version.version}")
 
 
 def _origin(version: trainer_pb2.ModelVersion) -> str:

@@ -94,6 +94,7 @@ def _print_generator(info: generator_pb2.GetServerInfoResponse | None) -> None:
         terminal.say("no model is loaded; publish one with: nonesuch models publish RUN")
         return
     terminal.say(f"{terminal.count(info.num_running, 'sample')} being written, {info.num_queued} waiting")
+    loads = {(load.name, load.version): load for load in info.loads}
     terminal.say()
     rows = [
         [
@@ -101,8 +102,22 @@ def _print_generator(info: generator_pb2.GetServerInfoResponse | None) -> None:
             enum_name(each, "state"),
             each.engine,
             f"{each.num_parameters:,}",
+            *_load(loads.get((each.name, each.version))),
             each.error,
         ]
         for each in info.models
     ]
-    terminal.table(["MODEL", "STATE", "ENGINE", "PARAMETERS", "ERROR"], rows, right=["PARAMETERS"])
+    headings = ["MODEL", "STATE", "ENGINE", "PARAMETERS", "SLOTS", "QUEUE", "TOKENS/S", "CACHE", "ERROR"]
+    terminal.table(headings, rows, right=["PARAMETERS", "SLOTS", "QUEUE", "TOKENS/S", "CACHE"])
+
+
+def _load(load: generator_pb2.ModelLoad | None) -> list[str]:
+    """Slots in use of all, how many wait, tokens per second, and the part of the cache in use."""
+    if load is None:
+        return ["", "", "", ""]
+    return [
+        f"{load.num_running}/{load.num_slots}",
+        str(load.num_queued),
+        f"{load.tokens_per_second:.0f}",
+        f"{load.cache_use:.0%}",
+    ]

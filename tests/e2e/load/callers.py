@@ -101,8 +101,8 @@ class Report:
             request = pb.GenerateRequest()
             request.CopyFrom(each.request)
             request.version = each.version
-            (alone,) = service.generate(request).samples
-            if list(alone.ids) != each.ids:
+            answer = service.generate(request)
+            if answer.model.version != each.version or list(answer.samples[0].ids) != each.ids:
                 wrong.append(f"version {each.version} writes otherwise alone: {request}")
         return wrong
 

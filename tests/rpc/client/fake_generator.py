@@ -73,4 +73,7 @@ class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
 
     def GetServerInfo(self, request, context):
         served = generator_pb2.ServedModel(name="run1", version=2, state=generator_pb2.MODEL_STATE_SERVING)
-        return generator_pb2.GetServerInfoResponse(models=[served], num_running=1, num_queued=2)
+        load = generator_pb2.ModelLoad(
+            name="run1", version=2, num_running=1, num_queued=2, num_slots=8, tokens_per_second=181.4, cache_use=0.06
+        )
+        return generator_pb2.GetServerInfoResponse(models=[served], num_running=1, num_queued=2, loads=[load])

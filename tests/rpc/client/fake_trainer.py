@@ -307,6 +307,18 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
                 return trainer_pb2.MarkModelVersionResponse(version=version)
         raise NotFound(f"model {request.model!r} has no version {request.version}")
 
+    def SetModelAlias(self, request, context):
+        for version in self.models.get(request.model, ()):
+            kept = [alias for alias in version.aliases if alias != request.alias]
+            wanted = request.HasField("version") and version.version == request.version
+            version.ClearField("aliases")
+            version.aliases.extend([*kept, request.alias] if wanted else kept)
+            if wanted:
+                return trainer_pb2.SetModelAliasResponse(version=version)
+        if request.HasField("version"):
+            raise NotFound(f"model {request.model!r} has no version {request.version}")
+        return trainer_pb2.SetModelAliasResponse()
+
     def DeleteModel(self, request, context):
         if request.model not in self.models:
             raise NotFound(f"no model {request.model!r}")

@@ -51,7 +51,8 @@ def test_status_shows_services_runs_and_models(run, fakes, unhurried):
 
     assert shown.count("serving") == 4
     assert "run1: training, step 1 of 3" in shown
-    assert "run1@2" in shown
+    (model,) = [line for line in shown.splitlines() if "run1@2" in line]
+    assert model.split()[-5:] == ["1/8", "2", "181", "6%", "-"]
     assert told["generator"]["num_queued"] == 2
     assert [service["serving"] for service in told["services"]] == [True] * 4
 

@@ -171,3 +171,18 @@ def test_models_publish_wants_one_source(run):
     run("models", "publish", status=2)
     run("models", "publish", "run1", "--base", "nano", status=2)
     run("models", "publish", "run1@last", status=2)
+
+
+def test_models_alias_means_one_version_until_it_is_taken_away(run, fakes):
+    add_run(fakes)
+    run("models", "publish", "run1")
+    run("models", "publish", "run1")
+
+    assert "run1@stable means run1@1" in run("models", "alias", "run1", "stable", "1").stdout
+    listed = {line.split()[0]: line.split()[1] for line in run("models", "list").stdout.splitlines()[1:]}
+    assert listed == {"run1@2": "-", "run1@1": "stable"}
+    assert json.loads(run("models", "alias", "run1", "stable", "2", "--json").stdout)["version"]["version"] == 2
+    assert "means nothing any more" in run("models", "alias", "run1", "stable", "--off").stdout
+    run("models", "alias", "run1", "stable", status=2)
+    run("models", "alias", "run1", "stable", "1", "--off", status=2)
+    assert "no version 9" in run("models", "alias", "run1", "stable", "9", status=1).stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from protos import generator_pb2 as pb
 from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
 from services.common import rpc
 from services.common.files import new_folder, sha256_files, write_json
+from services.generator.engine import Engine
+from services.generator.loaded import load
+from services.generator.models import Models
 from services.generator.servicer import SERVICE_NAME, GeneratorServicer, worker_threads
 from services.generator.serving import make_models
 from services.generator.settings import GeneratorSettings
@@ -28,6 +32,8 @@ from tests.unit.generator.fakes import vocabulary_files
 from tests.waiting import PATIENCE_S
 
 CONFIG = GPT2Config(n_vocab=257, n_ctx=64, n_embd=8, n_head=2, n_layer=2)
+# Tests begin endless streams and read a little of them: small models write thousands of tokens meanwhile.
+DEFAULTS = {"poll_s": 0.02, "slots": 4, "unread_limit": 1_000_000_000}
 CREATIVE = pb.SamplingParameters(temperature=1.5, top_k=0)
 
 
@@ -61,10 +67,14 @@ def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFI
 class Service:
     """A running generator and a stub to it."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, make_engine: Callable[[], Engine] | None = None, **settings: Any) -> None:
         self.folder = folder
-        values = GeneratorSettings(**({"poll_s": 0.02, "slots": 4} | settings))
-        self.models = make_models(folder, values, folder.parent / "cache")
+        values = GeneratorSettings(**(DEFAULTS | settings))
+        if make_engine is None:
+            self.models = make_models(folder, values, folder.parent / "cache")
+        else:
+            load_one = partial(load, settings=values, make_engine=make_engine)
+            self.models = Models(folder, load_one, max_models=values.max_models, poll_s=values.poll_s)
         servicer = GeneratorServicer(self.models, values)
         self.server = rpc.start(
             "127.0.0.1:0",

@@ -218,3 +218,33 @@ def test_callers_are_told_apart_by_their_metadata(own_service: Callable[..., Ser
     assert "caller 'a'" in message
     for open_stream in streams:
         open_stream.cancel()
+
+
+def test_server_info_shows_what_each_model_is_doing(own_service: Callable[..., Service]) -> None:
+    made = own_service(slots=4, max_new_tokens=1_000_000)
+    publish(made.folder, "owl", 1)
+    stream = made.stream(n=2, slide=True, ignore_end_of_text=True, max_new_tokens=1_000_000)
+    for _ in range(9):
+        next(stream)
+
+    (load,) = made.info().loads
+
+    assert (load.name, load.version, load.num_slots) == ("owl", 1, 4)
+    assert (load.num_running, load.num_queued, load.cache_use) == (2, 0, 0.5)
+    assert load.tokens_per_second > 0
+    stream.cancel()
+    wait_for(lambda: made.info().loads[0].cache_use == 0, "the cache is free again")
+
+
+def test_who_names_a_version_gets_that_one_also_when_another_was_named_before(
+    own_service: Callable[..., Service],
+) -> None:
+    made = own_service(max_models=1)
+    for version in (1, 2, 3):
+        publish(made.folder, "owl", version)
+    wait_for(lambda: made.states().get(3) == "SERVING", "the newest is loaded")
+
+    named = [1, 2, 1, 3]
+    answered = [made.generate(model="owl", version=version, max_new_tokens=2).model.version for version in named]
+
+    assert answered == named

@@ -144,7 +144,6 @@ def test_streams_run_at_once_and_each_is_what_it_is_alone(service: Service) -> N
         ("n", {"n": 17}),
         ("best_of", {"n": 2, "best_of": 1}),
         ("stop", {"stop": [""]}),
-        ("alias", {"alias": "newest"}),
         ("logprobs", {"logprobs": 21}),
     ],
 )
@@ -181,6 +180,9 @@ def test_an_unknown_model_is_named(service: Service) -> None:
     code, message, _ = refused(lambda: service.generate(model="emu"))
     assert code == grpc.StatusCode.NOT_FOUND and "'emu'" in message
 
+    code, message, _ = refused(lambda: service.generate(model="owl", alias="newest"))
+    assert code == grpc.StatusCode.NOT_FOUND and "alias 'newest'" in message
+
     code, message, _ = refused(lambda: service.generate(model="owl", version=7))
     assert code == grpc.StatusCode.NOT_FOUND and "version 7" in message
 
@@ -216,6 +218,27 @@ def test_server_info_shows_limits_and_what_is_loaded(service: Service) -> None:
     assert (model.name, model.engine, model.context, model.vocabulary_size) == ("owl", "litert", 64, 257)
     assert model.num_parameters == CONFIG.num_parameters
     assert info.server_version
+
+
+def test_a_request_is_counted_in_the_queue_in_its_steps_and_when_it_is_given_up(service: Service) -> None:
+    def value(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"nonesuch_generator_{name}", {"model": "owl"} | labels) or 0.0
+
+    names = ("queue_seconds_count", "token_seconds_count", "batch_sum")
+    before = [value(name) for name in names]
+    cancelled = value("cancelled_total", reason="caller")
+
+    service.generate(prompt="Owl", max_new_tokens=7, ignore_end_of_text=True, n=2)
+
+    # The second sample may join a step later than the first.
+    queued, steps, computed = (value(name) - was for name, was in zip(names, before, strict=True))
+    assert queued == 1
+    assert 7 <= steps <= 8
+    assert computed == 14
+    stream = service.stream(slide=True, ignore_end_of_text=True, max_new_tokens=500)
+    next(stream)
+    stream.cancel()
+    wait_for(lambda: value("cancelled_total", reason="caller") == cancelled + 1, "the cancelled sample is counted")
 
 
 def test_tokens_and_the_time_to_the_first_are_counted(service: Service) -> None:

@@ -198,6 +198,25 @@ def test_versions_are_kept_by_count_and_by_mark(idle: Service) -> None:
     assert field_of(refused(lambda: mark("../x", 1), INVALID)) == "model"
 
 
+def test_an_alias_means_a_version_and_keeps_it(idle: Service) -> None:
+    def publish(step: int) -> pb.PublishModelResponse:
+        return idle.stub.PublishModel(pb.PublishModelRequest(checkpoint=pb.CheckpointSource(run="old", step=step)))
+
+    def name(alias: str, version: int | None, model: str = "old") -> pb.SetModelAliasResponse:
+        return idle.stub.SetModelAlias(pb.SetModelAliasRequest(model=model, alias=alias, version=version))
+
+    publish(2)
+    assert list(name("stable", 1).version.aliases) == ["stable"]
+    assert [list(publish(step).deleted_versions) for step in (4, 2, 4)] == [[], [], [2]]
+    assert not name("stable", None).HasField("version")
+    (model,) = idle.stub.ListModels(pb.ListModelsRequest()).models
+    assert [list(version.aliases) for version in model.versions] == [[], [], []]
+    refused(lambda: name("stable", 9), NOT_FOUND, "no version 9")
+    assert field_of(refused(lambda: name("latest", 1), INVALID)) == "alias"
+    assert field_of(refused(lambda: name("../x", 1), INVALID)) == "alias"
+    assert field_of(refused(lambda: name("stable", 1, "../x"), INVALID)) == "model"
+
+
 def test_a_run_trains_on_from_another_whose_folder_is_gone_and_is_repeated_bit_for_bit(idle: Service) -> None:
     learned = model.init_params(CONFIG, 3)
     step = idle.data / "checkpoint" / "old" / "step-9"

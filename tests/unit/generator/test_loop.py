@@ -183,6 +183,19 @@ def test_a_failing_step_ends_its_requests_and_nothing_else(bench: Callable[..., 
     wait_for(lambda: made.loop.num_running == 0)
 
 
+def test_logits_that_are_missing_end_the_requests_of_their_step_and_nothing_else(bench: Callable[..., Bench]) -> None:
+    made = bench()
+    whole = made.engine.step
+    made.engine.step = lambda chunks: whole(chunks)[1:]  # type: ignore[method-assign]
+    with pytest.raises(AssertionError):
+        list(made.submit(request(n=2, best_of=2)).events())
+
+    made.engine.step = whole  # type: ignore[method-assign]
+
+    assert made.write(request(max_new_tokens=4))[0] == "Once"
+    wait_for(lambda: made.scheduler.pool.num_held == 0)
+
+
 def test_exclusions_that_leave_no_token_end_the_request(bench: Callable[..., Bench]) -> None:
     made = bench(lambda ids: 1, context=300)
     with pytest.raises(InvalidRequest, match="no token is left"):

@@ -55,7 +55,10 @@ class Shelf:
         }
         write_json(self.folder / name / str(version) / "manifest.json", manifest | changes)
 
-    def ask(self, name: str = "", version: int | None = None, patience_s: float = PATIENCE_S) -> Key:
+    def name(self, model: str, **aliases: int) -> None:
+        write_json(self.folder / model / ".aliases.json", aliases)
+
+    def ask(self, name: str = "", version: int | str | None = None, patience_s: float = PATIENCE_S) -> Key:
         with self.models.use(name, version, patience_s=patience_s) as loaded:
             return loaded.key
 
@@ -210,6 +213,95 @@ def test_a_model_is_healthy_before_the_next_one_is_loaded(shelf: Callable[..., S
     wait_for(lambda: made.states().get("emu/1") is State.LOADING)
     assert made.health == {"owl": True}
     turns.release()
+
+
+def test_stable_is_what_a_request_without_a_version_gets(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    for version in (1, 2, 3):
+        made.publish("owl", version)
+    made.name("owl", stable=2, old=1)
+    made.start()
+
+    assert made.ask("owl") == made.ask() == made.ask("owl", "stable") == Key("owl", 2)
+    assert made.ask("owl", "latest") == Key("owl", 3)
+    assert made.ask("owl", "old") == Key("owl", 1)
+    with pytest.raises(NotFound, match="no alias 'new'; it has latest, old, stable"):
+        made.ask("owl", "new")
+    aliases = {str(status.published.key): status.aliases for status in made.models.statuses()}
+    assert aliases == {"owl/3": (), "owl/2": ("stable",), "owl/1": ("old",)}
+
+
+def test_only_the_stable_version_is_loaded_unasked(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.publish("owl", 2)
+    made.name("owl", stable=1)
+    made.start()
+
+    wait_for(lambda: made.states().get("owl/1") is State.SERVING)
+    made.publish("owl", 3)
+    wait_for(lambda: "owl/3" in made.states())
+
+    assert made.loads == [Key("owl", 1)]
+
+
+def test_when_stable_is_moved_the_version_before_answers_until_the_other_is_loaded(
+    shelf: Callable[..., Shelf],
+) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.publish("owl", 2)
+    made.name("owl", stable=2)
+    made.start()
+    assert made.ask("owl") == Key("owl", 2)
+
+    made.gate.clear()
+    made.name("owl", stable=1)
+    wait_for(lambda: made.states()["owl/1"] is State.LOADING)
+    assert made.ask("owl") == Key("owl", 2)
+
+    made.gate.set()
+    wait_for(lambda: made.ask("owl") == Key("owl", 1))
+    wait_for(lambda: made.states()["owl/2"] is State.AVAILABLE)
+
+
+def test_without_stable_the_newest_serves_again(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.publish("owl", 2)
+    made.name("owl", stable=1)
+    made.start()
+    assert made.ask("owl") == Key("owl", 1)
+
+    (made.folder / "owl" / ".aliases.json").unlink()
+
+    wait_for(lambda: made.ask("owl") == Key("owl", 2))
+
+
+def test_a_damaged_file_of_aliases_changes_nothing(
+    shelf: Callable[..., Shelf], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.publish("owl", 2)
+    made.name("owl", stable=1)
+    made.start()
+    assert made.ask("owl") == Key("owl", 1)
+
+    (made.folder / "owl" / ".aliases.json").write_text("[1]")
+    wait_for(lambda: "does not hold aliases" in caplog.text)
+
+    assert made.ask("owl") == Key("owl", 1)
+
+
+def test_an_alias_of_a_version_that_is_gone_is_refused_by_number(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.name("owl", stable=7)
+    made.start()
+
+    with pytest.raises(NotFound, match="no version 7"):
+        made.ask("owl")
 
 
 def test_an_older_version_is_loaded_when_asked_for(shelf: Callable[..., Shelf]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import Corrupt
-from services.common.files import sha256_files, write_json
+from services.common.errors import Corrupt, InvalidRequest, NotFound
+from services.common.files import read_json, sha256_files, write_json
 from services.trainer.checkpoints import Checkpoint, get_checkpoint
 from services.trainer.publishing import Models
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset, write_vocabulary
@@ -54,3 +54,55 @@ def test_version_with_a_manifest_that_is_none_is_left_out_of_lists(tmp_path: Pat
         (tmp_path / "models" / "voice" / number).mkdir()
         (tmp_path / "models" / "voice" / number / "manifest.json").write_text(content)
     assert [[version.version for version in versions] for versions in models.all()] == [[1]]
+
+
+@pytest.fixture
+def three(tmp_path: Path, checkpoint: Checkpoint) -> Models:
+    """Versions 1, 2 and 3 of `voice`."""
+    for _ in range(3):
+        models = publish(tmp_path, checkpoint)
+    return models
+
+
+def _aliases(models: Models) -> dict[int, tuple[str, ...]]:
+    return {version.version: version.aliases for version in models.versions("voice")}
+
+
+def test_an_alias_means_one_version_and_moves_in_one_step(three: Models, tmp_path: Path) -> None:
+    three.set_alias("voice", "stable", 2)
+    three.set_alias("voice", "old", 1)
+    assert _aliases(three) == {3: (), 2: ("stable",), 1: ("old",)}
+
+    moved = three.set_alias("voice", "stable", 1)
+
+    assert moved is not None and (moved.version, moved.aliases) == (1, ("old", "stable"))
+    assert three.set_alias("voice", "old", None) is None
+    assert read_json(tmp_path / "models" / "voice" / ".aliases.json") == {"stable": 1}
+
+
+def test_what_an_alias_means_is_kept_and_goes_with_its_version(three: Models) -> None:
+    three.set_alias("voice", "stable", 1)
+    assert three.prune("voice", 1) == [2]
+
+    three.delete("voice", 1)
+
+    assert _aliases(three) == {3: ()}
+
+
+def test_a_rollback_takes_the_aliases_along(three: Models) -> None:
+    three.set_alias("voice", "stable", 3)
+
+    assert three.rollback("voice").aliases == ("stable",)
+    assert _aliases(three) == {2: ("stable",), 1: ()}
+
+
+def test_an_alias_of_nothing_and_a_word_that_is_taken_are_refused(three: Models) -> None:
+    with pytest.raises(NotFound, match="no version 9"):
+        three.set_alias("voice", "stable", 9)
+    with pytest.raises(NotFound, match="no model"):
+        three.set_alias("nobody", "stable", 1)
+    for word in ("latest", "7"):
+        with pytest.raises(InvalidRequest) as refusal:
+            three.set_alias("voice", word, 1)
+        assert refusal.value.field == "alias"
+    assert _aliases(three) == {3: (), 2: (), 1: ()}

@@ -1,0 +1,91 @@
+"""What waits to be read, and when the reader is woken."""
+
+from __future__ import annotations
+
+import threading
+
+from services.generator.events import End, Failed, Finish, Text
+from services.generator.generation import Generation
+from services.generator.outbox import Outbox
+from tests.unit.generator.fakes import codec, request
+from tests.waiting import PATIENCE_S, wait_for
+
+
+def _text(*ids: int, index: int = 0) -> Text:
+    return Text(index, "x" * len(ids), ids)
+
+
+def test_what_waits_comes_at_once_when_the_reader_is_woken() -> None:
+    outbox = Outbox(None)
+    taken: list[list[object]] = []
+    reader = threading.Thread(target=lambda: taken.append(list(outbox.take())))
+    outbox.put([_text(1)], wake=False)
+    reader.start()
+    outbox.put([_text(2)], wake=False)
+    assert taken == []
+
+    outbox.put([], wake=True)
+    reader.join(PATIENCE_S)
+
+    assert taken == [[_text(1), _text(2)]]
+
+
+def test_more_than_may_wait_is_not_taken() -> None:
+    outbox = Outbox(3)
+
+    assert outbox.put([_text(1, 2)], wake=True)
+    assert outbox.take() == [_text(1, 2)]
+    assert outbox.put([_text(1, 2, 3)], wake=True)
+    assert not outbox.put([_text(4)], wake=True)
+    assert outbox.take() == [_text(1, 2, 3)]
+
+
+def test_the_last_event_replaces_what_was_not_read_and_nothing_follows() -> None:
+    outbox = Outbox(3)
+    outbox.put([_text(1)], wake=True)
+    last = Failed(MemoryError("no room"))
+
+    outbox.close(last)
+    assert outbox.put([_text(2)], wake=True)
+
+    assert outbox.take() == [last]
+
+
+def _generation(*, streams: bool, n: int = 1) -> Generation:
+    return Generation(request(n=n, best_of=n), codec(), 64, streams=streams)
+
+
+def test_text_that_follows_soon_goes_together() -> None:
+    generation = _generation(streams=True)
+    events = generation.events()
+
+    generation.emit([_text(1)], pause_s=3600.0)
+    assert next(events) == _text(1), "the first is never held back"
+    for token_id in (2, 3):
+        generation.emit([_text(token_id)], pause_s=3600.0)
+    generation.emit([_text(4)], pause_s=0.0)
+
+    assert next(events) == _text(2, 3, 4)
+
+
+def test_an_end_brings_what_waits() -> None:
+    generation = _generation(streams=True)
+    generation.emit([_text(1)], pause_s=3600.0)
+    generation.emit([_text(2), End(0, Finish.LENGTH)], pause_s=3600.0)
+
+    assert list(generation.events()) == [_text(1, 2), End(0, Finish.LENGTH)]
+
+
+def test_who_wants_whole_samples_is_woken_once() -> None:
+    generation = _generation(streams=False, n=2)
+    found: list[object] = []
+    reader = threading.Thread(target=lambda: found.extend(generation.events()))
+    reader.start()
+
+    generation.emit([_text(1), End(0, Finish.LENGTH)])
+    generation.emit([_text(2, index=1)])
+    assert found == []
+    generation.emit([End(1, Finish.LENGTH)])
+
+    wait_for(lambda: len(found) == 4)
+    reader.join(PATIENCE_S)
