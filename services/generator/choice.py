@@ -40,6 +40,7 @@ class Entry:
     try_again_at: float = float("inf")  # monotonic seconds, for FAILED
     loaded: LoadedModel | None = None
     users: int = 0
+    waiting: int = 0  # requests that wait for it to be loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,9 @@ def effective_alias(aliases: Aliases, name: str, wish: Wish) -> str:
 def wanted(
     entries: Mapping[Key, Entry], aliases: Aliases, asked: Mapping[tuple[str, Wish], float], max_models: int, now: float
 ) -> list[Entry]:
-    """What should be in memory, most important first: what was asked for lately, then the default of each model.
+    """What should be in memory, most important first.
+
+    That is what requests wait for, what was asked for lately, and the default of each model.
 
     Args:
         asked: monotonic time of the last request by name and wish.
@@ -145,8 +148,10 @@ def wanted(
             candidates.append(meant(name, wish))
     latest = sorted(newest.values(), key=_created_at, reverse=True)
     defaults = [meant(entry.published.key.name, None) for entry in latest]
+    # What is loaded first: until its requests wake, nothing else that is waited for may push it out again.
+    awaited = sorted((entry for entry in entries.values() if entry.waiting), key=lambda entry: entry.loaded is None)
     found: list[Entry] = []
-    for candidate in (*candidates, *defaults):
+    for candidate in (*awaited, *candidates, *defaults):
         if candidate is not None and candidate.state is not State.FAILED and candidate not in found:
             found.append(candidate)
     return found[:max_models]

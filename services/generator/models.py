@@ -72,6 +72,7 @@ class Models:
         self._names: set[str] = set()  # names that can be asked
         self._changed = threading.Condition()  # guards all of the above
         self._look_lock = threading.Lock()  # one look at a time; taken before `_changed`
+        self._due = False  # the thread is to look before its time
         self._stopping = False
         self._thread = threading.Thread(target=self._watch, name="models", daemon=True)
 
@@ -130,7 +131,8 @@ class Models:
         finally:
             with self._changed:
                 entry.users -= 1
-                self._changed.notify_all()
+                if entry.users == 0 and entry.state is State.DRAINING:
+                    self._hurry()
 
     # The caller's side.
 
@@ -140,6 +142,7 @@ class Models:
                 choose(self._entries, self._aliases, name, wish, self._meant)
         except (NotFound, FailedPrecondition):
             self._look()  # it may have been published a moment ago
+        told = False
         with self._changed:
             while True:
                 entry = choose(self._entries, self._aliases, name, wish, self._meant)
@@ -155,8 +158,18 @@ class Models:
                     raise Unavailable(
                         f"model {key} is being loaded; try again in a moment", retry_after_s=RETRY_AFTER_S
                     )
-                self._changed.notify_all()
-                self._changed.wait(remaining)
+                if not told:  # once: requests that wake each other would keep a core busy
+                    told = True
+                    self._hurry()
+                # Between looks it asks again, so that a request that came later does not push it out.
+                entry.waiting += 1
+                self._changed.wait(min(remaining, self._poll_s))
+                entry.waiting -= 1
+
+    def _hurry(self) -> None:
+        """Have the thread look now; `_changed` is held."""
+        self._due = True
+        self._changed.notify_all()
 
     # The thread that looks and loads.
 
@@ -167,6 +180,7 @@ class Models:
             log.exception("cannot prepare for models")
         while True:
             with self._changed:
+                self._due = False
                 if self._stopping:
                     return
             try:
@@ -175,8 +189,7 @@ class Models:
             except OSError:
                 log.exception("cannot look at %s", self._folder)
             with self._changed:
-                if not self._stopping:
-                    self._changed.wait(self._poll_s)
+                self._changed.wait_for(lambda: self._stopping or self._due, self._poll_s)
 
     def _look(self) -> None:
         """Bring the entries up to date with the volume."""
@@ -262,7 +275,7 @@ class Models:
                 if entry.loaded is None or entry in keep:
                     continue
                 entry.state = State.DRAINING
-                if entry.users == 0:
+                if entry.users == 0 and entry.waiting == 0:
                     closing.append(entry)
             unloaded = [(entry.published.key, entry.loaded) for entry in closing if entry.loaded is not None]
             for entry in closing:

@@ -12,7 +12,7 @@ import pytest
 
 from services.common.errors import Corrupt, FailedPrecondition, NotFound, Unavailable
 from services.common.files import remove_folder, write_json
-from services.generator.choice import State
+from services.generator.choice import State, choose
 from services.generator.models import Models
 from services.generator.published import Key, Published, scan
 from tests.waiting import PATIENCE_S, wait_for
@@ -32,14 +32,14 @@ class Loaded:
 class Shelf:
     """A folder of models, the Models on it, and a loader that can be held back."""
 
-    def __init__(self, folder: Path, *, max_models: int = 4) -> None:
+    def __init__(self, folder: Path, *, max_models: int = 4, poll_s: float = 0.01) -> None:
         self.folder = folder
         self.loads: list[Key] = []
         self.loaded: list[Loaded] = []
         self.gate = threading.Event()
         self.gate.set()
         self.health: dict[str, bool] = {}
-        self.models = Models(folder, self._load, max_models=max_models, poll_s=0.01)  # type: ignore[arg-type]
+        self.models = Models(folder, self._load, max_models=max_models, poll_s=poll_s)  # type: ignore[arg-type]
 
     def start(self) -> None:
         self.models.start(self.health.__setitem__)
@@ -381,6 +381,73 @@ def test_a_request_does_not_wait_for_ever(shelf: Callable[..., Shelf]) -> None:
     with pytest.raises(Unavailable) as refusal:
         made.ask("owl", patience_s=0.02)
     assert refusal.value.retry_after_s
+
+
+def test_requests_that_wait_for_one_model_do_not_wake_each_other(
+    shelf: Callable[..., Shelf], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shelf(poll_s=0.05)
+    choices: list[str] = []
+
+    def count(*arguments: Any) -> Any:
+        choices.append(arguments[2])
+        return choose(*arguments)
+
+    monkeypatch.setattr("services.generator.models.choose", count)
+    made.publish("owl", 1)
+    made.gate.clear()
+    made.start()
+    wait_for(lambda: made.loads)
+
+    def give_up() -> None:
+        with pytest.raises(Unavailable):
+            made.ask("owl", patience_s=0.5)
+
+    waiters = [threading.Thread(target=give_up) for _ in range(3)]
+    for waiter in waiters:
+        waiter.start()
+    for waiter in waiters:
+        waiter.join()
+
+    assert len(choices) < 3 * 30  # one in 50 ms each, and a few more
+
+
+def test_the_end_of_a_request_makes_nobody_look_at_the_volume(
+    shelf: Callable[..., Shelf], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shelf(poll_s=PATIENCE_S)
+    made.publish("owl", 1)
+    made.start()
+    wait_for(lambda: made.states() == {"owl/1": State.SERVING})
+    looks: list[Path] = []
+    monkeypatch.setattr("services.generator.models.scan", lambda folder: looks.append(folder) or scan(folder))
+    before = threading.Event()
+    load_and_unload = made.models._load_and_unload
+    made.models._load_and_unload = lambda: (load_and_unload(), before.set())  # type: ignore[method-assign]
+
+    for _ in range(50):
+        made.ask("owl")
+    assert not before.wait(0.1)
+
+    assert looks == []
+
+
+def test_two_versions_that_are_waited_for_are_both_served_where_one_has_room(shelf: Callable[..., Shelf]) -> None:
+    made = shelf(max_models=1)
+    for version in (1, 2, 3):
+        made.publish("owl", version)
+    made.gate.clear()
+    made.start()
+    answers: list[Key] = []
+    asking = [threading.Thread(target=lambda v=v: answers.append(made.ask("owl", v))) for v in (1, 2, 1, 3)]
+    for thread in asking:
+        thread.start()
+    made.gate.set()
+    for thread in asking:
+        thread.join(PATIENCE_S)
+
+    assert sorted(answers) == [Key("owl", version) for version in (1, 1, 2, 3)]
+    assert len(made.loads) < 10
 
 
 def test_health_is_told_by_name(shelf: Callable[..., Shelf]) -> None:
