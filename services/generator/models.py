@@ -221,20 +221,32 @@ class Models:
                     self._entries[key] = Entry(published)
 
     def _load_and_unload(self) -> None:
-        """Load what should be in memory, one by one, then let go of what should not."""
+        """Load what should be in memory, one by one, and let go of what should not; memory is bounded throughout."""
         while True:
             with self._changed:
-                now = time.monotonic()
-                self._asked = {what: at for what, at in self._asked.items() if now - at < KEEP_ASKED_S}
-                keep = wanted(self._entries, self._aliases, self._asked, self._max_models, now)
+                keep = self._keep()
+                crowded = self._num_loaded() > self._max_models
+            if crowded:
+                self._unload(keep)
+            with self._changed:
                 entry = next((e for e in keep if e.loaded is None), None)
-                if entry is None or self._stopping:
+                crowded = self._num_loaded() > self._max_models  # by requests that run; their end is a look's time
+                if entry is None or crowded or self._stopping:
                     break
                 entry.state = State.LOADING
             self._load_one(entry)
             self._tell_names()
         self._unload(keep)
         self._tell_names()
+
+    def _keep(self) -> list[Entry]:
+        """What should be in memory; `_changed` is held."""
+        now = time.monotonic()
+        self._asked = {what: at for what, at in self._asked.items() if now - at < KEEP_ASKED_S}
+        return wanted(self._entries, self._aliases, self._asked, self._max_models, now)
+
+    def _num_loaded(self) -> int:
+        return sum(entry.loaded is not None for entry in (*self._entries.values(), *self._gone))
 
     def _load_one(self, entry: Entry) -> None:
         key = entry.published.key

@@ -36,6 +36,7 @@ class Shelf:
         self.folder = folder
         self.loads: list[Key] = []
         self.loaded: list[Loaded] = []
+        self.most_in_memory = 0
         self.gate = threading.Event()
         self.gate.set()
         self.health: dict[str, bool] = {}
@@ -75,6 +76,7 @@ class Shelf:
         if published.run == "too large":
             raise MemoryError("out of memory")
         self.loaded.append(Loaded(published.key))
+        self.most_in_memory = max(self.most_in_memory, sum(not loaded.closed for loaded in self.loaded))
         return self.loaded[-1]
 
 
@@ -340,6 +342,36 @@ def test_no_more_models_than_allowed_stay_in_memory(shelf: Callable[..., Shelf])
 
     wait_for(lambda: list(made.states().values()).count(State.SERVING) == 2)
     assert made.states()["owl/1"] is State.SERVING
+
+
+def test_never_more_than_one_model_too_many_is_in_memory(shelf: Callable[..., Shelf]) -> None:
+    made = shelf(max_models=2)
+    for version in range(1, 9):
+        made.publish("owl", version)
+    made.gate.clear()
+    made.start()
+    asking = [threading.Thread(target=made.ask, args=("owl", version)) for version in range(1, 9)]
+    for thread in asking:
+        thread.start()
+    made.gate.set()
+    for thread in asking:
+        thread.join(PATIENCE_S)
+
+    assert {key.version for key in made.loads} == set(range(1, 9))
+    assert made.most_in_memory <= 3
+
+
+def test_requests_that_run_hold_back_what_memory_has_no_room_for(shelf: Callable[..., Shelf]) -> None:
+    made = shelf(max_models=1)
+    for version in (1, 2, 3):
+        made.publish("owl", version)
+    made.start()
+
+    with made.models.use("owl", 1, patience_s=PATIENCE_S):
+        with made.models.use("owl", 2, patience_s=PATIENCE_S), pytest.raises(Unavailable):
+            made.ask("owl", 3, patience_s=0.1)
+        assert made.ask("owl", 3) == Key("owl", 3)
+    assert made.most_in_memory == 2
 
 
 def test_a_model_that_is_unloaded_is_freed_at_once(shelf: Callable[..., Shelf]) -> None:
