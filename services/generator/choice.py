@@ -65,10 +65,9 @@ def choose(
 
     Args:
         name: empty: the one that was published last.
-        wish: None: `stable` where the model has it, else `latest`. `latest`: the newest that serves; while none
-            does, the newest that is not damaged.
-        before: the version that each alias of each model meant to the last request: it goes on answering until
-            the one that the alias means now serves.
+        wish: None: `stable` where the model has it, else `latest`. `latest`: the newest that is not damaged.
+        before: the version that last answered for each alias of each model: it goes on answering until the one
+            that the alias means now is in memory.
 
     Raises:
         NotFound: no such model or version.
@@ -83,11 +82,9 @@ def choose(
         raise NotFound(f"no model {name!r}; published are: {known}", metadata={"model": name})
     alias = effective_alias(aliases, name, wish)
     version = wish if isinstance(wish, int) else aliases.get(name, {}).get(alias)
-    if alias == LATEST and STABLE in aliases.get(name, {}):  # what serves may be far from the newest
+    if alias == LATEST:
         sound = [entry for entry in of_name if entry.state is not State.FAILED]
-        entry = _or_before(sound[-1] if sound else of_name[-1], entries, before.get((name, alias)))
-    elif alias == LATEST:
-        entry = _newest(of_name)
+        entry = _or_before(sound[-1] if sound else of_name[-1], _sound_before(entries, before, name, alias))
     elif version is None:
         known = ", ".join([LATEST, *sorted(aliases.get(name, {}))])
         raise NotFound(
@@ -96,7 +93,7 @@ def choose(
     elif Key(name, version) in entries:
         entry = entries[Key(name, version)]
         if alias:  # who names a version gets no other
-            entry = _or_before(entry, entries, before.get((name, alias)))
+            entry = _or_before(entry, _sound_before(entries, before, name, alias))
     else:
         known = ", ".join(str(entry.published.key.version) for entry in of_name)
         raise NotFound(
@@ -120,41 +117,58 @@ def effective_alias(aliases: Aliases, name: str, wish: Wish) -> str:
     return wish or (STABLE if STABLE in aliases.get(name, {}) else LATEST)
 
 
+def meant(entries: Mapping[Key, Entry], aliases: Aliases, name: str, wish: Wish) -> Entry | None:
+    """The version that a wish is for, loaded or damaged; None when there is none."""
+    alias = effective_alias(aliases, name, wish)
+    if alias == LATEST:
+        sound = (key for key, entry in entries.items() if key.name == name and entry.state is not State.FAILED)
+        newest = max(sound, default=None)
+        return None if newest is None else entries[newest]
+    version = wish if isinstance(wish, int) else aliases.get(name, {}).get(alias)
+    return None if version is None else entries.get(Key(name, version))
+
+
 def wanted(
-    entries: Mapping[Key, Entry], aliases: Aliases, asked: Mapping[tuple[str, Wish], float], max_models: int, now: float
+    entries: Mapping[Key, Entry],
+    aliases: Aliases,
+    asked: Mapping[tuple[str, Wish], float],
+    before: Mapping[tuple[str, str], Key],
+    max_models: int,
+    now: float,
 ) -> list[Entry]:
     """What should be in memory, most important first.
 
-    That is what requests wait for, what was asked for lately, and the default of each model.
+    That is what requests wait for, what was asked for lately, and the default of each model. Then comes what
+    answers while one of these is not loaded yet. Not all of it is in memory, there are at most `max_models` loaded
+    among it, so that there is always room for the next.
 
     Args:
         asked: monotonic time of the last request by name and wish.
+        before: as for `choose`.
     """
+    # What is loaded first: until its requests wake, nothing else that is waited for may push it out again.
+    awaited = sorted((entry for entry in entries.values() if entry.waiting), key=lambda entry: entry.loaded is None)
+    recent = [what for what in sorted(asked, key=lambda what: -asked[what]) if now - asked[what] < KEEP_ASKED_S]
     newest: dict[str, Entry] = {}
     for key, entry in sorted(entries.items()):
         if entry.state is not State.FAILED:
             newest[key.name] = entry
-
-    def meant(name: str, wish: Wish) -> Entry | None:
+    names = [e.published.key.name for e in sorted(newest.values(), key=_created_at, reverse=True)]
+    found = awaited
+    replaced: list[Entry] = []
+    for name, wish in (*recent, *((name, None) for name in names)):
+        entry = meant(entries, aliases, name, wish)
         alias = effective_alias(aliases, name, wish)
-        version = wish if isinstance(wish, int) else aliases.get(name, {}).get(alias)
-        if alias == LATEST:
-            return newest.get(name)
-        return None if version is None else entries.get(Key(name, version))
-
-    candidates: list[Entry | None] = []
-    for name, wish in sorted(asked, key=lambda what: -asked[what]):
-        if now - asked[name, wish] < KEEP_ASKED_S:
-            candidates.append(meant(name, wish))
-    latest = sorted(newest.values(), key=_created_at, reverse=True)
-    defaults = [meant(entry.published.key.name, None) for entry in latest]
-    # What is loaded first: until its requests wake, nothing else that is waited for may push it out again.
-    awaited = sorted((entry for entry in entries.values() if entry.waiting), key=lambda entry: entry.loaded is None)
-    found: list[Entry] = []
-    for candidate in (*awaited, *candidates, *defaults):
-        if candidate is not None and candidate.state is not State.FAILED and candidate not in found:
-            found.append(candidate)
-    return found[:max_models]
+        one_before = _sound_before(entries, before, name, alias) if alias else None
+        if entry is not None and entry.state is State.FAILED:
+            entry = one_before
+        elif entry is not None and entry.loaded is None and one_before is not None and one_before.loaded is not None:
+            replaced.append(one_before)
+        if entry is not None and entry.state is not State.FAILED:
+            found.append(entry)
+    found = list(dict.fromkeys(found))[:max_models]
+    replaced = [entry for entry in dict.fromkeys(replaced) if entry not in found]
+    return found + replaced[: max_models - sum(entry.loaded is not None for entry in found)]
 
 
 def _published_last(entries: Mapping[Key, Entry]) -> str:
@@ -173,16 +187,17 @@ def _created_at(entry: Entry) -> datetime:
     return entry.published.created_at
 
 
-def _or_before(entry: Entry, entries: Mapping[Key, Entry], before: Key | None) -> Entry:
-    """The entry, or while it is not loaded yet what answered before."""
-    replaced = entries.get(before) if before is not None else None
-    waits = entry.state in (State.AVAILABLE, State.LOADING)
-    return replaced if waits and replaced is not None and replaced.loaded is not None else entry
+def _sound_before(
+    entries: Mapping[Key, Entry], before: Mapping[tuple[str, str], Key], name: str, alias: str
+) -> Entry | None:
+    """What answered for an alias before, unless it is damaged since."""
+    key = before.get((name, alias))
+    entry = entries.get(key) if key is not None else None
+    return entry if entry is not None and entry.state is not State.FAILED else None
 
 
-def _newest(of_name: list[Entry]) -> Entry:
-    for state in (State.SERVING, State.LOADING, State.AVAILABLE, State.DRAINING):
-        for entry in reversed(of_name):
-            if entry.state is state:
-                return entry
-    return of_name[-1]
+def _or_before(entry: Entry, one_before: Entry | None) -> Entry:
+    """The entry, or while it is not loaded what answered before; if it cannot be, that is loaded again."""
+    if entry.loaded is not None or one_before is None:
+        return entry
+    return one_before if one_before.loaded is not None or entry.state is State.FAILED else entry

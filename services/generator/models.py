@@ -19,6 +19,7 @@ from services.common.errors import FailedPrecondition, NonesuchError, NotFound, 
 from services.generator import metrics
 from services.generator.choice import (
     KEEP_ASKED_S,
+    LATEST,
     LOAD_AGAIN_S,
     RETRY_AFTER_S,
     Entry,
@@ -27,6 +28,7 @@ from services.generator.choice import (
     Wish,
     choose,
     effective_alias,
+    meant,
     wanted,
 )
 from services.generator.loaded import LoadedModel
@@ -67,7 +69,7 @@ class Models:
         self._gone: list[Entry] = []  # deleted from the volume, still in memory
         self._aliases: dict[str, dict[str, int]] = {}  # by model, the version that each alias means
         self._damaged_aliases: dict[str, str] = {}
-        self._meant: dict[tuple[str, str], Key] = {}  # by model and alias, what the last request got
+        self._meant: dict[tuple[str, str], Key] = {}  # by model and alias, what answers or did
         self._asked: dict[tuple[str, Wish], float] = {}  # monotonic time of the last request
         self._names: set[str] = set()  # names that can be asked
         self._changed = threading.Condition()  # guards all of the above
@@ -243,7 +245,7 @@ class Models:
         """What should be in memory; `_changed` is held."""
         now = time.monotonic()
         self._asked = {what: at for what, at in self._asked.items() if now - at < KEEP_ASKED_S}
-        return wanted(self._entries, self._aliases, self._asked, self._max_models, now)
+        return wanted(self._entries, self._aliases, self._asked, self._meant, self._max_models, now)
 
     def _num_loaded(self) -> int:
         return sum(entry.loaded is not None for entry in (*self._entries.values(), *self._gone))
@@ -271,6 +273,9 @@ class Models:
             entry.loaded = loaded
             if self._entries.get(key) is entry:
                 entry.state = State.SERVING
+                for alias in (LATEST, *self._aliases.get(key.name, {})):
+                    if meant(self._entries, self._aliases, key.name, alias) is entry:
+                        self._meant[key.name, alias] = key
             else:  # deleted meanwhile
                 entry.state = State.DRAINING
                 self._gone.append(entry)

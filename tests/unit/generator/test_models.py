@@ -37,12 +37,20 @@ class Shelf:
         self.loads: list[Key] = []
         self.loaded: list[Loaded] = []
         self.most_in_memory = 0
+        self.looks = 0  # that are over
         self.gate = threading.Event()
         self.gate.set()
         self.health: dict[str, bool] = {}
         self.models = Models(folder, self._load, max_models=max_models, poll_s=poll_s)  # type: ignore[arg-type]
 
     def start(self) -> None:
+        look = self.models._load_and_unload
+
+        def count() -> None:
+            look()
+            self.looks += 1
+
+        self.models._load_and_unload = count  # type: ignore[method-assign]
         self.models.start(self.health.__setitem__)
 
     def publish(self, name: str, version: int, *, when: int = 0, **changes: Any) -> None:
@@ -265,6 +273,70 @@ def test_when_stable_is_moved_the_version_before_answers_until_the_other_is_load
     made.gate.set()
     wait_for(lambda: made.ask("owl") == Key("owl", 1))
     wait_for(lambda: made.states()["owl/2"] is State.AVAILABLE)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_when_stable_is_moved_to_a_damaged_version_the_one_before_goes_on(
+    shelf: Callable[..., Shelf], asked: bool
+) -> None:
+    made = shelf(max_models=1)
+    made.publish("owl", 1)
+    made.name("owl", stable=1)
+    made.start()
+    wait_for(lambda: made.states() == {"owl/1": State.SERVING})
+    if asked:
+        made.ask("owl")
+
+    made.publish("owl", 2, run="damaged")
+    made.name("owl", stable=2)
+    wait_for(lambda: made.states() == {"owl/1": State.SERVING, "owl/2": State.FAILED})
+    looks = made.looks
+    wait_for(lambda: made.looks > looks + 2)
+
+    assert made.ask("owl") == made.ask("owl", "stable") == Key("owl", 1)
+    assert made.loads.count(Key("owl", 1)) == 1
+    with pytest.raises(Corrupt, match=r"model\.data is damaged"):
+        made.ask("owl", 2)
+
+
+def test_a_damaged_stable_version_is_reported_where_none_answered_before(shelf: Callable[..., Shelf]) -> None:
+    made = shelf()
+    made.publish("owl", 1)
+    made.publish("owl", 2, run="damaged")
+    made.name("owl", stable=2)
+    made.start()
+
+    with pytest.raises(Corrupt, match=r"model\.data is damaged"):
+        made.ask("owl")
+
+
+def test_a_version_is_not_unloaded_while_the_one_that_replaces_it_is_awaited(shelf: Callable[..., Shelf]) -> None:
+    made = shelf(max_models=1)
+    made.publish("owl", 1)
+    made.start()
+    made.ask("owl")
+
+    with made.models.use("owl", 1, patience_s=PATIENCE_S):
+        made.publish("owl", 2)
+        wait_for(lambda: made.ask("owl") == Key("owl", 2))
+        made.publish("owl", 3)
+        looks = made.looks
+        wait_for(lambda: made.looks > looks + 2)
+        assert made.ask("owl") == Key("owl", 2)
+    wait_for(lambda: made.ask("owl") == Key("owl", 3))
+
+    assert made.loads == [Key("owl", 1), Key("owl", 2), Key("owl", 3)]
+
+
+def test_the_newest_is_loaded_for_a_request_though_an_older_one_serves(shelf: Callable[..., Shelf]) -> None:
+    made = shelf(max_models=1)
+    made.publish("owl", 1)
+    made.publish("owl", 2)
+    made.start()
+    assert made.ask("owl", 1) == Key("owl", 1)
+    wait_for(lambda: made.states() == {"owl/1": State.SERVING, "owl/2": State.AVAILABLE})
+
+    assert made.ask("owl") == made.ask("owl", "latest") == Key("owl", 2)
 
 
 def test_without_stable_the_newest_serves_again(shelf: Callable[..., Shelf]) -> None:
