@@ -44,7 +44,7 @@ class Models:
 
     Args:
         folder: `NONESUCH_DATA/models`, read only; need not exist yet.
-        load: turns a published version into a loaded one, or raises Corrupt.
+        load: turns a published version into a loaded one, or raises Corrupt, or Unavailable to be tried again.
         prepare: called once by the thread before its first look: what takes long whatever the model.
         max_models: versions in memory at once; one more while a version is replaced.
         poll_s: seconds between looks.
@@ -265,7 +265,7 @@ class Models:
             with self._changed:
                 entry.state = State.FAILED
                 entry.error = str(error) or type(error).__name__
-                if not isinstance(error, NonesuchError):
+                if isinstance(error, Unavailable) or not isinstance(error, NonesuchError):
                     entry.try_again_at = time.monotonic() + LOAD_AGAIN_S
                 self._changed.notify_all()
             return

@@ -81,6 +81,8 @@ class Shelf:
             raise Corrupt(published.error)
         if published.run == "damaged":
             raise Corrupt(f"{published.folder}/model.data is damaged")
+        if published.run == "killed once" and len(self.loads) == 1:
+            raise Unavailable("the conversion was killed")
         if published.run == "too large":
             raise MemoryError("out of memory")
         self.loaded.append(Loaded(published.key))
@@ -197,6 +199,18 @@ def test_a_version_that_memory_had_no_room_for_is_unavailable_not_damaged(shelf:
     with pytest.raises(Unavailable, match="out of memory") as refusal:
         made.ask("owl")
     assert refusal.value.retry_after_s
+
+
+def test_a_version_that_could_not_be_converted_is_tried_again(
+    shelf: Callable[..., Shelf], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.generator.models.LOAD_AGAIN_S", 0.02)
+    made = shelf()
+    made.publish("owl", 1, run="killed once")
+    made.start()
+
+    wait_for(lambda: made.states() == {"owl/1": State.SERVING}, patience_s=10)
+    assert made.loads == [Key("owl", 1)] * 2
 
 
 def test_versions_are_listed_in_order_also_while_a_deleted_one_drains(shelf: Callable[..., Shelf]) -> None:
