@@ -188,7 +188,7 @@ class Models:
             try:
                 self._look()
                 self._load_and_unload()
-            except OSError:
+            except Exception:  # without this thread nothing would ever be loaded again
                 log.exception("cannot look at %s", self._folder)
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._due, self._poll_s)

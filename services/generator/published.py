@@ -79,7 +79,7 @@ def read_aliases(folder: Path) -> tuple[dict[str, dict[str, int]], dict[str, str
         try:
             if path.exists():
                 found[model.name] = {str(alias): int(version) for alias, version in read_json(path).items()}
-        except (Corrupt, AttributeError, TypeError, ValueError) as error:
+        except (Corrupt, AttributeError, TypeError, ValueError, OverflowError) as error:
             wrong[model.name] = f"{path} does not hold aliases: {error}"
     return found, wrong
 
@@ -114,7 +114,7 @@ def _facts(manifest: Any, key: Key, folder: Path) -> dict[str, Any]:
             "step": int(manifest.get("step") or 0),
             "num_parameters": int(manifest.get("num_parameters") or 0),
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Corrupt(f"{folder / 'manifest.json'} is not a model's manifest ({error!r})") from None
 
 

@@ -145,7 +145,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         if request.page_token:
             # The token names the last model of the page before, so that new versions shift nothing.
             name, _, version = request.page_token.rpartition("/")
-            if not name or not version.isdigit():
+            if not name or not version.isdecimal():
                 raise InvalidRequest("page_token is not one of ours; begin without one", field="page_token")
             last = (name, -int(version))
             start = sum((model.name, -model.version) <= last for model in models)

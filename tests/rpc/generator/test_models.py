@@ -143,7 +143,7 @@ def test_models_are_listed_in_pages(own_service: Callable[..., Service]) -> None
             break
 
     assert found == [("emu", 1, "run1", 10), ("owl", 2, "run1", 20), ("owl", 1, "run1", 10)]
-    for bad in ({"page_size": -1}, {"page_token": "x"}):
+    for bad in ({"page_size": -1}, {"page_token": "x"}, {"page_token": "owl/²"}):
         code, _, _ = refused(lambda bad=bad: made.stub.ListModels(pb.ListModelsRequest(**bad), timeout=PATIENCE_S))
         assert code == grpc.StatusCode.INVALID_ARGUMENT
 

@@ -14,7 +14,7 @@ from services.common.errors import Corrupt, FailedPrecondition, NotFound, Unavai
 from services.common.files import remove_folder, write_json
 from services.generator.choice import State, choose
 from services.generator.models import Models
-from services.generator.published import Key, Published, scan
+from services.generator.published import Key, Published, read_aliases, scan
 from tests.waiting import PATIENCE_S, wait_for
 
 
@@ -576,6 +576,37 @@ def test_health_is_told_by_name(shelf: Callable[..., Shelf]) -> None:
     wait_for(lambda: made.health == {"owl": True})
     remove_folder(made.folder / "owl" / "1")
     wait_for(lambda: made.health == {"owl": False})
+
+
+def test_what_goes_wrong_in_one_look_does_not_end_the_looking(
+    shelf: Callable[..., Shelf], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shelf()
+    failures: list[Path] = []
+
+    def fail_once(folder: Path) -> dict[Key, Published]:
+        if not failures:
+            failures.append(folder)
+            raise RuntimeError("nobody thought of this")
+        return scan(folder)
+
+    monkeypatch.setattr("services.generator.models.scan", fail_once)
+    made.publish("owl", 1)
+    made.start()
+
+    wait_for(lambda: made.health == {"owl": True}, patience_s=10)
+    assert failures
+
+
+def test_a_number_without_bounds_is_an_error_of_its_file(tmp_path: Path) -> None:
+    manifest = tmp_path / "owl" / "1" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text('{"kind": "model", "name": "owl", "version": 1e999}')
+    (tmp_path / "owl" / ".aliases.json").write_text('{"stable": 1e999}')
+
+    assert "not a model's manifest" in scan(tmp_path)[Key("owl", 1)].error
+    found, wrong = read_aliases(tmp_path)
+    assert found == {} and "does not hold aliases" in wrong["owl"]
 
 
 def test_what_has_no_manifest_does_not_exist(tmp_path: Path) -> None:
