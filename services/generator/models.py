@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.common.errors import FailedPrecondition, NonesuchError, NotFound, Unavailable
+from services.common.errors import Cancelled, FailedPrecondition, NonesuchError, NotFound, Unavailable
 from services.generator import metrics
 from services.generator.choice import (
     KEEP_ASKED_S,
@@ -112,21 +112,25 @@ class Models:
         )
 
     @contextmanager
-    def use(self, name: str, wish: Wish, *, patience_s: float) -> Iterator[LoadedModel]:
+    def use(
+        self, name: str, wish: Wish, *, patience_s: float, is_awaited: Callable[[], bool] = lambda: True
+    ) -> Iterator[LoadedModel]:
         """Yield a model and keep it in memory meanwhile.
 
         Args:
             name: empty: the one that was published last.
             wish: a version, an alias, or None for the default; see choice.choose.
             patience_s: how long to wait for one that is being loaded.
+            is_awaited: whether the caller is still there; asked again after each `wake`.
 
         Raises:
             NotFound: no such model or version.
             FailedPrecondition: no model is published yet.
             Corrupt: the version is damaged, and there is no other to take.
             Unavailable: it is still being loaded, or could not be and will be tried again.
+            Cancelled: the caller has gone.
         """
-        entry = self._take(name, wish, time.monotonic() + patience_s)
+        entry = self._take(name, wish, time.monotonic() + patience_s, is_awaited)
         assert entry.loaded is not None
         try:
             yield entry.loaded
@@ -136,9 +140,14 @@ class Models:
                 if entry.users == 0 and entry.state is State.DRAINING:
                     self._hurry()
 
+    def wake(self) -> None:
+        """Have requests that wait for a model see at once whether their callers are still there."""
+        with self._changed:
+            self._changed.notify_all()
+
     # The caller's side.
 
-    def _take(self, name: str, wish: Wish, give_up_at: float) -> Entry:
+    def _take(self, name: str, wish: Wish, give_up_at: float, is_awaited: Callable[[], bool]) -> Entry:
         try:
             with self._changed:
                 choose(self._entries, self._aliases, name, wish, self._meant)
@@ -155,6 +164,8 @@ class Models:
                     self._meant[key.name, effective_alias(self._aliases, key.name, wish)] = key
                     entry.users += 1
                     return entry
+                if not is_awaited():
+                    raise Cancelled("the caller gave up while its model was being loaded")
                 remaining = give_up_at - time.monotonic()
                 if remaining <= 0 or self._stopping:
                     raise Unavailable(

@@ -223,7 +223,9 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 retry_after_s=RETRY_AFTER_S,
             )
         try:
-            with self._models.use(name, wish, patience_s=_patience(context)) as model:
+            if not context.add_callback(self._models.wake):
+                raise Cancelled("the caller gave up before its request was begun")
+            with self._models.use(name, wish, patience_s=_patience(context), is_awaited=context.is_active) as model:
                 yield model
         finally:
             self._places.release()

@@ -75,10 +75,10 @@ class Service:
         else:
             load_one = partial(load, settings=values, make_engine=make_engine)
             self.models = Models(folder, load_one, max_models=values.max_models, poll_s=values.poll_s)
-        servicer = GeneratorServicer(self.models, values)
+        self.servicer = GeneratorServicer(self.models, values)
         self.server = rpc.start(
             "127.0.0.1:0",
-            lambda server: add_GeneratorServiceServicer_to_server(servicer, server),
+            lambda server: add_GeneratorServiceServicer_to_server(self.servicer, server),
             services=[SERVICE_NAME],
             worker_threads=worker_threads(values),
         )

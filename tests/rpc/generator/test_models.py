@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 
 import grpc
@@ -177,6 +178,26 @@ def test_a_caller_that_does_not_read_is_cancelled_and_its_slot_is_free(own_servi
     code, message, _ = refused(lambda: list(stream))
     assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "reads too slowly" in message
+
+
+def test_a_caller_that_gives_up_while_its_model_is_loaded_frees_its_place(
+    own_service: Callable[..., Service],
+) -> None:
+    made = own_service(max_requests=1)
+    gate, begun = threading.Event(), threading.Event()
+    load = made.models._load
+    made.models._load = lambda published: (begun.set(), gate.wait(PATIENCE_S), load(published))[2]
+    publish(made.folder, "owl", 1)
+    waiting = made.stub.Generate.future(pb.GenerateRequest(max_new_tokens=1), timeout=PATIENCE_S)
+    assert begun.wait(PATIENCE_S)
+    places = made.servicer._places
+    wait_for(lambda: places._value == 0, "the request waits")
+
+    waiting.cancel()
+
+    wait_for(lambda: places._value == 1, "its place is free", patience_s=10)
+    gate.set()
+    assert made.generate(max_new_tokens=1).model.version == 1
 
 
 def test_more_requests_than_are_allowed_are_refused_at_once(own_service: Callable[..., Service]) -> None:
