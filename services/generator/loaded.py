@@ -42,7 +42,7 @@ class LoadedModel:
             caller_limit=settings.caller_queue_limit,
             pace=Pace(settings.prefill_tokens, settings.max_stall_ms / 1000),
         )
-        self.loop = Loop(key.name, engine, scheduler, messages_per_s=settings.messages_per_s)
+        self.loop = Loop(key.name, engine, scheduler, version=key.version, messages_per_s=settings.messages_per_s)
 
     def encode(self, text: str, *, field: str, most: int) -> list[int]:
         """Return the ids of a text; raise InvalidRequest naming the field when there are more than `most`."""

@@ -35,11 +35,18 @@ class Loop:
         name: of the model, for the thread and the metrics.
         engine: of the model.
         scheduler: a new one, over the engine's blocks.
+        version: of the model, for the metrics.
         messages_per_s: how often callers are told of new text, over all of them; what comes in between waits.
     """
 
     def __init__(
-        self, name: str, engine: Engine, scheduler: Scheduler, *, messages_per_s: float = float("inf")
+        self,
+        name: str,
+        engine: Engine,
+        scheduler: Scheduler,
+        *,
+        version: int = 1,
+        messages_per_s: float = float("inf"),
     ) -> None:
         self._name = name
         self._engine = engine
@@ -48,7 +55,7 @@ class Loop:
         self._owners: dict[Sequence, Generation | Measurement] = {}
         self._batch = Batch(scheduler.num_places)
         self._lines: dict[Sequence, int] = {}  # of the samples that draw
-        self._metrics = metrics.LoopMetrics(name)
+        self._metrics = metrics.LoopMetrics(name, version)
         self._rate = Rate()
         self._changed = threading.Condition()  # guards the scheduler and the owners
         self._stopping = False

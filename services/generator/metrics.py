@@ -1,4 +1,4 @@
-"""What the generator shows to Prometheus, by model."""
+"""What the generator shows to Prometheus, by model; the load by version too."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _STEP_SECONDS = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
 
-RUNNING = Gauge("nonesuch_generator_running", "Samples being written.", ["model"])
-WAITING = Gauge("nonesuch_generator_queue", "Samples waiting for a slot.", ["model"])
-CACHE_USE = Gauge("nonesuch_generator_cache_use", "Part of the cache that running samples hold, 0 to 1.", ["model"])
+RUNNING = Gauge("nonesuch_generator_running", "Samples being written.", ["model", "version"])
+WAITING = Gauge("nonesuch_generator_queue", "Samples waiting for a slot.", ["model", "version"])
+CACHE_USE = Gauge(
+    "nonesuch_generator_cache_use", "Part of the cache that running samples hold, 0 to 1.", ["model", "version"]
+)
 PROMPT_TOKENS = Counter("nonesuch_generator_prompt_tokens_total", "Tokens of prompts.", ["model"])
 SHARED_TOKENS = Counter(
     "nonesuch_generator_shared_tokens_total", "Tokens of prompts that the cache held already.", ["model"]
@@ -44,13 +46,22 @@ def count_rejected(model: str, reason: str) -> None:
     REJECTED.labels(model, reason).inc()
 
 
-class LoopMetrics:
-    """What one model's loop counts; its labels are looked up once, since it counts at every step."""
+def forget(model: str, version: int) -> None:
+    """A version is unloaded: it has no load any more."""
+    for gauge in (RUNNING, WAITING, CACHE_USE):
+        gauge.remove(model, str(version))
 
-    def __init__(self, model: str) -> None:
+
+class LoopMetrics:
+    """What one version's loop counts; its labels are looked up once, since it counts at every step.
+
+    The load is shown by version, since two may run at once; the rest adds up by model.
+    """
+
+    def __init__(self, model: str, version: int) -> None:
         self._model = model
-        self._running, self._waiting = RUNNING.labels(model), WAITING.labels(model)
-        self._cache_use = CACHE_USE.labels(model)
+        self._running, self._waiting = RUNNING.labels(model, version), WAITING.labels(model, version)
+        self._cache_use = CACHE_USE.labels(model, version)
         self._tokens, self._shared_tokens = TOKENS.labels(model), SHARED_TOKENS.labels(model)
         self._queue, self._first_token = QUEUE.labels(model), FIRST_TOKEN.labels(model)
         self._token, self._batch = TOKEN.labels(model), BATCH.labels(model)

@@ -292,7 +292,6 @@ class Models:
                 self._gone.append(entry)
             self._changed.notify_all()
         metrics.LOAD_SECONDS.observe(time.monotonic() - started)
-        metrics.VERSION.labels(key.name).set(key.version)
         log.info("model %s serves after %.1f s", key, time.monotonic() - started)
 
     def _unload(self, keep: list[Entry]) -> None:
@@ -317,8 +316,14 @@ class Models:
 
     def _tell_names(self) -> None:
         with self._changed:
-            names = {key.name for key, entry in self._entries.items() if entry.state is State.SERVING}
+            serving = sorted(key for key, entry in self._entries.items() if entry.state is State.SERVING)
+            newest = {key.name: key.version for key in serving}
+            names = set(newest)
             before, self._names = self._names, names
+        for name, version in newest.items():
+            metrics.VERSION.labels(name).set(version)
+        for name in before - names:
+            metrics.VERSION.remove(name)
         for name in names - before:
             self._on_serving(name, True)
         for name in before - names:
@@ -327,4 +332,5 @@ class Models:
 
 def _close(key: Key, loaded: LoadedModel) -> None:
     loaded.close()
+    metrics.forget(key.name, key.version)
     log.info("model %s is unloaded", key)

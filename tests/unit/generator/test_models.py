@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.common.errors import Corrupt, FailedPrecondition, NotFound, Unavailable
 from services.common.files import remove_folder, write_json
+from services.generator import metrics
 from services.generator.choice import State, choose
 from services.generator.models import Models
 from services.generator.published import Key, Published, read_aliases, scan
@@ -607,6 +609,37 @@ def test_a_number_without_bounds_is_an_error_of_its_file(tmp_path: Path) -> None
     assert "not a model's manifest" in scan(tmp_path)[Key("owl", 1)].error
     found, wrong = read_aliases(tmp_path)
     assert found == {} and "does not hold aliases" in wrong["owl"]
+
+
+def test_the_version_shown_is_the_newest_that_is_served(shelf: Callable[..., Shelf]) -> None:
+    def shown() -> float | None:
+        return REGISTRY.get_sample_value("nonesuch_generator_model_version", {"model": "ibis"})
+
+    made = shelf()
+    made.publish("ibis", 1)
+    made.publish("ibis", 2)
+    made.start()
+    made.ask("ibis")
+    looks = made.looks
+    made.ask("ibis", 1)
+    wait_for(lambda: made.looks > looks + 2)
+    assert made.states() == {"ibis/2": State.SERVING, "ibis/1": State.SERVING}
+    assert shown() == 2
+
+    remove_folder(made.folder / "ibis")
+    wait_for(lambda: shown() is None, patience_s=10)
+
+
+def test_two_versions_show_their_loads_apart_until_they_are_unloaded() -> None:
+    def shown(version: int) -> float | None:
+        return REGISTRY.get_sample_value("nonesuch_generator_running", {"model": "ibis", "version": str(version)})
+
+    metrics.LoopMetrics("ibis", 1).set_load(3, 0, 0.5)
+    metrics.LoopMetrics("ibis", 2).set_load(0, 0, 0.0)
+    assert (shown(1), shown(2)) == (3, 0)
+
+    metrics.forget("ibis", 1)
+    assert (shown(1), shown(2)) == (None, 0)
 
 
 def test_what_has_no_manifest_does_not_exist(tmp_path: Path) -> None:
