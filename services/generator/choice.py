@@ -157,15 +157,15 @@ def wanted(
     found = awaited
     replaced: list[Entry] = []
     for name, wish in (*recent, *((name, None) for name in names)):
-        entry = meant(entries, aliases, name, wish)
+        choice = meant(entries, aliases, name, wish)
         alias = effective_alias(aliases, name, wish)
         one_before = _sound_before(entries, before, name, alias) if alias else None
-        if entry is not None and entry.state is State.FAILED:
-            entry = one_before
-        elif entry is not None and entry.loaded is None and one_before is not None and one_before.loaded is not None:
+        if choice is not None and choice.state is State.FAILED:
+            choice = one_before
+        elif choice is not None and choice.loaded is None and one_before is not None and one_before.loaded is not None:
             replaced.append(one_before)
-        if entry is not None and entry.state is not State.FAILED:
-            found.append(entry)
+        if choice is not None and choice.state is not State.FAILED:
+            found.append(choice)
     found = list(dict.fromkeys(found))[:max_models]
     replaced = [entry for entry in dict.fromkeys(replaced) if entry not in found]
     return found + replaced[: max_models - sum(entry.loaded is not None for entry in found)]
