@@ -147,7 +147,8 @@ def wanted(
         before: as for `choose`.
     """
     # What is loaded first: until its requests wake, nothing else that is waited for may push it out again.
-    awaited = sorted((entry for entry in entries.values() if entry.waiting), key=lambda entry: entry.loaded is None)
+    awaited = [entry for entry in entries.values() if entry.waiting and entry.state is not State.FAILED]
+    awaited.sort(key=lambda entry: entry.loaded is None)
     recent = [what for what in sorted(asked, key=lambda what: -asked[what]) if now - asked[what] < KEEP_ASKED_S]
     newest: dict[str, Entry] = {}
     for key, entry in sorted(entries.items()):

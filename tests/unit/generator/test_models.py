@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from services.common.errors import Corrupt, FailedPrecondition, NotFound, Unavailable
 from services.common.files import remove_folder, write_json
 from services.generator import metrics
-from services.generator.choice import State, choose
+from services.generator.choice import Entry, State, choose, wanted
 from services.generator.models import Models
 from services.generator.published import Key, Published, read_aliases, scan
 from tests.waiting import PATIENCE_S, wait_for
@@ -213,6 +213,14 @@ def test_a_version_that_could_not_be_converted_is_tried_again(
 
     wait_for(lambda: made.states() == {"owl/1": State.SERVING}, patience_s=10)
     assert made.loads == [Key("owl", 1)] * 2
+
+
+def test_what_failed_is_not_wanted_though_requests_have_yet_to_hear_of_it(tmp_path: Path) -> None:
+    write_json(tmp_path / "owl" / "1" / "manifest.json", {})
+    entries = {key: Entry(published, State.FAILED, waiting=2) for key, published in scan(tmp_path).items()}
+
+    assert len(entries) == 1
+    assert wanted(entries, {}, {("owl", 1): 0.0}, {}, 4, 1.0) == []
 
 
 def test_versions_are_listed_in_order_also_while_a_deleted_one_drains(shelf: Callable[..., Shelf]) -> None:
