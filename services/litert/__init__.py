@@ -1,6 +1,7 @@
 """GPT-2 on LiteRT, the fast way on CPUs: int8 weights, int8 paged cache, any tokens of any sequences in one call.
 
     convert.py      weights in OpenAI's names to an engine file
+    apart.py        conversion in a process of its own, __main__.py
     verified.py     an engine file with its report, as it is published
     own_text.py     text to compare on where no other is at hand: the model's own
     __main__.py     converts a folder, for callers that must stay without TensorFlow

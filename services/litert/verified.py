@@ -18,23 +18,22 @@ from services.common.errors import Corrupt, FailedPrecondition
 from services.common.files import read_json, write_json
 from services.gpt2.config import GPT2Config
 from services.litert import engine_file
+from services.litert.apart import ENGINE, INEXACT, REPORT
 from services.litert.cache import BLOCK
 from services.litert.convert import Precision, convert
 from services.litert.model import LiteRTModel
 from services.litert.own_text import write_rows
 from services.litert.verify import MAX_PERPLEXITY_RISE, Report, verify
 
-ENGINE = "engine.litert"
-REPORT = "engine.json"
-
 
 def weights_digest(files: Mapping[str, str]) -> str:
-    """What tells weights apart: SHA-256 over the digests of a folder's `.data` files, whatever step they are named by.
+    """What tells models apart: SHA-256 over the digests of weights and shape, whatever step the files are named by.
 
     Args:
         files: SHA-256 by name, as in a version's manifest.
     """
     parts = sorted((name.partition(".data-")[2], digest) for name, digest in files.items() if ".data-" in name)
+    parts.append(("hparams.json", files.get("hparams.json", "")))  # heads are not to be seen in the weights
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -43,14 +42,14 @@ def find_engine(folder: Path, digest: str, precision: str = "") -> Path | None:
 
     Args:
         digest: of the weights that it must have been made of.
-        precision: that it must have; empty: any.
+        precision: that it must have, or was asked for where another was needed; empty: any.
     """
     try:
         report = read_json(folder / REPORT)
-        fits = (report["format"], report["weights"]) == (engine_file.FORMAT, digest)
-        if not fits or (precision and report["precision"] != precision):
+        precisions = {"", report["precision"], report.get("instead_of", {}).get("precision")}
+        if (report["format"], report["weights"]) != (engine_file.FORMAT, digest) or precision not in precisions:
             return None
-    except (Corrupt, FileNotFoundError, KeyError, TypeError):
+    except (Corrupt, FileNotFoundError, KeyError, TypeError, AttributeError):
         return None
     return folder / ENGINE if (folder / ENGINE).is_file() else None
 
@@ -95,9 +94,8 @@ def convert_verified(
             reports.append(report)
         raise FailedPrecondition(
             f"the engine's perplexity is {report.perplexity:.4g} where the weights reach "
-            f"{report.float32_perplexity:.4g}, more than {MAX_PERPLEXITY_RISE:.0%} above: publish another checkpoint, "
-            "or serve this one with NONESUCH_GENERATOR_ENGINE=tensorflow",
-            reason="ENGINE_INEXACT",
+            f"{report.float32_perplexity:.4g}, more than {MAX_PERPLEXITY_RISE:.0%} above: publish another checkpoint",
+            reason=INEXACT,
         )
     except BaseException:
         path.unlink(missing_ok=True)
