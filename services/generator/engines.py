@@ -16,6 +16,8 @@ from services.common.files import new_folder
 from services.generator.engine import Engine
 from services.generator.published import Published
 from services.generator.settings import GeneratorSettings
+from services.litert.apart import convert_apart
+from services.litert.stored import ENGINE, find_engine, weights_digest
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +69,6 @@ def make(published: Published, settings: GeneratorSettings, cache: Path) -> Engi
 
 
 def _engine_file(published: Published, precision: str, cache: Path) -> Path:
-    from services.litert.verified import find_engine, weights_digest
-
     digest = weights_digest(published.digests)
     folder = cache / f"{digest}-{precision}"
     found = find_engine(published.folder, digest, "" if precision == "auto" else precision)
@@ -77,7 +77,6 @@ def _engine_file(published: Published, precision: str, cache: Path) -> Path:
 
 def _convert(published: Published, precision: str, folder: Path) -> Path:
     """Convert in a process of its own, while other versions are served."""
-    from services.litert.apart import ENGINE, convert_apart
 
     log.info("model %s came without an engine file: converting it", published.key)
     folder.parent.mkdir(parents=True, exist_ok=True)

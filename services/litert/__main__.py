@@ -42,7 +42,8 @@ def main() -> int:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the card is for training and streams, and would compute less exactly
 
     from services.gpt2.checkpoint import read_weights
-    from services.litert.verified import convert_verified, weights_digest
+    from services.litert.stored import weights_digest
+    from services.litert.verified import convert_verified
 
     rows = np.load(options.rows, allow_pickle=False).tolist() if options.rows else None
     try:

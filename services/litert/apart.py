@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from services.common.errors import Corrupt, FailedPrecondition, Unavailable
 from services.common.files import PARTIAL_PREFIX
+from services.litert.stored import ENGINE, REPORT
 
-ENGINE = "engine.litert"
-REPORT = "engine.json"
 PROGRAM = (sys.executable, "-m", "services.litert")
 NICE = 10  # running streams and training go first
 INEXACT = "ENGINE_INEXACT"

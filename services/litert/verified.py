@@ -1,12 +1,7 @@
-"""An engine file with its report: what a published version's folder holds for the generator.
-
-engine.litert   the engine file
-engine.json     format, precision, digest of the weights, agreement, perplexities, bytes
-"""
+"""Conversion with a look at what it costs: an engine file and its report, or neither."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,43 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import Corrupt, FailedPrecondition
-from services.common.files import read_json, write_json
+from services.common.files import write_json
 from services.gpt2.config import GPT2Config
 from services.litert import engine_file
-from services.litert.apart import ENGINE, INEXACT, REPORT
+from services.litert.apart import INEXACT
 from services.litert.cache import BLOCK
 from services.litert.convert import Precision, convert
 from services.litert.model import LiteRTModel
 from services.litert.own_text import write_rows
+from services.litert.stored import ENGINE, REPORT
 from services.litert.verify import MAX_PERPLEXITY_RISE, Report, verify
-
-
-def weights_digest(files: Mapping[str, str]) -> str:
-    """What tells models apart: SHA-256 over the digests of weights and shape, whatever step the files are named by.
-
-    Args:
-        files: SHA-256 by name, as in a version's manifest.
-    """
-    parts = sorted((name.partition(".data-")[2], digest) for name, digest in files.items() if ".data-" in name)
-    parts.append(("hparams.json", files.get("hparams.json", "")))  # heads are not to be seen in the weights
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def find_engine(folder: Path, digest: str, precision: str = "") -> Path | None:
-    """Return a folder's engine file when this program can run it; its content is not read.
-
-    Args:
-        digest: of the weights that it must have been made of.
-        precision: that it must have, or was asked for where another was needed; empty: any.
-    """
-    try:
-        report = read_json(folder / REPORT)
-        precisions = {"", report["precision"], report.get("instead_of", {}).get("precision")}
-        if (report["format"], report["weights"]) != (engine_file.FORMAT, digest) or precision not in precisions:
-            return None
-    except (Corrupt, FileNotFoundError, KeyError, TypeError, AttributeError):
-        return None
-    return folder / ENGINE if (folder / ENGINE).is_file() else None
 
 
 def convert_verified(

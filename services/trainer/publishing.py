@@ -32,6 +32,7 @@ from services.common.files import (
 )
 from services.gpt2.config import GPT2Config
 from services.gpt2.pointer import write_pointer
+from services.litert.stored import ENGINE, REPORT, find_engine, weights_digest
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Base
 from services.trainer.checkpoints import Checkpoint
@@ -337,7 +338,7 @@ class Models:
                     metadata={"file": str(path)},
                 )
             config = GPT2Config.from_hparams(read_json(partial / "hparams.json"), source=str(carried / "hparams.json"))
-            if self._convert:
+            if self._convert and not self._copy_engine(name, partial):
                 self._convert(partial, held_out)
             manifest = {
                 "kind": "model",
@@ -352,6 +353,16 @@ class Models:
             }
             write_json(partial / "manifest.json", manifest)
         return ModelVersion(self._folder / name / str(number), manifest)
+
+    def _copy_engine(self, name: str, partial: Path) -> bool:
+        """Take the engine file of another version with the very same weights, if there is one."""
+        digest = weights_digest(sha256_files(partial))
+        for version in self._versions(name):
+            if find_engine(version.folder, digest):
+                for file in (ENGINE, REPORT):
+                    shutil.copyfile(version.folder / file, partial / file)
+                return True
+        return False
 
     @contextmanager
     def _new_version(self, name: str) -> Iterator[tuple[int, Path]]:

@@ -13,7 +13,7 @@ from services.generator import engines
 from services.generator.engine import Chunk
 from services.generator.published import scan
 from services.generator.settings import PREFIX, GeneratorSettings
-from services.litert.verified import ENGINE
+from services.litert.stored import ENGINE
 from tests.rpc.generator.serving import publish
 
 

@@ -12,7 +12,8 @@ from services.gpt2.model import init_params
 from services.litert import engine_file, verified
 from services.litert import verify as verify_module
 from services.litert.convert import convert
-from services.litert.verified import convert_verified, find_engine, weights_digest
+from services.litert.stored import find_engine, weights_digest
+from services.litert.verified import convert_verified
 from services.litert.verify import Report, verify
 from tests.unit.litert.texts import random_params
 

@@ -13,7 +13,7 @@ from services.common.files import sha256_files
 from services.gpt2.checkpoint import write_weights
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import init_params
-from services.litert.verified import find_engine, weights_digest
+from services.litert.stored import find_engine, weights_digest
 from services.trainer.converting import MAX_TOKENS, convert, held_out_rows
 from tests.unit.trainer.tiny import write_tiny_dataset, write_vocabulary
 

@@ -8,6 +8,8 @@ import pytest
 
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound
 from services.common.files import read_json, sha256_files, write_json
+from services.litert.engine_file import FORMAT
+from services.litert.stored import ENGINE, REPORT, weights_digest
 from services.trainer.checkpoints import Checkpoint, get_checkpoint
 from services.trainer.converting import Convert
 from services.trainer.publishing import Models
@@ -116,6 +118,21 @@ def test_what_the_conversion_writes_is_part_of_the_version(tmp_path: Path, check
     models = publish(tmp_path, checkpoint, lambda folder, rows: folder.joinpath("engine.litert").write_text("made"))
     (version,) = models.versions("voice")
     assert "engine.litert" in version.manifest["files"]
+
+
+def test_the_same_weights_are_converted_once(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    converted = []
+
+    def convert(folder: Path, rows: object) -> None:
+        converted.append(folder)
+        (folder / ENGINE).write_text("made")
+        digest = weights_digest(sha256_files(folder))
+        write_json(folder / REPORT, {"format": FORMAT, "weights": digest, "precision": "int8"})
+
+    publish(tmp_path, checkpoint, convert)
+    models = publish(tmp_path, checkpoint, convert)
+    assert len(converted) == 1
+    assert [(version.folder / ENGINE).read_text() for version in models.versions("voice")] == ["made", "made"]
 
 
 def test_a_model_is_not_deleted_while_a_version_of_it_is_being_published(
