@@ -127,6 +127,32 @@ def test_what_stood_in_a_block_before_changes_no_bit(model, texts):
     assert np.array_equal(one_at_a_time(model, texts[0]), expected)
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_token_that_overflows_changes_only_what_comes_after_it(precision, config, params, tmp_path):
+    huge = 7
+    params = params | {name: params[name] * np.float32(0.01) for name in ("model/ln_f/g", "model/ln_f/b")}
+    params["model/wte"] = params["model/wte"].copy()
+    params["model/wte"][huge] = 1e38  # the sum over its channels is beyond float32
+    convert(config, params, tmp_path / "engine", precision)
+    model = LiteRTModel(tmp_path / "engine", 3, 2)
+    ids = np.random.default_rng(5).integers(huge + 1, config.n_vocab, size=150).tolist()
+    text = Sequence([*ids[:70], huge, *ids[71:]], [2, 0, 1])
+    first = model.step([text.chunk(0, 70)])
+    assert np.isfinite(first).all()
+    whole = model.step([text.chunk(0, 150)])
+    assert np.array_equal(whole[:70], first)
+    assert np.array_equal(one_at_a_time(model, text), whole, equal_nan=True)
+    rng = np.random.default_rng(2)
+    for _ in range(10):
+        cuts = [0, *sorted(rng.choice(np.arange(1, 150), size=5, replace=False)), 150]
+        pieces = [model.step([text.chunk(a, b)]) for a, b in pairwise(cuts)]
+        assert np.array_equal(np.concatenate(pieces), whole, equal_nan=True)
+    model.step([Sequence([huge] * 150, text.blocks).chunk(0, 150)])
+    assert np.array_equal(model.step([text.chunk(0, 3)]), first[:3])
+    assert np.array_equal(one_at_a_time(model, text), whole, equal_nan=True)
+    model.close()
+
+
 def test_only_the_rows_asked_for_come_back_in_order(model, texts):
     full = [model.step([text.chunk(0, len(text.ids))]) for text in texts]
     wanted = [3, 0, 129, 1]
