@@ -6,13 +6,13 @@ The process that serves it never imports TensorFlow.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.processor import cores
 from services.generator.engine import Chunk
 from services.litert import engine_file
 from services.litert.cache import block_bytes
@@ -46,7 +46,7 @@ class LiteRTEngine:
                 *(path, max(1, slots), num_slots, per_slot * block_bytes(facts.config, facts.precision) // 1_000_000),
             )
         num_blocks = per_slot * max(1, min(num_slots, slots))
-        threads = threads or choose_threads(facts.config, len(os.sched_getaffinity(0)))
+        threads = threads or choose_threads(facts.config, cores())
         self._model = LiteRTModel(path, num_blocks, threads)
         self.context = self._model.config.n_ctx
         self.vocabulary_size = self._model.config.n_vocab
