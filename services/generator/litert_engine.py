@@ -28,7 +28,7 @@ class LiteRTEngine:
         path: an engine file.
         num_slots: whole contexts that the cache should hold.
         cache_bytes: that it may take; it holds one context at least.
-        threads: that a step runs on; 0: one for each core that the process may use, where the model is large enough.
+        threads: that a step runs on; 0: as many as choose_threads says for this model.
 
     Raises:
         Corrupt: the file is missing, damaged, or computes something that is no number.

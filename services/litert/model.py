@@ -112,7 +112,7 @@ class LiteRTModel:
     Args:
         path: an engine file.
         num_blocks: of the cache, at least one; a block holds 64 positions of one sequence.
-        threads: of the matrix products and of attention.
+        threads: of the matrix products and of attention, at least one; see `choose_threads`.
 
     Raises:
         Corrupt: the file is missing, damaged, or computes something that is no number; the message names it.
