@@ -152,6 +152,7 @@ class LiteRTModel:
 
         Raises:
             ValueError: a chunk that the cache or the context has no room for. Nothing was computed.
+            RuntimeError: the model is closed.
         """
         for chunk in chunks:
             self._check(chunk)
@@ -162,7 +163,7 @@ class LiteRTModel:
         return logits
 
     def close(self) -> None:
-        """End the threads."""
+        """End attention's threads and free the cache. Further calls change nothing."""
         self._attention.close()
 
     def _run(self, pieces: Sequence[Tokens], logits: NDArray[np.float32]) -> int:

@@ -202,6 +202,15 @@ def test_a_model_that_is_dropped_ends_its_threads(int8_file):
     assert threading.active_count() == before
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_of_a_closed_model_is_refused(int8_file, texts, threads):
+    model = LiteRTModel(int8_file, 12, threads)
+    for _ in range(2):
+        model.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            model.step([texts[0].chunk(0, 150)])
+
+
 def test_weights_that_compute_no_numbers_are_refused(config, params, tmp_path):
     huge = params | {"model/ln_f/g": np.full_like(params["model/ln_f/g"], 3e38)}
     convert(config, huge, tmp_path / "engine")
