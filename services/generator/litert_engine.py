@@ -37,17 +37,17 @@ class LiteRTEngine:
     name = "litert"
 
     def __init__(self, path: Path, num_slots: int, *, cache_bytes: int, threads: int = 0) -> None:
-        facts = engine_file.read(path)
-        per_slot = -(-facts.config.n_ctx // LiteRTModel.block_size)
-        slots = cache_bytes // (per_slot * block_bytes(facts.config, facts.precision))
+        file = engine_file.read(path)  # once: its whole content is checked
+        per_slot = -(-file.config.n_ctx // LiteRTModel.block_size)
+        slots = cache_bytes // (per_slot * block_bytes(file.config, file.precision))
         if slots < num_slots:
             log.warning(
                 "%s: %d slots instead of %d: each needs %d MB of cache; raise NONESUCH_GENERATOR_CACHE_MB",
-                *(path, max(1, slots), num_slots, per_slot * block_bytes(facts.config, facts.precision) // 1_000_000),
+                *(path, max(1, slots), num_slots, per_slot * block_bytes(file.config, file.precision) // 1_000_000),
             )
         num_blocks = per_slot * max(1, min(num_slots, slots))
-        threads = threads or choose_threads(facts.config, cores())
-        self._model = LiteRTModel(path, num_blocks, threads)
+        threads = threads or choose_threads(file.config, cores())
+        self._model = LiteRTModel(file, num_blocks, threads)
         self.context = self._model.config.n_ctx
         self.vocabulary_size = self._model.config.n_vocab
         self.block_size = self._model.block_size

@@ -22,6 +22,7 @@ from services.common.errors import Corrupt
 from services.gpt2.config import GPT2Config
 from services.litert import engine_file
 from services.litert.cache import BLOCK, new_cache
+from services.litert.engine_file import EngineFile
 from services.litert.heads import Attention
 
 MAX_ROWS = 256  # tokens that go through the model at once; more are computed in turns
@@ -110,7 +111,7 @@ class LiteRTModel:
     """A model with its cache. `step` is called by one thread at a time.
 
     Args:
-        path: an engine file.
+        file: an engine file, or where it is, to be read.
         num_blocks: of the cache, at least one; a block holds 64 positions of one sequence.
         threads: of the matrix products and of attention, at least one; see `choose_threads`.
 
@@ -120,9 +121,10 @@ class LiteRTModel:
 
     block_size = BLOCK
 
-    def __init__(self, path: Path, num_blocks: int, threads: int) -> None:
-        file = engine_file.read(path)
-        self.path = path
+    def __init__(self, file: Path | EngineFile, num_blocks: int, threads: int) -> None:
+        if isinstance(file, Path):
+            file = engine_file.read(file)
+        self.path = path = file.path
         self.config = file.config
         self.precision = file.precision
         self.num_blocks = num_blocks

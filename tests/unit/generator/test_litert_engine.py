@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from services.generator import litert_engine
 from services.generator.litert_engine import LiteRTEngine
 from services.gpt2.config import FRESH, SIZES, GPT2Config
+from services.litert import engine_file
 from services.litert import model as litert_model
 from services.litert.convert import convert
 from services.litert.model import choose_threads
@@ -23,6 +25,19 @@ def path(tmp_path):
     params = {name: rng.standard_normal(shape, np.float32) for name, shape in TINY.shapes.items()}
     convert(TINY, params, tmp_path / "engine")
     return tmp_path / "engine"
+
+
+def test_a_file_is_read_once(path, monkeypatch):
+    reads = []
+
+    def read(path: Path) -> engine_file.EngineFile:
+        reads.append(path)
+        return original(path)
+
+    original = engine_file.read
+    monkeypatch.setattr(engine_file, "read", read)
+    LiteRTEngine(path, 1, cache_bytes=1_000_000)
+    assert reads == [path]
 
 
 def test_the_smallest_model_runs_on_one_thread_and_gpt2_on_all_cores():
