@@ -5,7 +5,7 @@ Out: the keys and values in the cache, and what each token attends to.
 
 Keys and values are int8 with a scale per token and head. A query is rounded to int16, and so are the weights of its
 values: products of these are sums of whole numbers, which are the same in any order, and the processor makes 32 of them
-at once. What lies between, the softmax, is done element by element in the order of positions. So a token's result is
+at once. What lies between, the softmax, is done element by element, and summed in a fixed order. So a token's result is
 the same in every bit whatever else is in the batch, and tokens of one sequence may share the reading of a block.
 A float32 cache is for comparisons: its products are summed in the order of channels and positions.
 No fast-math, so the compiler changes no order.

@@ -1,7 +1,7 @@
 """GPT-2 on LiteRT: a flat batch of tokens of any sequences in, logits of the rows asked for out.
 
 LiteRT computes what stands between the attentions (graph.py) with int8 products at the memory's speed; attention.py
-does the rest over a paged cache (cache.py). Decoding, chunks of prompts and the checking of drafts are one call.
+does the rest over a paged cache (cache.py). Decoding and chunks of prompts are one call.
 A row's logits do not depend, in any bit, on what else is in the batch or on how a prompt was cut.
 
 N tokens of the batch, M rows whose logits are asked for, C channels, V vocabulary, L layers, R runs of tokens.

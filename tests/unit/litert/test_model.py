@@ -105,7 +105,7 @@ def test_a_restart_and_other_threads_change_no_bit(int8_file, texts, monkeypatch
     assert all(np.array_equal(result, results[0]) for result in results)
 
 
-def test_a_processor_with_fewer_instructions_changes_no_bit(int8_file, texts, tmp_path):
+def test_attention_compiled_for_fewer_instructions_changes_no_bit(int8_file, texts, tmp_path):
     model = LiteRTModel(int8_file, 12, 2)
     expected = model.step([texts[0].chunk(0, 150)])
     model.close()
