@@ -78,8 +78,8 @@ def _convert(config: GPT2Config, params: Mapping[str, NDArray[np.float32]], path
 
 
 def _own_text(path: Path, first_id: int) -> list[list[int]]:
-    config = engine_file.read(path).config
-    model = LiteRTModel(path, -(-config.n_ctx // BLOCK), 1)
+    file = engine_file.read(path)
+    model = LiteRTModel(file, -(-file.config.n_ctx // BLOCK), 1)
     try:
         return write_rows(model, first_id)
     finally:
