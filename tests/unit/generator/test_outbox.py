@@ -40,6 +40,34 @@ def test_more_than_may_wait_is_not_taken() -> None:
     assert outbox.take() == [_text(1, 2, 3)]
 
 
+def test_text_that_is_held_back_does_not_count_against_the_reader() -> None:
+    outbox = Outbox(4)
+
+    assert outbox.put([_text(1)], wake=False)
+    assert outbox.put([_text(2, 3, 4, 5)], wake=False)
+
+    assert outbox.take() == [_text(1), _text(2, 3, 4, 5)]
+    assert outbox.put([_text(6)], wake=False)
+
+
+def test_a_reader_is_woken_when_half_of_what_may_wait_is_held_back() -> None:
+    outbox = Outbox(100)
+    taken: list[object] = []
+
+    def read() -> None:
+        while len(taken) < 200:
+            taken.extend(outbox.take())
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    for number in range(1, 201):
+        assert outbox.put([_text(number)], wake=False)
+        if number % 50 == 0:
+            wait_for(lambda number=number: len(taken) == number, "what was held back is read")
+
+    reader.join(PATIENCE_S)
+
+
 def test_the_last_event_replaces_what_was_not_read_and_nothing_follows() -> None:
     outbox = Outbox(3)
     outbox.put([_text(1)], wake=True)
