@@ -189,6 +189,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 vocabulary_size=model.engine.vocabulary_size,
                 max_new_tokens=self._settings.max_new_tokens,
                 max_samples=self._settings.max_samples,
+                streams=unread_limit is not None,
             )
             wanted = messages.sample_request(request, model, limits)
             generation = Generation(
