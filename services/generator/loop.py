@@ -102,6 +102,11 @@ class Loop:
         return self._scheduler.num_places
 
     @property
+    def most_at_once(self) -> int:
+        """How many samples one request may have at most; more would be refused for ever."""
+        return self._scheduler.most_at_once
+
+    @property
     def blocks_held(self) -> tuple[int, int]:
         """Cache blocks in use, and all of them."""
         return self._scheduler.pool.num_held, self._scheduler.pool.num_blocks

@@ -176,6 +176,20 @@ def test_what_does_not_fit_in_one_answer_is_refused_at_once_and_streams(
     stream.cancel()
 
 
+@pytest.mark.parametrize(("field", "asked"), [("n", {"n": 6}), ("best_of", {"n": 1, "best_of": 6})], ids=str)
+def test_more_samples_than_slots_and_queue_hold_are_refused_for_good(
+    own_service: Callable[..., Service], tmp_path: Path, field: str, asked: dict[str, int]
+) -> None:
+    publish(tmp_path / "models", "owl", 1)
+    made = own_service(slots=2, queue_limit=3)
+
+    code, message, details = refused(lambda: made.generate(**asked, max_new_tokens=1))
+
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and message == f"{field} is 6; expected 1 to 5"
+    assert any(getattr(d, "field_violations", None) and d.field_violations[0].field == field for d in details)
+    assert len(made.generate(n=5, max_new_tokens=1).samples) == 5
+
+
 @pytest.mark.parametrize("unbuilt", [{"max_verbatim_tokens": 5}, {"originality": True}], ids=str)
 def test_what_is_not_built_is_refused_by_name(service: Service, unbuilt: dict[str, Any]) -> None:
     code, message, _ = refused(lambda: service.generate(**unbuilt))
