@@ -24,7 +24,7 @@ from tests.rpc.generator.serving import publish
 from tests.waiting import PATIENCE_S, wait_for
 
 CAPACITY = SLOTS + QUEUE
-LONG = 130  # tokens; the longest prompt leaves room for them
+LONG = 1000  # tokens of a sample that slides
 
 
 def new_versions(folder: Path, *, seconds: float, every_s: float) -> str:
@@ -108,40 +108,63 @@ def _says_when(error: grpc.RpcError) -> bool:
     return any(packed.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for packed in (status.details if status else ()))
 
 
-def _is_idle(service: GeneratorProcess) -> bool:
+def _load(service: GeneratorProcess) -> tuple[int, int]:
+    """How many samples run, and how many wait."""
     info = service.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=PATIENCE_S)
-    return (info.num_running, info.num_queued) == (0, 0)
+    return info.num_running, info.num_queued
+
+
+def _is_idle(service: GeneratorProcess) -> bool:
+    return _load(service) == (0, 0)
+
+
+def _long(number: int) -> pb.GenerateRequest:
+    """A request that keeps its slot for seconds."""
+    wanted = request(number, tokens=LONG)
+    wanted.slide = True
+    return wanted
 
 
 def drain(folder: Path) -> str:
     """SIGTERM with streams open: each is written to its end, and the process ends well."""
     with GeneratorProcess(folder) as service:
         found: list[int] = []
-        begun = threading.Barrier(SLOTS + 1)
+        problems: list[str] = []
+        begun = threading.Barrier(SLOTS + 1, timeout=PATIENCE_S)
 
         def call(number: int) -> None:
-            wanted = request(number, tokens=LONG)
-            stream = service.stub.GenerateStream(wanted, timeout=PATIENCE_S)
             ids: list[int] = []
-            for delta in stream:
-                ids.extend(delta.text.ids)
-                if delta.HasField("text") and len(ids) == len(delta.text.ids):
-                    begun.wait()
+            try:
+                for delta in service.stub.GenerateStream(_long(number), timeout=PATIENCE_S):
+                    ids.extend(delta.text.ids)
+                    if delta.HasField("text") and len(ids) == len(delta.text.ids):
+                        begun.wait()
+            except grpc.RpcError as error:
+                problems.append(f"{error.code().name}: {error.details()}")
+                begun.abort()
+            except threading.BrokenBarrierError:
+                problems.append("another stream did not begin")
             found.append(len(ids))
 
-        threads = [threading.Thread(target=call, args=(number,)) for number in range(SLOTS)]
+        threads = [threading.Thread(target=call, args=(number,), daemon=True) for number in range(SLOTS)]
         for thread in threads:
             thread.start()
-        begun.wait()
+        try:
+            begun.wait()
+        except threading.BrokenBarrierError:
+            raise AssertionError(f"not all streams began: {problems}") from None
+        num_running = _load(service)[0]
+        assert num_running > 0, "the streams ended before SIGTERM could find them open"
         started = time.monotonic()
         os.kill(service.pid, signal.SIGTERM)
         for thread in threads:
-            thread.join()
+            thread.join(PATIENCE_S)
+        assert not problems, problems
         status = service.process.wait(PATIENCE_S)
         seconds = time.monotonic() - started
         assert found == [LONG] * SLOTS, f"tokens of the streams: {found}"
         assert status == 0, f"the process ended with status {status}"
-        return f"{SLOTS} open streams were written to their end, the process ended {seconds:.1f} s after SIGTERM"
+        return f"{num_running} open streams were written to their end, the process ended {seconds:.1f} s after SIGTERM"
 
 
 def soak(folder: Path, *, seconds: float, seed: int) -> str:
