@@ -33,7 +33,7 @@ def new_versions(folder: Path, *, seconds: float, every_s: float) -> str:
     with GeneratorProcess(folder, NONESUCH_GENERATOR_MAX_MODELS="2") as service:
         with calling(service, SLOTS) as before:
             time.sleep(seconds / 3)
-        newest, damaged = 1, 0
+        newest, sound, damaged = 1, 1, 0
         with calling(service, SLOTS) as report:
             ends = time.monotonic() + seconds
             while time.monotonic() < ends:
@@ -44,7 +44,9 @@ def new_versions(folder: Path, *, seconds: float, every_s: float) -> str:
                     damaged = newest
                 else:
                     publish(service.models, MODEL, newest, config=CONFIG)
-            wait_for(lambda: service.serves(newest), f"version {newest} is served")
+                    sound = newest
+            wait_for(lambda: service.serves(sound), f"version {sound} is served")
+            wait_for(lambda: any(each.version == sound for each in report.written), f"version {sound} writes")
         assert not report.failures and not before.failures, (report.failures + before.failures)[:3]
         seen = sorted({each.version for each in report.written})
         assert damaged not in seen, f"the damaged version {damaged} wrote"
