@@ -185,8 +185,8 @@ def drain(folder: Path) -> str:
         return f"{num_running} open streams were written to their end, the process ended {seconds:.1f} s after SIGTERM"
 
 
-def soak(folder: Path, *, seconds: float, seed: int) -> str:
-    """Mixed load for long: memory and open files stay as they are."""
+def soak(folder: Path, *, seconds: float, seed: int, long: bool) -> str:
+    """Mixed load: each kind of call gets through and open files stay as they are; if it is `long`, so does memory."""
     chance = random.Random(seed)
     memory: list[int] = []
     descriptors: list[int] = []
@@ -221,11 +221,15 @@ def soak(folder: Path, *, seconds: float, seed: int) -> str:
             thread.join()
         assert not problems, problems[:3]
         wait_for(lambda: _is_idle(service), "all is over")
+    for kind in ("stream", "whole", "score"):
+        assert counts[kind] > 0, f"no {kind} got through: {counts}"
     # The first third is for caches to fill.
     third = len(memory) // 3
     early, late = statistics.median(memory[third : 2 * third]), statistics.median(memory[2 * third :])
     files_early, files_late = max(descriptors[third : 2 * third]), max(descriptors[2 * third :])
-    assert late <= early * 1.02 + (2 << 20), f"memory grew from {early / 1e6:.1f} to {late / 1e6:.1f} MB: {memory}"
+    # In seconds, memory still moves with what happens to run.
+    if long:
+        assert late <= early * 1.02 + (2 << 20), f"memory grew from {early / 1e6:.1f} to {late / 1e6:.1f} MB: {memory}"
     assert files_late <= files_early + 2, f"open files grew from {files_early} to {files_late}: {descriptors}"
     done = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     return (
