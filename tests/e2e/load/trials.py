@@ -1,4 +1,4 @@
-"""The generator under load: new versions, too many callers, an end in the middle, and hours of it.
+"""The generator under load: new versions, too many callers, an end in the middle, and ten minutes of all.
 
 Each trial runs a generator as a process of its own, checks what it promises, and returns a sentence of figures.
 """
