@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from services.generator.events import End, Failed, Finish, Text
-from services.generator.generation import Generation
+from services.generator.generation import MAX_JOINED_IDS, Generation
 from services.generator.outbox import Outbox
 from tests.unit.generator.fakes import codec, request
 from tests.waiting import PATIENCE_S, wait_for
@@ -94,6 +94,19 @@ def test_text_that_follows_soon_goes_together() -> None:
     generation.emit([_text(4)], pause_s=0.0)
 
     assert next(events) == _text(2, 3, 4)
+
+
+def test_what_waits_long_comes_in_events_that_fit_in_a_message() -> None:
+    generation = _generation(streams=True)
+    ids = list(range(2 * MAX_JOINED_IDS + 3))
+    for token_id in ids:
+        generation.emit([_text(token_id)], pause_s=3600.0)
+    generation.emit([End(0, Finish.LENGTH)])
+
+    texts = [event for event in generation.events() if isinstance(event, Text)]
+
+    assert [len(text.ids) for text in texts] == [MAX_JOINED_IDS, MAX_JOINED_IDS, 3]
+    assert [token_id for text in texts for token_id in text.ids] == ids
 
 
 def test_an_end_brings_what_waits() -> None:
