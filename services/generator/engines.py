@@ -6,26 +6,23 @@ seconds and a gigabyte, and the process that serves `litert` never loads it.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from services.common.errors import Corrupt, Unavailable
+from services.common.errors import Corrupt
 from services.common.files import new_folder
 from services.generator.engine import Engine
 from services.generator.published import Published
 from services.generator.settings import GeneratorSettings
+from services.litert.apart import convert_apart
+from services.litert.stored import ENGINE, find_engine, weights_digest
 
 log = logging.getLogger(__name__)
 
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # the second: Windows' Linux
-# Handing a share of a small product to another thread costs more than it saves.
-SMALL_PARAMETERS = 20_000_000
-CONVERSION_NICE = 10  # running streams go first
+KEPT_FILES = 8  # engine files that were made here
 
 
 def choose(settings: GeneratorSettings) -> str:
@@ -45,6 +42,7 @@ def make(published: Published, settings: GeneratorSettings, cache: Path) -> Engi
 
     Raises:
         Corrupt: weights or engine file are damaged; names the file.
+        FailedPrecondition: reason ENGINE_INEXACT: the engine would be too far from the weights.
         Unavailable: the conversion was killed, as for want of memory.
     """
     if choose(settings) == "tensorflow":
@@ -55,38 +53,44 @@ def make(published: Published, settings: GeneratorSettings, cache: Path) -> Engi
 
     from services.generator.litert_engine import LiteRTEngine
 
+    def run(path: Path) -> Engine:
+        cache_bytes = settings.cache_mb * 1_000_000
+        return LiteRTEngine(path, settings.slots, cache_bytes=cache_bytes, threads=settings.threads)
+
     path = _engine_file(published, settings.precision, cache / "engines")
-    threads = settings.threads or (1 if published.num_parameters < SMALL_PARAMETERS else 0)
-    return LiteRTEngine(path, settings.slots, cache_bytes=settings.cache_mb * 1_000_000, threads=threads)
+    try:
+        return run(path)
+    except Corrupt as error:
+        if path.is_relative_to(published.folder):
+            raise
+        log.warning("%s; it is made anew", error)
+        shutil.rmtree(path.parent)
+        return run(_convert(published, settings.precision, path.parent))
 
 
 def _engine_file(published: Published, precision: str, cache: Path) -> Path:
-    from services.litert.verified import find_engine, weights_digest
-
     digest = weights_digest(published.digests)
-    wanted = "" if precision == "auto" else precision
     folder = cache / f"{digest}-{precision}"
-    found = find_engine(published.folder, digest, wanted) or find_engine(folder, digest, wanted)
-    return found or _convert(published, "int8" if precision == "auto" else precision, folder)
+    found = find_engine(published.folder, digest, "" if precision == "auto" else precision)
+    return found or find_engine(folder, digest) or _convert(published, precision, folder)
 
 
 def _convert(published: Published, precision: str, folder: Path) -> Path:
-    """Convert in a process of its own; takes seconds to a minute, while other versions are served."""
-    from services.litert.verified import ENGINE
+    """Convert in a process of its own, while other versions are served."""
 
     log.info("model %s came without an engine file: converting it", published.key)
-    shutil.rmtree(folder, ignore_errors=True)  # made by another version of the program
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(folder) as partial:
-        command = [sys.executable, "-m", "services.litert", str(published.folder), str(partial)]
-        command += ["--precision", precision, "--nice", str(CONVERSION_NICE)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 1 and done.stdout.startswith('{"error"'):
-            said = json.loads(done.stdout)
-            raise Corrupt(said["error"], metadata={"file": said["file"]})
-        if done.returncode:
-            why = done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"
-            raise Unavailable(f"model {published.key} could not be converted: {why}", retry_after_s=30.0)
+    made = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+    for path in {folder, *made[: -KEPT_FILES + 1]}:  # of another version of the program, and the oldest
+        shutil.rmtree(path, ignore_errors=True)
+    try:
+        with new_folder(folder) as partial:
+            wanted = "int8" if precision == "auto" else precision
+            report = convert_apart(published.folder, partial, precision=wanted)
+    except FileExistsError:  # another generator with the same cache was quicker
+        return folder / ENGINE
+    if report["precision"] != wanted:
+        log.warning("model %s is served in %s: %s is too far from it", published.key, report["precision"], wanted)
     return folder / ENGINE
 
 

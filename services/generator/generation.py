@@ -17,6 +17,8 @@ from services.generator.sequence import Sequence
 from services.generator.writer import Writer
 from services.tokens.codec import Codec
 
+MAX_JOINED_IDS = 2048  # of one event: with 20 log-probabilities each, far less than a message may have
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
@@ -177,18 +179,19 @@ def _join(events: list[Event]) -> list[Event]:
     joined: list[Event] = []
     last_text: dict[int, int] = {}  # sample -> place in `joined`
     for event in events:
-        place = last_text.get(event.index) if isinstance(event, Text) else None
-        if isinstance(event, Text) and place is not None:
-            before = joined[place]
-            assert isinstance(before, Text)
-            joined[place] = Text(
-                event.index,
-                before.text + event.text,
-                before.ids + event.ids,
-                before.logprobs + event.logprobs,
-            )
+        if not isinstance(event, Text):
+            joined.append(event)
             continue
-        if isinstance(event, Text):
+        place = last_text.get(event.index)
+        before = None if place is None else joined[place]
+        if place is None or not isinstance(before, Text) or len(before.ids) + len(event.ids) > MAX_JOINED_IDS:
             last_text[event.index] = len(joined)
-        joined.append(event)
+            joined.append(event)
+            continue
+        joined[place] = Text(
+            event.index,
+            before.text + event.text,
+            before.ids + event.ids,
+            before.logprobs + event.logprobs,
+        )
     return joined

@@ -6,13 +6,13 @@ The process that serves it never imports TensorFlow.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.processor import cores
 from services.generator.engine import Chunk
 from services.litert import engine_file
 from services.litert.cache import block_bytes
@@ -28,7 +28,7 @@ class LiteRTEngine:
         path: an engine file.
         num_slots: whole contexts that the cache should hold.
         cache_bytes: that it may take; it holds one context at least.
-        threads: that a step runs on; 0: one for each core that the process may use, where the model is large enough.
+        threads: that a step runs on; 0: as many as choose_threads says for this model.
 
     Raises:
         Corrupt: the file is missing, damaged, or computes something that is no number.
@@ -37,17 +37,17 @@ class LiteRTEngine:
     name = "litert"
 
     def __init__(self, path: Path, num_slots: int, *, cache_bytes: int, threads: int = 0) -> None:
-        facts = engine_file.read(path)
-        per_slot = -(-facts.config.n_ctx // LiteRTModel.block_size)
-        slots = cache_bytes // (per_slot * block_bytes(facts.config, facts.precision))
+        file = engine_file.read(path)  # once: its whole content is checked
+        per_slot = -(-file.config.n_ctx // LiteRTModel.block_size)
+        slots = cache_bytes // (per_slot * block_bytes(file.config, file.precision))
         if slots < num_slots:
             log.warning(
                 "%s: %d slots instead of %d: each needs %d MB of cache; raise NONESUCH_GENERATOR_CACHE_MB",
-                *(path, max(1, slots), num_slots, per_slot * block_bytes(facts.config, facts.precision) // 1_000_000),
+                *(path, max(1, slots), num_slots, per_slot * block_bytes(file.config, file.precision) // 1_000_000),
             )
         num_blocks = per_slot * max(1, min(num_slots, slots))
-        threads = threads or choose_threads(facts.config, len(os.sched_getaffinity(0)))
-        self._model = LiteRTModel(path, num_blocks, threads)
+        threads = threads or choose_threads(file.config, cores())
+        self._model = LiteRTModel(file, num_blocks, threads)
         self.context = self._model.config.n_ctx
         self.vocabulary_size = self._model.config.n_vocab
         self.block_size = self._model.block_size

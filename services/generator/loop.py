@@ -27,6 +27,8 @@ from services.sampling.rules import why_nothing_is_left
 
 log = logging.getLogger(__name__)
 
+MAX_PAUSE_S = 0.25  # longer, and a reader sees text stand still
+
 
 class Loop:
     """Runs the requests of one model.
@@ -36,7 +38,8 @@ class Loop:
         engine: of the model.
         scheduler: a new one, over the engine's blocks.
         version: of the model, for the metrics.
-        messages_per_s: how often callers are told of new text, over all of them; what comes in between waits.
+        messages_per_s: how often callers are told of new text, over all of them; what comes in between waits,
+            though no longer than MAX_PAUSE_S.
     """
 
     def __init__(
@@ -104,6 +107,11 @@ class Loop:
     def num_places(self) -> int:
         """How many run at once."""
         return self._scheduler.num_places
+
+    @property
+    def most_at_once(self) -> int:
+        """How many samples one request may have at most; more would be refused for ever."""
+        return self._scheduler.most_at_once
 
     @property
     def blocks_held(self) -> tuple[int, int]:
@@ -201,7 +209,8 @@ class Loop:
         if events and isinstance(events[-1], End):
             self._remove(sequence)
             self._metrics.count_sample(events[-1].finish.name)
-        generation.emit(events, pause_s=self._scheduler.num_running / self._messages_per_s)
+        pause_s = min(MAX_PAUSE_S, self._scheduler.num_running / self._messages_per_s)
+        generation.emit(events, pause_s=pause_s)
 
     def _remove(self, sequence: Sequence) -> None:
         with self._changed:

@@ -1,8 +1,8 @@
 """Events on their way from the model's thread to the caller's, and no more of them than may wait.
 
 The caller's thread is woken when the model's thread says so, not at every event: each message costs both sides
-more than the token in it. A caller that reads more slowly than its samples are written makes events pile up
-here; beyond a limit that is an error of this request, not memory.
+more than the token in it. It is woken besides when half of what may wait is held back. A caller that reads more slowly
+than its samples are written makes events pile up here; beyond a limit that is an error of this request, not memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Outbox:
     """The events of one request.
 
     Args:
-        limit: tokens that may wait to be read; None: any number.
+        limit: tokens that may wait for a reader who has been woken; None: any number.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -28,18 +28,22 @@ class Outbox:
         self._closed = False
 
     def put(self, events: list[Event], *, wake: bool) -> bool:
-        """Add events, and let the reader have all that wait if `wake`.
+        """Add events, and let the reader have all that wait if `wake`, or if half of what may wait is held back.
+
+        What is held back is not the reader's fault: only what it could have read counts against the limit.
 
         Returns:
-            False when more tokens would wait than may: nothing is added then.
+            False when the reader has been woken and more tokens would wait than may: nothing is added then.
         """
         with self._changed:
             if self._closed:
                 return True
             if self.limit is not None:
-                self._num_unread += sum(len(event.ids) for event in events if isinstance(event, Text))
-                if self._num_unread > self.limit:
+                num_new = sum(len(event.ids) for event in events if isinstance(event, Text))
+                if self._ready and self._num_unread + num_new > self.limit:
                     return False
+                self._num_unread += num_new
+                wake = wake or 2 * self._num_unread >= self.limit
             self._events += events
             if wake and self._events:
                 self._ready = True

@@ -15,6 +15,10 @@ MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 256
 MAX_STOP_IDS = 64
 MAX_LOGPROBS = 20
+# Of an answer in one message: tokens and their alternatives. A message may have 16 MiB, which leaves 32 bytes for
+# each: 17 around it at most, and 15 of the token itself.
+MAX_ENTRIES = 1 << 19
+MAX_PLAIN_TOKENS = 1 << 21  # of an answer without log-probabilities: 8 bytes for each id and its text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +30,14 @@ class Limits:
         vocabulary_size: ids are below it.
         max_new_tokens: most tokens of one sample.
         max_samples: most samples of one request.
+        streams: whether the answer goes out in pieces; else it is one message.
     """
 
     context: int
     vocabulary_size: int
     max_new_tokens: int
     max_samples: int
+    streams: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,23 @@ class SampleRequest:
         _check_range("slide_keep", self.slide_keep, 0, min(len(self.prompt_ids), limits.context // 2))
         if self.logprobs is not None:
             _check_range("logprobs", self.logprobs, 0, MAX_LOGPROBS)
+        if not limits.streams:
+            self._check_size(limits.context)
+
+    def _check_size(self, context: int) -> None:
+        """Raise InvalidRequest when the answer may not fit in one message; samples not chosen are held as long."""
+        num_tokens = self.max_new_tokens if self.slide else min(self.max_new_tokens, context - len(self.prompt_ids))
+        num_entries = self.best_of * num_tokens * (1 + (self.logprobs or 0))
+        most = MAX_PLAIN_TOKENS if self.logprobs is None else MAX_ENTRIES
+        if num_entries <= most:
+            return
+        what = "tokens" if self.logprobs is None else f"tokens with {self.logprobs} log-probabilities"
+        stream = ", or stream them with GenerateStream" if self.best_of == self.n else ""
+        raise InvalidRequest(
+            f"{self.best_of} samples of {num_tokens} {what} are up to {num_entries} entries; one answer holds "
+            f"{most}: ask for fewer{stream}",
+            field="max_new_tokens" if self.logprobs is None else "logprobs",
+        )
 
 
 def check_prompt_length(num_ids: int, context: int) -> None:

@@ -63,6 +63,11 @@ class Scheduler:
         """Sequences with a place."""
         return len(self._running)
 
+    @property
+    def most_at_once(self) -> int:
+        """Sequences that one request may have: more would not fit even if nothing else ran."""
+        return self.num_places + min(self._queue_limit, self._caller_limit)
+
     def submit(self, sequences: Iterable[Sequence]) -> None:
         """Queue the sequences of one request, all or none.
 

@@ -188,7 +188,8 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 context=model.engine.context,
                 vocabulary_size=model.engine.vocabulary_size,
                 max_new_tokens=self._settings.max_new_tokens,
-                max_samples=self._settings.max_samples,
+                max_samples=min(self._settings.max_samples, model.loop.most_at_once),
+                streams=unread_limit is not None,
             )
             wanted = messages.sample_request(request, model, limits)
             generation = Generation(

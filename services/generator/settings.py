@@ -39,13 +39,13 @@ class GeneratorSettings:
     poll_s: float = setting(1.0, "Seconds between looks for new models.", minimum=0.01)
     engine: str = setting(
         "auto",
-        "What computes: litert on CPUs, tensorflow on GPUs; auto takes the one that fits.",
+        "What computes; auto: tensorflow where an NVIDIA card and its libraries are, else litert.",
         choices=("auto", "litert", "tensorflow"),
     )
     precision: str = setting(
         "auto",
         "Of matrix products and cache: int8 or float32 on litert, float32 or bfloat16 on tensorflow; "
-        "auto: as published, or float32.",
+        "auto: on litert that of the engine file, on tensorflow float32.",
         choices=("auto", "int8", "float32", "bfloat16"),
     )
     cache_mb: int = setting(

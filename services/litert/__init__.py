@@ -1,7 +1,9 @@
 """GPT-2 on LiteRT, the fast way on CPUs: int8 weights, int8 paged cache, any tokens of any sequences in one call.
 
     convert.py      weights in OpenAI's names to an engine file
-    verified.py     an engine file with its report, as it is published
+    apart.py        conversion in a process of its own, __main__.py
+    verified.py     conversion with a look at what it costs
+    stored.py       an engine file with its report in a folder
     own_text.py     text to compare on where no other is at hand: the model's own
     __main__.py     converts a folder, for callers that must stay without TensorFlow
     verify.py       how an engine file's predictions compare with the float32 model

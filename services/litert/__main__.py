@@ -2,15 +2,17 @@
 
 FOLDER is in OpenAI's layout; TARGET gets engine.litert and engine.json. FILE is a NumPy array of token ids, int [R, T],
 to compare predictions on; without one it is text that the model writes itself. Prints one JSON object: the report, or
-`{"error": ..., "file": ...}` with exit status 1. A process of its own, so that no service holds TensorFlow or the
-weights; `--nice` lets others go first.
+`{"error": ..., "reason": ..., "file": ...}` with exit status 1. Started by apart.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +20,9 @@ import numpy as np
 
 from services.common.errors import NonesuchError
 from services.common.files import read_json, sha256_files
+
+END_OF_TEXT = "<|endoftext|>"
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -28,27 +33,40 @@ def main() -> int:
     parser.add_argument("--rows", type=Path, help="token ids to compare predictions on, an .npy file")
     parser.add_argument("--precision", choices=["int8", "float32"], default="int8")
     parser.add_argument("--nice", type=int, default=0, help="added to the niceness")
+    parser.add_argument("--parent", type=int, help="process id of the service, with which this one ends")
     options = parser.parse_args()
+    if options.parent and not _tie_to(options.parent):
+        return 1
     os.nice(options.nice)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the card is for training and streams, and would compute less exactly
 
     from services.gpt2.checkpoint import read_weights
-    from services.litert.verified import convert_verified, weights_digest
+    from services.litert.stored import weights_digest
+    from services.litert.verified import convert_verified
 
     rows = np.load(options.rows, allow_pickle=False).tolist() if options.rows else None
     try:
         config, params = read_weights(options.folder)
-        digests = sha256_files(options.folder)
-        ids = read_json(options.folder / "encoder.json")
-        first_id = int(ids.get("<|endoftext|>", config.n_vocab - 1))
-        report = convert_verified(
-            config, params, options.target, rows, weights_digest(digests), options.precision, first_id=first_id
-        )
+        digest = weights_digest(sha256_files(options.folder))
+        last = config.n_vocab - 1
+        first_id = min(last, int(read_json(options.folder / "encoder.json").get(END_OF_TEXT, last)))
+        report = convert_verified(config, params, options.target, rows, digest, options.precision, first_id=first_id)
     except NonesuchError as error:
-        print(json.dumps({"error": error.message, "file": error.metadata.get("file", "")}))
+        said = {"error": error.message, "reason": error.reason, "file": error.metadata.get("file", "")}
+        print(json.dumps(said))
         return 1
     print(json.dumps(report))
     return 0
+
+
+def _tie_to(parent: int) -> bool:
+    """End with the service, and before it and any training when memory runs out; False when it is gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with contextlib.suppress(OSError):  # not Linux, or not allowed: the kernel's own choice stands
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    return os.getppid() == parent
 
 
 if __name__ == "__main__":

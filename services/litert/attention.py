@@ -5,7 +5,7 @@ Out: the keys and values in the cache, and what each token attends to.
 
 Keys and values are int8 with a scale per token and head. A query is rounded to int16, and so are the weights of its
 values: products of these are sums of whole numbers, which are the same in any order, and the processor makes 32 of them
-at once. What lies between, the softmax, is done element by element in the order of positions. So a token's result is
+at once. What lies between, the softmax, is done element by element, and summed in a fixed order. So a token's result is
 the same in every bit whatever else is in the batch, and tokens of one sequence may share the reading of a block.
 A float32 cache is for comparisons: its products are summed in the order of channels and positions.
 No fast-math, so the compiler changes no order.
@@ -152,18 +152,20 @@ def _scores(first: int, count: int, keys: NDArray, block: int, scratch: Scratch)
 
 
 @numba.njit(nogil=True)
-def _mix(first: int, count: int, values: NDArray, block: int, pairs: int, scratch: Scratch) -> None:
-    """Add the values of one block's first `pairs` pairs of positions to the tile's weighted sums; the rest weigh 0."""
+def _mix(first: int, count: int, position: int, values: NDArray, block: int, scratch: Scratch) -> None:
+    """Add one block's values to the weighted sums of the tile's tokens from `first` on; the tile is at `position`."""
     widest()
     F = scratch.mixed.shape[1]
     begin = block * BLOCK
     if values.itemsize == 4:
         for i in range(first, count):
             mixed, w = scratch.mixed[i], scratch.scores[i, begin : begin + BLOCK]
-            for p in range(2 * pairs):
+            # What stands after a token may be no number, and 0 times that would be none either.
+            for p in range(min(BLOCK, position + i + 1 - begin)):
                 for d in range(F):
                     mixed[d] = fma(w[p], np.float32(values[p // 2, d, p % 2]), mixed[d])
         return
+    pairs = min(BLOCK // 2, (position + count - 1 - begin) // 2 + 1)  # after the last token's all weigh 0
     weights, o = scratch.rounded_weights, scratch.sums
     step, row, out = 2 * weights.shape[1], 2 * F, 4 * o.shape[1]
     for d in range(0, F, 64 if F % 64 == 0 else 16):
@@ -281,8 +283,7 @@ def _attend_tile(
         _softmax(i, position + i, table, head, layer, scratch)
     for b in range(blocks):
         _fetch(layer.values[table[b + 1], head] if b + 1 < blocks else next_keys)
-        pairs = min(BLOCK // 2, (position + count - 1 - b * BLOCK) // 2 + 1)
-        _mix(max(0, b * BLOCK - position), count, layer.values[table[b], head], b, pairs, scratch)
+        _mix(max(0, b * BLOCK - position), count, position, layer.values[table[b], head], b, scratch)
     for i in range(count):
         factor = scratch.weight_scales[i] / scratch.totals[i]
         for d in range(D):

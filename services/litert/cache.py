@@ -8,6 +8,7 @@ whole vectors of 16.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import NamedTuple
 
@@ -70,5 +71,6 @@ def _zeros(shape: tuple[int, ...], dtype: type) -> NDArray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a hint, which kernels built without large pages refuse
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype).reshape(shape)

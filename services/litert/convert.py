@@ -1,6 +1,6 @@
 """Conversion: weights by OpenAI's names to an engine file.
 
-In: a folder in OpenAI's layout, or an architecture and its arrays. Out: a file (engine_file.py).
+In: an architecture and its arrays. Out: a file (engine_file.py).
 The structure is written as it stands (graph.py), not traced and converted by TensorFlow, which takes half a minute
 for 124M weights: here the time goes into rounding and writing them.
 """
@@ -55,16 +55,3 @@ def convert(
             entry = {"position": positions[index], "shape": list(value.shape), "dtype": value.dtype.str}
             facts["arrays"][name] = entry
     engine_file.write(path, structure, dict(zip(positions, arrays.values, strict=True)), facts)
-
-
-def convert_folder(folder: Path, path: Path, precision: Precision = "int8") -> GPT2Config:
-    """Convert a model in OpenAI's layout. Imports TensorFlow, to read its checkpoint.
-
-    Raises:
-        Corrupt: a file of the folder is missing or damaged; the message names it.
-    """
-    from services.gpt2.checkpoint import read_weights
-
-    config, params = read_weights(folder)
-    convert(config, params, path, precision)
-    return config

@@ -196,13 +196,19 @@ class Attention:
         self._alone = seen * self._work_per_token < SMALL_WORK
 
     def run(self, layer: int, qkv: Floats, attended: Floats) -> None:
-        """Write keys and values of one layer, and what each row attends to. float32 [N, 3C] -> [N, C]"""
+        """Write keys and values of one layer, and what each row attends to. float32 [N, 3C] -> [N, C]
+
+        Raises:
+            RuntimeError: it is closed.
+        """
+        if not self._end.alive:  # the addresses lead nowhere
+            raise RuntimeError("this model is closed: load it again")
         self._job[_QKV : _ROWS + 1] = (qkv.ctypes.data, attended.ctypes.data, len(qkv))
         self._job[_LAYER] = layer
         self._compute(self._addresses[0 if self._alone else 1])
 
     def close(self) -> None:
-        """End the threads; what is dropped without it ends them as well."""
+        """End the threads and free the cache; what is dropped without it does so as well."""
         self._end()
 
 

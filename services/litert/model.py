@@ -1,7 +1,7 @@
 """GPT-2 on LiteRT: a flat batch of tokens of any sequences in, logits of the rows asked for out.
 
 LiteRT computes what stands between the attentions (graph.py) with int8 products at the memory's speed; attention.py
-does the rest over a paged cache (cache.py). Decoding, chunks of prompts and the checking of drafts are one call.
+does the rest over a paged cache (cache.py). Decoding and chunks of prompts are one call.
 A row's logits do not depend, in any bit, on what else is in the batch or on how a prompt was cut.
 
 N tokens of the batch, M rows whose logits are asked for, C channels, V vocabulary, L layers, R runs of tokens.
@@ -22,6 +22,7 @@ from services.common.errors import Corrupt
 from services.gpt2.config import GPT2Config
 from services.litert import engine_file
 from services.litert.cache import BLOCK, new_cache
+from services.litert.engine_file import EngineFile
 from services.litert.heads import Attention
 
 MAX_ROWS = 256  # tokens that go through the model at once; more are computed in turns
@@ -110,9 +111,9 @@ class LiteRTModel:
     """A model with its cache. `step` is called by one thread at a time.
 
     Args:
-        path: an engine file.
+        file: an engine file, or where it is, to be read.
         num_blocks: of the cache, at least one; a block holds 64 positions of one sequence.
-        threads: of the matrix products and of attention.
+        threads: of the matrix products and of attention, at least one; see `choose_threads`.
 
     Raises:
         Corrupt: the file is missing, damaged, or computes something that is no number; the message names it.
@@ -120,9 +121,10 @@ class LiteRTModel:
 
     block_size = BLOCK
 
-    def __init__(self, path: Path, num_blocks: int, threads: int) -> None:
-        file = engine_file.read(path)
-        self.path = path
+    def __init__(self, file: Path | EngineFile, num_blocks: int, threads: int) -> None:
+        if isinstance(file, Path):
+            file = engine_file.read(file)
+        self.path = path = file.path
         self.config = file.config
         self.precision = file.precision
         self.num_blocks = num_blocks
@@ -152,6 +154,7 @@ class LiteRTModel:
 
         Raises:
             ValueError: a chunk that the cache or the context has no room for. Nothing was computed.
+            RuntimeError: the model is closed.
         """
         for chunk in chunks:
             self._check(chunk)
@@ -162,7 +165,7 @@ class LiteRTModel:
         return logits
 
     def close(self) -> None:
-        """End the threads."""
+        """End attention's threads and free the cache. Further calls change nothing."""
         self._attention.close()
 
     def _run(self, pieces: Sequence[Tokens], logits: NDArray[np.float32]) -> int:

@@ -1,12 +1,7 @@
-"""An engine file with its report: what a published version's folder holds for the generator.
-
-engine.litert   the engine file
-engine.json     format, precision, digest of the weights, agreement, perplexities, bytes
-"""
+"""Conversion with a look at what it costs: an engine file and its report, or neither."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,44 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import Corrupt, FailedPrecondition
-from services.common.files import read_json, write_json
+from services.common.files import write_json
 from services.gpt2.config import GPT2Config
 from services.litert import engine_file
+from services.litert.apart import INEXACT
 from services.litert.cache import BLOCK
 from services.litert.convert import Precision, convert
 from services.litert.model import LiteRTModel
 from services.litert.own_text import write_rows
+from services.litert.stored import ENGINE, REPORT
 from services.litert.verify import MAX_PERPLEXITY_RISE, Report, verify
-
-ENGINE = "engine.litert"
-REPORT = "engine.json"
-
-
-def weights_digest(files: Mapping[str, str]) -> str:
-    """What tells weights apart: SHA-256 over the digests of a folder's `.data` files, whatever step they are named by.
-
-    Args:
-        files: SHA-256 by name, as in a version's manifest.
-    """
-    parts = sorted((name.partition(".data-")[2], digest) for name, digest in files.items() if ".data-" in name)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def find_engine(folder: Path, digest: str, precision: str = "") -> Path | None:
-    """Return a folder's engine file when this program can run it; its content is not read.
-
-    Args:
-        digest: of the weights that it must have been made of.
-        precision: that it must have; empty: any.
-    """
-    try:
-        report = read_json(folder / REPORT)
-        fits = (report["format"], report["weights"]) == (engine_file.FORMAT, digest)
-        if not fits or (precision and report["precision"] != precision):
-            return None
-    except (Corrupt, FileNotFoundError, KeyError, TypeError):
-        return None
-    return folder / ENGINE if (folder / ENGINE).is_file() else None
 
 
 def convert_verified(
@@ -95,9 +62,8 @@ def convert_verified(
             reports.append(report)
         raise FailedPrecondition(
             f"the engine's perplexity is {report.perplexity:.4g} where the weights reach "
-            f"{report.float32_perplexity:.4g}, more than {MAX_PERPLEXITY_RISE:.0%} above: publish another checkpoint, "
-            "or serve this one with NONESUCH_GENERATOR_ENGINE=tensorflow",
-            reason="ENGINE_INEXACT",
+            f"{report.float32_perplexity:.4g}, more than {MAX_PERPLEXITY_RISE:.0%} above: publish another checkpoint",
+            reason=INEXACT,
         )
     except BaseException:
         path.unlink(missing_ok=True)
@@ -112,8 +78,8 @@ def _convert(config: GPT2Config, params: Mapping[str, NDArray[np.float32]], path
 
 
 def _own_text(path: Path, first_id: int) -> list[list[int]]:
-    config = engine_file.read(path).config
-    model = LiteRTModel(path, -(-config.n_ctx // BLOCK), 1)
+    file = engine_file.read(path)
+    model = LiteRTModel(file, -(-file.config.n_ctx // BLOCK), 1)
     try:
         return write_rows(model, first_id)
     finally:

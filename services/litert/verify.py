@@ -85,7 +85,11 @@ def verify(
             tokens += len(ids)
     finally:
         model.close()
-    return Report(tokens, same / tokens, math.exp(nats / tokens), math.exp(reference_nats / tokens))
+    return Report(tokens, same / tokens, _exp(nats / tokens), _exp(reference_nats / tokens))
+
+
+def _exp(nats: float) -> float:
+    return math.exp(nats) if nats < 709 else math.inf  # the greatest float
 
 
 def _nats(logits: NDArray[np.float32], targets: NDArray[np.int32]) -> float:

@@ -24,6 +24,8 @@ def main(program: Sequence[str] = PROGRAM) -> int:
     """
     common = read_or_exit(CommonSettings, "NONESUCH_", os.environ)
     settings = read_or_exit(TrainerSettings, PREFIX, os.environ)
+    # For the processes that train and convert; a container's own root is read-only.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str((common.data / "checkpoint" / ".numba").resolve()))
     trainer = Trainer(common.data, nice=settings.nice, program=program, sources=settings.sources)
     try:
         trainer.open()

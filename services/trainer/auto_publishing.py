@@ -15,8 +15,9 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import Corrupt, NonesuchError, NotFound
+from services.common.errors import Corrupt, FailedPrecondition, NonesuchError, NotFound
 from services.common.files import read_json, write_json
+from services.litert.apart import INEXACT
 from services.trainer.checkpoints import Checkpoint, best, get_checkpoint, list_checkpoints
 from services.trainer.converting import held_out_rows
 from services.trainer.outcome import TURNED, read_outcome
@@ -77,9 +78,16 @@ class AutoPublisher:
             path = folder / NOTE_FILE
             note = read_json(path) if path.exists() else {}
             for checkpoint, loss in bests(list_checkpoints(folder), note.get("loss", math.inf)):
+                if self._stopping.is_set():
+                    return
                 try:
                     if not self._models.has(record.name, checkpoint):
                         publish(self._volume, self._models, record, checkpoint, name=record.name)
+                except FailedPrecondition as error:
+                    if error.reason != INEXACT:
+                        raise
+                    # As it is, it will be refused again, and what follows it may not be.
+                    log.error("run %s: step %d is not published: %s", record.name, checkpoint.step, error)
                 except Corrupt:
                     if checkpoint.folder.exists():
                         raise
@@ -130,10 +138,11 @@ def publish(
 
 
 def _held_out(volume: Volume, record: RunRecord) -> NDArray[np.int32] | None:
-    """Rows that the run was not trained on; None when its dataset is gone, or holds none."""
+    """Rows that the run was not trained on; None when its dataset is gone or damaged, or holds none."""
     try:
         return held_out_rows(open_dataset(volume, record.settings.dataset), record.settings.context)
-    except NotFound:
+    except (NotFound, Corrupt) as error:
+        log.warning("run %s: its engine file is verified on its own text: %s", record.name, error)
         return None
 
 

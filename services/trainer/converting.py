@@ -1,30 +1,24 @@
 """The engine file of a version that is being published, made and verified in a process of its own.
 
 In: a folder with weights and vocabulary, the dataset that they learned from. Out: engine.litert and its report in the
-folder. The service itself holds neither weights nor TensorFlow; running streams and training go first.
-"""
+folder."""
 
 from __future__ import annotations
 
-import json
 import logging
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import Corrupt
+from services.common.errors import Unavailable
+from services.litert.apart import convert_apart
 from services.tokens.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
-PROGRAM = (sys.executable, "-m", "services.litert")
 MAX_TOKENS = 4096  # of held-out text that predictions are compared on
-NICE = 10
 # Given the folder of a version and rows of token ids, or None.
 Convert = Callable[[Path, "NDArray[np.int32] | None"], None]
 
@@ -39,21 +33,13 @@ def convert(folder: Path, rows: NDArray[np.int32] | None) -> None:
 
     Raises:
         Corrupt: the weights are damaged or hold what is no number.
+        FailedPrecondition: reason ENGINE_INEXACT: the engine is too far from the weights, in float32 too.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        command = [*PROGRAM, str(folder), str(folder), "--nice", str(NICE)]
-        if rows is not None:
-            np.save(Path(scratch) / "rows.npy", rows)
-            command += ["--rows", str(Path(scratch) / "rows.npy")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 1 and done.stdout.startswith('{"error"'):
-        said = json.loads(done.stdout)
-        raise Corrupt(said["error"], metadata={"file": said["file"]})
-    if done.returncode:
-        why = done.stderr.strip().rpartition("\n")[2]
-        log.warning("%s: no engine file was made, status %d: %s", folder, done.returncode, why)
+    try:
+        report = convert_apart(folder, folder, rows=rows)
+    except Unavailable as error:
+        log.warning("no engine file was made, the generator will: %s", error)
         return
-    report = json.loads(done.stdout)
     log.info(
         "engine file in %s: perplexity %.4g, of the weights %.4g, next-token agreement %.1f %%",
         *(report["precision"], report["perplexity"], report["float32_perplexity"], 100 * report["agreement"]),

@@ -10,6 +10,9 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from services.common.files import (
 )
 from services.gpt2.config import GPT2Config
 from services.gpt2.pointer import write_pointer
+from services.litert.stored import ENGINE, REPORT, find_engine, weights_digest
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Base
 from services.trainer.checkpoints import Checkpoint
@@ -84,6 +88,7 @@ class Models:
     def __init__(self, folder: Path, convert: Convert | None = None) -> None:
         self._folder, self._convert = folder, convert
         self._lock = threading.RLock()
+        self._publishing: Counter[str] = Counter()  # versions under way by name
 
     def load(self) -> None:
         """Remove what a killed publication left. At the start of the service."""
@@ -253,9 +258,20 @@ class Models:
             return self.get(name, earlier[0].version)
 
     def delete(self, name: str, version: int | None) -> None:
-        """Delete one version, or the model with all of them; NotFound when it is not there."""
+        """Delete one version, or the model with all of them.
+
+        Raises:
+            NotFound: it is not there.
+            FailedPrecondition: the whole model, while a version of it is being published.
+        """
         with self._lock:
             found = self.get(name, version)
+            if version is None and self._publishing[name]:
+                raise FailedPrecondition(
+                    f"a version of model {name!r} is being published: delete the model when that is done",
+                    reason="PUBLISHING",
+                    metadata={"model": name},
+                )
             if version is not None:
                 left = {alias: v for alias, v in self._aliases(name).items() if v != version}
                 self._write_aliases(name, left)
@@ -306,10 +322,7 @@ class Models:
         facts: dict[str, Any],
         held_out: NDArray[np.int32] | None = None,
     ) -> ModelVersion:
-        with self._lock:
-            number = self._take_number(name)
-        folder = self._folder / name / str(number)
-        with new_folder(folder) as partial:
+        with self._new_version(name) as (number, partial):
             try:
                 _copy_weights(source, prefix, partial, f"model-{step}")
                 for file in CARRIED:
@@ -325,7 +338,7 @@ class Models:
                     metadata={"file": str(path)},
                 )
             config = GPT2Config.from_hparams(read_json(partial / "hparams.json"), source=str(carried / "hparams.json"))
-            if self._convert:
+            if self._convert and not self._copy_engine(name, partial):
                 self._convert(partial, held_out)
             manifest = {
                 "kind": "model",
@@ -339,7 +352,33 @@ class Models:
                 "files": sha256_files(partial),
             }
             write_json(partial / "manifest.json", manifest)
-        return ModelVersion(folder, manifest)
+        return ModelVersion(self._folder / name / str(number), manifest)
+
+    def _copy_engine(self, name: str, partial: Path) -> bool:
+        """Take the engine file of another version with the very same weights, if there is one."""
+        digest = weights_digest(sha256_files(partial))
+        for version in self._versions(name):
+            if find_engine(version.folder, digest):
+                for file in (ENGINE, REPORT):
+                    shutil.copyfile(version.folder / file, partial / file)
+                return True
+        return False
+
+    @contextmanager
+    def _new_version(self, name: str) -> Iterator[tuple[int, Path]]:
+        """A number and the folder to fill; the version is there when the block ends well.
+
+        The lock is not held meanwhile: a conversion may take a minute.
+        """
+        with self._lock:
+            number = self._take_number(name)
+            self._publishing[name] += 1
+        try:
+            with new_folder(self._folder / name / str(number)) as partial:
+                yield number, partial
+        finally:
+            with self._lock:
+                self._publishing[name] -= 1
 
     def _take_number(self, name: str) -> int:
         path = self._folder / _NUMBERS_FILE

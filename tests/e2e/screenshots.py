@@ -44,7 +44,7 @@ def draw(link: str) -> None:
         wait_for(lambda: page.inner_text("#state").strip() == "finished", "another run ends", 900)
         page.goto(f"{site}/runs/tides")
         page.click("#publish button")
-        page.wait_for_url("**/models**")
+        page.wait_for_url("**/models**", timeout=browser.PATIENCE_MS)
         browser.write(page, site, "The ferry", 160)
         page.screenshot(path=PICTURES / "try.png", full_page=True)
     names = {"overview": "/", "posts": "/posts", "import": "/posts/report/1",

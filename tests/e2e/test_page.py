@@ -43,7 +43,7 @@ def test_from_posts_to_a_post_in_the_browser(stack):
         assert page.locator("#samples article").count() >= 2
 
         page.click("#publish button")
-        page.wait_for_url("**/models**")
+        page.wait_for_url("**/models**", timeout=browser.PATIENCE_MS)
         assert "page1" in page.inner_text("main")
 
         written = wait_for(lambda: browser.write(page, site, "The tide", 40), "the model writes")

@@ -27,7 +27,7 @@ def main() -> int:
         "new versions": lambda at: trials.new_versions(at, seconds=60, every_s=5),
         "overload": lambda at: trials.overload(at, times=10),
         "drain": trials.drain,
-        "soak": lambda at: trials.soak(at, seconds=60 * options.minutes, seed=seed),
+        "soak": lambda at: trials.soak(at, seconds=60 * options.minutes, seed=seed, long=True),
     }
     failures = []
     for number, (name, trial) in enumerate(wanted.items()):

@@ -26,7 +26,8 @@ from services.generator.settings import GeneratorSettings
 from services.gpt2.checkpoint import write_weights
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import init_params
-from services.litert.verified import convert_verified, weights_digest
+from services.litert.stored import weights_digest
+from services.litert.verified import convert_verified
 from services.tokens.vocabulary import digest_of
 from tests.unit.generator.fakes import vocabulary_files
 from tests.waiting import PATIENCE_S

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +14,7 @@ from google.rpc import error_details_pb2
 from prometheus_client import REGISTRY
 
 from protos import generator_pb2 as pb
-from tests.rpc.generator.serving import CONFIG, CREATIVE, Service, refused, text_of
+from tests.rpc.generator.serving import CONFIG, CREATIVE, Service, publish, refused, text_of
 from tests.unit.generator.fakes import END
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -154,6 +156,38 @@ def test_a_bad_value_is_refused_by_its_field(service: Service, field: str, reque
         assert code == grpc.StatusCode.INVALID_ARGUMENT
         (bad,) = [detail for detail in details if isinstance(detail, error_details_pb2.BadRequest)]
         assert [violation.field for violation in bad.field_violations] == [field]
+
+
+def test_what_does_not_fit_in_one_answer_is_refused_at_once_and_streams(
+    own_service: Callable[..., Service], tmp_path: Path
+) -> None:
+    publish(tmp_path / "models", "owl", 1)
+    made = own_service()
+    fields = {"n": 16, "slide": True, "ignore_end_of_text": True, "max_new_tokens": 4096, "logprobs": 20}
+
+    code, message, details = refused(lambda: made.generate(**fields))
+
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "GenerateStream" in message
+    assert any(getattr(d, "field_violations", None) and d.field_violations[0].field == "logprobs" for d in details)
+    assert made.info().num_running == 0
+    stream = made.stream(**fields)
+    assert next(stream).HasField("start")
+    assert next(stream).text.logprobs
+    stream.cancel()
+
+
+@pytest.mark.parametrize(("field", "asked"), [("n", {"n": 6}), ("best_of", {"n": 1, "best_of": 6})], ids=str)
+def test_more_samples_than_slots_and_queue_hold_are_refused_for_good(
+    own_service: Callable[..., Service], tmp_path: Path, field: str, asked: dict[str, int]
+) -> None:
+    publish(tmp_path / "models", "owl", 1)
+    made = own_service(slots=2, queue_limit=3)
+
+    code, message, details = refused(lambda: made.generate(**asked, max_new_tokens=1))
+
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and message == f"{field} is 6; expected 1 to 5"
+    assert any(getattr(d, "field_violations", None) and d.field_violations[0].field == field for d in details)
+    assert len(made.generate(n=5, max_new_tokens=1).samples) == 5
 
 
 @pytest.mark.parametrize("unbuilt", [{"max_verbatim_tokens": 5}, {"originality": True}], ids=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from services.generator import engines
 from services.generator.engine import Chunk
 from services.generator.published import scan
 from services.generator.settings import PREFIX, GeneratorSettings
-from services.litert.verified import ENGINE
+from services.litert.stored import ENGINE
 from tests.rpc.generator.serving import publish
 
 
@@ -68,12 +69,32 @@ def test_a_model_without_an_engine_file_is_converted_once(tmp_path):
     assert made.stat().st_mtime_ns == time
 
 
+def test_a_file_of_our_own_that_is_damaged_is_made_anew(tmp_path):
+    publish(tmp_path / "models", "owl", 1, engine=False)
+    made = [engines.make(only(tmp_path / "models"), GeneratorSettings(slots=1), tmp_path / "cache")]
+    (path,) = (tmp_path / "cache" / "engines").glob(f"*/{ENGINE}")
+    path.write_bytes(path.read_bytes()[:-1])
+    made.append(engines.make(only(tmp_path / "models"), GeneratorSettings(slots=1), tmp_path / "cache"))
+    assert (made[0].step([Chunk([0], 0, [1])]) == made[1].step([Chunk([0], 0, [1])])).all()
+
+
 def test_a_model_that_cannot_be_converted_names_the_damaged_file(tmp_path):
     folder = publish(tmp_path / "models", "owl", 1, engine=False)
     next(folder.glob("*.data-*")).write_bytes(b"")
     with pytest.raises(Corrupt, match="model-10"):
         engines.make(only(tmp_path / "models"), GeneratorSettings(slots=1), tmp_path / "cache")
     assert list((tmp_path / "cache" / "engines").iterdir()) == []
+
+
+def test_files_that_were_made_here_do_not_fill_the_disk(tmp_path):
+    cache = tmp_path / "cache" / "engines"
+    for number in range(20):
+        (cache / f"old-{number}").mkdir(parents=True)
+        os.utime(cache / f"old-{number}", (number, number))
+    publish(tmp_path / "models", "owl", 1, engine=False)
+    engines.make(only(tmp_path / "models"), GeneratorSettings(slots=1), tmp_path / "cache")
+    left = {path.name for path in cache.glob("old-*")}
+    assert left == {f"old-{number}" for number in range(13, 20)}
 
 
 def test_slots_give_way_to_the_cache_that_may_be_taken(tmp_path, caplog):

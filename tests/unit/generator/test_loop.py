@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from services.common.errors import Busy, InvalidRequest, Unavailable
-from services.generator.events import End, Finish, Text
+from services.generator.events import End, Event, Finish, Text
 from services.generator.generation import Generation
-from services.generator.loop import Loop
+from services.generator.loop import MAX_PAUSE_S, Loop
 from services.generator.request import SampleRequest
 from services.sampling.parameters import SamplingParameters
 from tests.unit.generator.fakes import END, SpellingEngine, codec, request, scheduler, spell
@@ -256,6 +256,25 @@ def test_a_reader_that_keeps_up_may_read_any_number_of_tokens(bench: Callable[..
         turns.release()
         assert next(reader) == Text(0, "a", (97,))
     assert isinstance(next(reader), End)
+
+
+def test_text_is_never_held_back_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    emit = Generation.emit
+
+    def watched(self: Generation, events: list[Event], *, pause_s: float = 0.0) -> None:
+        pauses.append(pause_s)
+        emit(self, events, pause_s=pause_s)
+
+    monkeypatch.setattr(Generation, "emit", watched)
+    engine = SpellingEngine(spell(STORY))
+    loop = Loop("test", engine, scheduler(engine), messages_per_s=0.001)
+    generation = Generation(request(max_new_tokens=10), CODEC, engine.context)
+    loop.submit(generation)
+
+    assert [event for event in generation.events() if isinstance(event, End)] == [End(0, Finish.LENGTH)]
+    loop.stop()
+    assert max(pauses) == MAX_PAUSE_S
 
 
 def test_timings_add_up(bench: Callable[..., Bench]) -> None:

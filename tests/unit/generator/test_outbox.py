@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from services.generator.events import End, Failed, Finish, Text
-from services.generator.generation import Generation
+from services.generator.generation import MAX_JOINED_IDS, Generation
 from services.generator.outbox import Outbox
 from tests.unit.generator.fakes import codec, request
 from tests.waiting import PATIENCE_S, wait_for
@@ -40,6 +40,34 @@ def test_more_than_may_wait_is_not_taken() -> None:
     assert outbox.take() == [_text(1, 2, 3)]
 
 
+def test_text_that_is_held_back_does_not_count_against_the_reader() -> None:
+    outbox = Outbox(4)
+
+    assert outbox.put([_text(1)], wake=False)
+    assert outbox.put([_text(2, 3, 4, 5)], wake=False)
+
+    assert outbox.take() == [_text(1), _text(2, 3, 4, 5)]
+    assert outbox.put([_text(6)], wake=False)
+
+
+def test_a_reader_is_woken_when_half_of_what_may_wait_is_held_back() -> None:
+    outbox = Outbox(100)
+    taken: list[object] = []
+
+    def read() -> None:
+        while len(taken) < 200:
+            taken.extend(outbox.take())
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    for number in range(1, 201):
+        assert outbox.put([_text(number)], wake=False)
+        if number % 50 == 0:
+            wait_for(lambda number=number: len(taken) == number, "what was held back is read")
+
+    reader.join(PATIENCE_S)
+
+
 def test_the_last_event_replaces_what_was_not_read_and_nothing_follows() -> None:
     outbox = Outbox(3)
     outbox.put([_text(1)], wake=True)
@@ -66,6 +94,19 @@ def test_text_that_follows_soon_goes_together() -> None:
     generation.emit([_text(4)], pause_s=0.0)
 
     assert next(events) == _text(2, 3, 4)
+
+
+def test_what_waits_long_comes_in_events_that_fit_in_a_message() -> None:
+    generation = _generation(streams=True)
+    ids = list(range(2 * MAX_JOINED_IDS + 3))
+    for token_id in ids:
+        generation.emit([_text(token_id)], pause_s=3600.0)
+    generation.emit([End(0, Finish.LENGTH)])
+
+    texts = [event for event in generation.events() if isinstance(event, Text)]
+
+    assert [len(text.ids) for text in texts] == [MAX_JOINED_IDS, MAX_JOINED_IDS, 3]
+    assert [token_id for text in texts for token_id in text.ids] == ids
 
 
 def test_an_end_brings_what_waits() -> None:

@@ -62,6 +62,16 @@ def test_those_who_wait_get_free_slots_in_order_of_arrival() -> None:
     assert scheduler.plan() == []
 
 
+@pytest.mark.parametrize(("queue_limit", "caller_limit"), [(3, 5), (5, 3)])
+def test_as_many_as_may_come_at_once_fit_when_nothing_runs(queue_limit: int, caller_limit: int) -> None:
+    most = _scheduler(2, queue_limit=queue_limit, caller_limit=caller_limit).most_at_once
+    assert most == 5
+
+    _scheduler(2, queue_limit=queue_limit, caller_limit=caller_limit).submit([_sequence() for _ in range(most)])
+    with pytest.raises(Busy):
+        _scheduler(2, queue_limit=queue_limit, caller_limit=caller_limit).submit([_sequence() for _ in range(most + 1)])
+
+
 def test_two_sequences_never_share_a_slot() -> None:
     scheduler = _scheduler(3, queue_limit=5, prefill_tokens=8)
     scheduler.submit([_sequence() for _ in range(5)])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,8 @@ SHAPES = [
     GPT2Config(n_vocab=2048, n_ctx=256, n_embd=128, n_head=4, n_layer=4),  # nano
     GPT2Config(n_vocab=515, n_ctx=130, n_embd=192, n_head=6, n_layer=2),  # like micro
     GPT2Config(n_vocab=1000, n_ctx=300, n_embd=320, n_head=2, n_layer=1),
+    GPT2Config(n_vocab=60, n_ctx=130, n_embd=128, n_head=2, n_layer=1),  # heads of 64, as GPT-2 has them
+    GPT2Config(n_vocab=60, n_ctx=130, n_embd=128, n_head=1, n_layer=1),
 ]
 
 
@@ -50,15 +53,19 @@ def test_logits_equal_the_full_float32_forward(shape, precision, share, tmp_path
     assert error < share
 
 
+@pytest.mark.parametrize("head_size", [14, 64])
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_any_cut_gives_the_same_bits(precision, int8_file, float32_file, texts):
-    model = LiteRTModel(int8_file if precision == "int8" else float32_file, 12, 2)
-    whole = model.step([texts[0].chunk(0, 150)])
-    assert np.array_equal(one_at_a_time(model, texts[0]), whole)
+def test_any_cut_gives_the_same_bits(precision, head_size, config, tmp_path):
+    shape = replace(config, n_embd=config.n_head * head_size)
+    convert(shape, random_params(shape), tmp_path / "engine", precision)
+    model = LiteRTModel(tmp_path / "engine", 3, 2)
+    text = Sequence(np.random.default_rng(5).integers(shape.n_vocab, size=150).tolist(), [2, 0, 1])
+    whole = model.step([text.chunk(0, 150)])
+    assert np.array_equal(one_at_a_time(model, text), whole)
     rng = np.random.default_rng(2)
     for _ in range(20):
         cuts = [0, *sorted(rng.choice(np.arange(1, 150), size=rng.integers(1, 12), replace=False)), 150]
-        pieces = [model.step([texts[0].chunk(a, b)]) for a, b in pairwise(cuts)]
+        pieces = [model.step([text.chunk(a, b)]) for a, b in pairwise(cuts)]
         assert np.array_equal(np.concatenate(pieces), whole)
     model.close()
 
@@ -98,7 +105,7 @@ def test_a_restart_and_other_threads_change_no_bit(int8_file, texts, monkeypatch
     assert all(np.array_equal(result, results[0]) for result in results)
 
 
-def test_a_processor_with_fewer_instructions_changes_no_bit(int8_file, texts, tmp_path):
+def test_attention_compiled_for_fewer_instructions_changes_no_bit(int8_file, texts, tmp_path):
     model = LiteRTModel(int8_file, 12, 2)
     expected = model.step([texts[0].chunk(0, 150)])
     model.close()
@@ -118,6 +125,32 @@ def test_what_stood_in_a_block_before_changes_no_bit(model, texts):
     other = Sequence(texts[0].ids[::-1], texts[0].blocks)
     model.step([other.chunk(0, 150)])
     assert np.array_equal(one_at_a_time(model, texts[0]), expected)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_token_that_overflows_changes_only_what_comes_after_it(precision, config, params, tmp_path):
+    huge = 7
+    params = params | {name: params[name] * np.float32(0.01) for name in ("model/ln_f/g", "model/ln_f/b")}
+    params["model/wte"] = params["model/wte"].copy()
+    params["model/wte"][huge] = 1e38  # the sum over its channels is beyond float32
+    convert(config, params, tmp_path / "engine", precision)
+    model = LiteRTModel(tmp_path / "engine", 3, 2)
+    ids = np.random.default_rng(5).integers(huge + 1, config.n_vocab, size=150).tolist()
+    text = Sequence([*ids[:70], huge, *ids[71:]], [2, 0, 1])
+    first = model.step([text.chunk(0, 70)])
+    assert np.isfinite(first).all()
+    whole = model.step([text.chunk(0, 150)])
+    assert np.array_equal(whole[:70], first)
+    assert np.array_equal(one_at_a_time(model, text), whole, equal_nan=True)
+    rng = np.random.default_rng(2)
+    for _ in range(10):
+        cuts = [0, *sorted(rng.choice(np.arange(1, 150), size=5, replace=False)), 150]
+        pieces = [model.step([text.chunk(a, b)]) for a, b in pairwise(cuts)]
+        assert np.array_equal(np.concatenate(pieces), whole, equal_nan=True)
+    model.step([Sequence([huge] * 150, text.blocks).chunk(0, 150)])
+    assert np.array_equal(model.step([text.chunk(0, 3)]), first[:3])
+    assert np.array_equal(one_at_a_time(model, text), whole, equal_nan=True)
+    model.close()
 
 
 def test_only_the_rows_asked_for_come_back_in_order(model, texts):
@@ -167,6 +200,15 @@ def test_a_model_that_is_dropped_ends_its_threads(int8_file):
     del model
     gc.collect()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_of_a_closed_model_is_refused(int8_file, texts, threads):
+    model = LiteRTModel(int8_file, 12, threads)
+    for _ in range(2):
+        model.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            model.step([texts[0].chunk(0, 150)])
 
 
 def test_weights_that_compute_no_numbers_are_refused(config, params, tmp_path):

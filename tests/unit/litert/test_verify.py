@@ -12,7 +12,8 @@ from services.gpt2.model import init_params
 from services.litert import engine_file, verified
 from services.litert import verify as verify_module
 from services.litert.convert import convert
-from services.litert.verified import convert_verified, find_engine, weights_digest
+from services.litert.stored import find_engine, weights_digest
+from services.litert.verified import convert_verified
 from services.litert.verify import Report, verify
 from tests.unit.litert.texts import random_params
 
@@ -77,6 +78,7 @@ def test_where_int8_is_too_far_off_the_file_is_in_float32_and_says_so(config, pa
     report = convert_verified(config, params, tmp_path, ROWS, "abc")
     assert report["precision"] == engine_file.read(tmp_path / "engine.litert").precision == "float32"
     assert report["instead_of"] == {"precision": "int8", "perplexity": 16.0}
+    assert find_engine(tmp_path, "abc", "int8"), "who asks for int8 does not convert again and again"
 
 
 def test_a_conversion_beyond_the_bound_leaves_nothing(config, params, tmp_path, monkeypatch):
@@ -104,8 +106,18 @@ def test_an_engine_file_is_found_by_its_weights_and_precision(config, params, tm
     assert find_engine(tmp_path, "abc") is None
 
 
-def test_weights_are_known_by_content_not_by_the_step_they_are_named_by():
+def test_models_are_known_by_weights_and_shape_not_by_the_step_they_are_named_by():
     one = {"model-4.data-00000-of-00001": "a", "model-4.index": "i", "hparams.json": "h"}
     same = {"model-9.data-00000-of-00001": "a", "model-9.index": "j", "hparams.json": "h"}
     other = {"model-4.data-00000-of-00001": "b", "model-4.index": "i", "hparams.json": "h"}
-    assert weights_digest(one) == weights_digest(same) != weights_digest(other)
+    heads = {"model-4.data-00000-of-00001": "a", "model-4.index": "i", "hparams.json": "g"}
+    assert weights_digest(one) == weights_digest(same)
+    assert len({weights_digest(files) for files in (one, other, heads)}) == 3
+
+
+def test_perplexity_beyond_numbers_is_infinite_and_not_good(config, params, tmp_path):
+    wild = params | {"model/ln_f/g": params["model/ln_f/g"] * 2000}
+    convert(config, wild, tmp_path / "engine", "float32")
+    report = verify(tmp_path / "engine", config, params | {"model/ln_f/g": params["model/ln_f/g"] * 1}, ROWS)
+    assert report.perplexity == float("inf")
+    assert not report.is_good

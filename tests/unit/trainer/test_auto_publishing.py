@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.common.errors import Corrupt, NotFound
+from services.common.errors import Corrupt, FailedPrecondition, NotFound
 from services.trainer.auto_publishing import AutoPublisher, bests, publish
 from services.trainer.outcome import TURNED, Outcome, write_outcome
 from services.trainer.publishing import Models
@@ -178,3 +178,23 @@ def test_at_the_end_the_last_is_published_or_the_best_where_validation_ended_it(
     for _ in range(2):
         house.publisher().at_end(house.run)
     assert house.versions() == [(1, published)]
+
+
+def test_a_best_that_is_refused_for_ever_does_not_hold_up_the_next(house: House, caplog) -> None:
+    refused = FailedPrecondition("too far off", reason="ENGINE_INEXACT")
+    tried = []
+
+    def convert(folder: Path, rows: object) -> None:
+        tried.append(folder)
+        if len(tried) == 1:
+            raise refused
+
+    house.models = Models(house.volume.models, convert)
+    publisher = house.publisher()
+    make_checkpoint(house.data, "a", 2, 5.0)
+    make_checkpoint(house.data, "a", 4, 4.0)
+    publisher.catch_up(house.run)
+    publisher.catch_up(house.run)
+    assert [step for _, step in house.versions()] == [4]
+    assert len(tried) == 2
+    assert "step 2 is not published: too far off" in caplog.text

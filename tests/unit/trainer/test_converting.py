@@ -13,7 +13,7 @@ from services.common.files import sha256_files
 from services.gpt2.checkpoint import write_weights
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import init_params
-from services.litert.verified import find_engine, weights_digest
+from services.litert.stored import find_engine, weights_digest
 from services.trainer.converting import MAX_TOKENS, convert, held_out_rows
 from tests.unit.trainer.tiny import write_tiny_dataset, write_vocabulary
 
@@ -42,9 +42,13 @@ def test_damaged_weights_are_named(folder):
 
 
 def test_a_conversion_that_was_killed_leaves_the_version_without(folder, monkeypatch, caplog):
-    monkeypatch.setattr("services.trainer.converting.PROGRAM", ("/bin/sh", "-c", "kill -9 $$"))
+    monkeypatch.setattr("services.litert.apart.PROGRAM", ("/bin/sh", "-c", "kill -9 $$"))
+    (folder / ".partial-half").write_text("half")
+    (folder / "engine.litert").write_text("without its report")
     convert(folder, None)
     assert "no engine file was made" in caplog.text
+    assert "status -9" in caplog.text
+    assert not [path for path in folder.iterdir() if path.name.startswith((".partial", "engine"))]
 
 
 def test_rows_are_what_the_run_did_not_learn_from(tmp_path):

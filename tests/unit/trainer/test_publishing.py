@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import Corrupt, InvalidRequest, NotFound
+from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound
 from services.common.files import read_json, sha256_files, write_json
+from services.litert.engine_file import FORMAT
+from services.litert.stored import ENGINE, REPORT, weights_digest
 from services.trainer.checkpoints import Checkpoint, get_checkpoint
+from services.trainer.converting import Convert
 from services.trainer.publishing import Models
 from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset, write_vocabulary
 
@@ -27,8 +30,11 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
     return get_checkpoint(folder.parent, 2)
 
 
-def publish(data: Path, checkpoint: Checkpoint) -> Models:
-    models, dataset = Models(data / "models"), write_tiny_dataset(data, f"again-{len(list(data.glob('datasets/*')))}")
+def publish(data: Path, checkpoint: Checkpoint, convert: Convert | None = None) -> Models:
+    models, dataset = (
+        Models(data / "models", convert),
+        write_tiny_dataset(data, f"again-{len(list(data.glob('datasets/*')))}"),
+    )
     models.publish_checkpoint("voice", checkpoint, dataset=dataset.manifest)
     return models
 
@@ -106,3 +112,43 @@ def test_an_alias_of_nothing_and_a_word_that_is_taken_are_refused(three: Models)
             three.set_alias("voice", word, 1)
         assert refusal.value.field == "alias"
     assert _aliases(three) == {3: (), 2: (), 1: ()}
+
+
+def test_what_the_conversion_writes_is_part_of_the_version(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    models = publish(tmp_path, checkpoint, lambda folder, rows: folder.joinpath("engine.litert").write_text("made"))
+    (version,) = models.versions("voice")
+    assert "engine.litert" in version.manifest["files"]
+
+
+def test_the_same_weights_are_converted_once(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    converted = []
+
+    def convert(folder: Path, rows: object) -> None:
+        converted.append(folder)
+        (folder / ENGINE).write_text("made")
+        digest = weights_digest(sha256_files(folder))
+        write_json(folder / REPORT, {"format": FORMAT, "weights": digest, "precision": "int8"})
+
+    publish(tmp_path, checkpoint, convert)
+    models = publish(tmp_path, checkpoint, convert)
+    assert len(converted) == 1
+    assert [(version.folder / ENGINE).read_text() for version in models.versions("voice")] == ["made", "made"]
+
+
+def test_a_model_is_not_deleted_while_a_version_of_it_is_being_published(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    publish(tmp_path, checkpoint)
+    refused = []
+
+    def convert(folder: Path, rows: object) -> None:
+        with pytest.raises(FailedPrecondition, match="being published") as error:
+            models.delete("voice", None)
+        refused.append(error.value.reason)
+
+    models = Models(tmp_path / "models", convert)
+    models.publish_checkpoint("voice", checkpoint, dataset=write_tiny_dataset(tmp_path, "other").manifest)
+    assert refused == ["PUBLISHING"]
+    assert [version.version for version in models.versions("voice")] == [2, 1]
+    models.delete("voice", None)
+    assert models.all() == []
