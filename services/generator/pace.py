@@ -16,7 +16,7 @@ class Pace:
     """The pace of one engine.
 
     Args:
-        most: prompt ids per step in any case.
+        most: ids per step in any case, those of running streams included: what the engine computes in one go.
         max_stall_s: seconds that a step with prompt ids may take while streams run.
     """
 
@@ -25,17 +25,18 @@ class Pace:
         self._max_stall_s = max_stall_s
         self._seconds_per_id: float | None = None
 
-    def prompt_ids(self, *, writing: bool) -> int:
+    def prompt_ids(self, num_writing: int) -> int:
         """How many prompt ids the next step may hold.
 
         Args:
-            writing: whether streams wait for the step.
+            num_writing: streams that wait for the step, each with an id in it.
         """
-        if not writing:
-            return self._most
+        room = max(min(LEAST, self._most), self._most - num_writing)
+        if not num_writing:
+            return room
         if self._seconds_per_id is None:
-            return min(_FIRST, self._most)
-        return max(min(LEAST, self._most), min(self._most, int(self._max_stall_s / self._seconds_per_id)))
+            return min(_FIRST, room)
+        return max(min(LEAST, room), min(room, int(self._max_stall_s / self._seconds_per_id)))
 
     def observe(self, num_prompt_ids: int, seconds: float) -> None:
         """A step took so long. Steps with few prompt ids say nothing about prompts.

@@ -125,7 +125,7 @@ class Scheduler:
             self._catch_up(sequence)
         writing = [s for s in self._running if s.num_pending == 1 and not s.measured]
         reading = self._without_followers([s for s in self._running if s.num_pending > 1 or s.measured])
-        sizes = _divide(self._pace.prompt_ids(writing=bool(writing)), reading)
+        sizes = _divide(self._pace.prompt_ids(len(writing)), reading)
         return [_work(self.pool, s, 1) for s in writing] + [_work(self.pool, s, size) for s, size in sizes]
 
     def computed(self, work: Iterable[Work]) -> None:

@@ -20,7 +20,9 @@ class GeneratorSettings:
     caller_queue_limit: int = setting(16, "Samples of one caller that may wait, per model.", minimum=0)
     max_samples: int = setting(16, "Most samples of one request, best_of included.", minimum=1)
     max_new_tokens: int = setting(4096, "Most tokens of one sample.", minimum=1)
-    prefill_tokens: int = setting(128, "Most prompt tokens computed per step.", minimum=1)
+    prefill_tokens: int = setting(
+        256, "Most tokens that a step computes while prompts are read; each running stream has one of them.", minimum=1
+    )
     max_stall_ms: int = setting(
         100,
         "Milliseconds that running streams may wait while prompts are read; prompts are cut to fit.",
