@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from services.common.errors import Busy
 from services.generator.events import End, Event, Failed, Finish, Text
 from services.generator.outbox import Outbox
@@ -68,9 +71,10 @@ class Generation:
         self.ended_at: float | None = None
         self._outbox = Outbox(unread_limit)
         self._streams = streams
-        self._woken_at = float("-inf")  # monotonic seconds; the first text is never held back
         self._on_slow = on_slow
-        self._num_open = len(self.writers)
+        self._open = list(self.writers)  # samples whose end was not told
+        self._num_untold = 0  # tokens
+        self._hurries = True  # what is told next must not wait: the first text, or an end
         self._writer_of = dict(zip(self.sequences, self.writers, strict=True))
 
     # From the caller's thread.
@@ -133,27 +137,37 @@ class Generation:
         """The writer of one of the samples."""
         return self._writer_of[sequence]
 
-    def emit(self, events: list[Event], *, pause_s: float = 0.0) -> None:
-        """Tell the caller.
+    def write(self, sequence: Sequence, token_id: int, logits: NDArray[np.float32]) -> Finish | None:
+        """Take the id that was drawn for a sample from a row of logits [V]; return why the sample is over, if it is."""
+        writer = self._writer_of[sequence]
+        writer.write(token_id, logits)
+        self._num_untold += 1
+        if writer.finish is not None:
+            self._hurries = True
+        return writer.finish
+
+    def tell(self, *, due: bool) -> None:
+        """Let the caller have what was written.
 
         Args:
-            pause_s: text may wait until this long after the text before, and go together with what follows.
+            due: else it waits and goes together with what follows: each message costs both sides more than the
+                tokens in it. The first text and ends never wait, nor more than half of what may be unread.
         """
-        now = time.monotonic()
-        wake = self._streams and now - self._woken_at >= pause_s
-        for event in events:
-            if isinstance(event, End):
-                self._num_open -= 1
-                wake = wake or self._streams
-                if self._num_open == 0:
-                    self.ended_at = now
-                    wake = True
-        if wake and events:
-            self._woken_at = now
-        if not self._outbox.put(events, wake=wake):
+        limit = self._outbox.limit
+        if not (due or self._hurries or (limit is not None and 2 * self._num_untold >= limit)):
+            return
+        events = [event for writer in self._open for event in writer.take()]
+        self._num_untold = 0
+        if not events:
+            return
+        self._hurries = False
+        self._open = [writer for writer in self._open if writer.finish is None]
+        if not self._open:
+            self.ended_at = time.monotonic()
+        if not self._outbox.put(events, wake=self._streams or not self._open):
             self._give_up(
                 Busy(
-                    f"{self._outbox.limit} tokens wait to be read and more were written: the caller reads too slowly; "
+                    f"{limit} tokens wait to be read and more were written: the caller reads too slowly; "
                     "read faster, or ask for fewer samples and log-probabilities",
                     reason="SLOW_READER",
                 ),
@@ -163,7 +177,8 @@ class Generation:
 
     def drop(self, sequence: Sequence) -> None:
         """One of the samples was cancelled or is too late."""
-        self.emit(self._writer_of[sequence].finish(Finish.CANCELLED))
+        self._writer_of[sequence].finish = Finish.CANCELLED
+        self.tell(due=True)
 
     def fail(self, error: Exception) -> None:
         """The request cannot go on; its samples leave at the next step."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from services.common.errors import Busy, Unavailable
 from services.generator import metrics
 from services.generator.engine import Engine
-from services.generator.events import End
 from services.generator.generation import Generation
 from services.generator.measurement import Measurement
 from services.generator.rate import Rate
@@ -28,6 +28,15 @@ from services.sampling.rules import why_nothing_is_left
 log = logging.getLogger(__name__)
 
 MAX_PAUSE_S = 0.25  # longer, and a reader sees text stand still
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """A sample that has begun to draw ids, and its line of the batch."""
+
+    sequence: Sequence
+    generation: Generation
+    line: int
 
 
 class Loop:
@@ -57,9 +66,10 @@ class Loop:
         self._messages_per_s = messages_per_s
         self._owners: dict[Sequence, Generation | Measurement] = {}
         self._batch = Batch(scheduler.num_places)
-        self._lines: dict[Sequence, int] = {}  # of the samples that draw
+        self._drawing: dict[Sequence, _Drawing] = {}
         self._metrics = metrics.LoopMetrics(name, version)
         self._rate = Rate()
+        self._tell_at = 0.0  # monotonic seconds; until then text waits
         self._changed = threading.Condition()  # guards the scheduler and the owners
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
@@ -136,8 +146,6 @@ class Loop:
                 if self._stopping:
                     return
                 work = self._scheduler.plan()
-                self._metrics.count_shared(self._scheduler.take_num_shared())
-                self._count()
             if work:
                 self._step(work)
 
@@ -161,56 +169,75 @@ class Loop:
     def _use(self, work: list[Work], logits: NDArray[np.float32], started: float) -> None:
         """Hand the logits to those who asked for them; ids are drawn for all samples at once."""
         assert len(logits) == sum(item.chunk.num_logits for item in work), logits.shape
-        drawing: list[tuple[Sequence, Generation]] = []
+        drawing: list[_Drawing] = []
         rows: list[int] = []
         row = 0
         for item in work:
-            first, row = row, row + item.chunk.num_logits
-            owner = self._owners.get(item.sequence)
-            if isinstance(owner, Measurement):
-                self._measure(owner, item, logits[first:row])
-            elif owner is not None and item.last:
-                drawing.append((item.sequence, owner))
-                rows.append(first)
-        lines = [self._line_of(sequence, generation) for sequence, generation in drawing]
-        ids = self._batch.draw(logits, rows, lines) if lines else []
+            if item.sequence.measured:
+                self._measure(item, logits[row : row + item.chunk.num_logits])
+            elif item.last:
+                drawing.append(self._drawing.get(item.sequence) or self._join(item.sequence))
+                rows.append(row)
+            row += item.chunk.num_logits
+        ids = self._batch.draw(logits, rows, [drawn.line for drawn in drawing]) if drawing else []
         now = time.monotonic()
         self._metrics.count_step(len(work), len(ids), now - started)
         if ids:
             self._rate.add(now, len(ids))
-        for (sequence, generation), row, token_id in zip(drawing, rows, ids, strict=True):
-            if sequence in self._owners:
-                self._write(generation, sequence, token_id, logits[row])
+        for drawn, row, token_id in zip(drawing, rows, ids, strict=True):
+            self._write(drawn, token_id, logits[row], now)
+        self._tell(drawing, now)
 
-    def _line_of(self, sequence: Sequence, generation: Generation) -> int:
-        line = self._lines.get(sequence)
-        if line is None:
-            line = self._lines[sequence] = generation.writer_of(sequence).join(self._batch)
-        return line
+    def _join(self, sequence: Sequence) -> _Drawing:
+        """The first id of a sample is about to be drawn."""
+        generation = self._owners[sequence]
+        assert isinstance(generation, Generation)
+        line = generation.writer_of(sequence).join(self._batch)
+        self._drawing[sequence] = drawn = _Drawing(sequence, generation, line)
+        return drawn
 
-    def _measure(self, measurement: Measurement, item: Work, rows: NDArray[np.float32]) -> None:
+    def _measure(self, item: Work, rows: NDArray[np.float32]) -> None:
+        measurement = self._owners[item.sequence]
+        assert isinstance(measurement, Measurement)
         if measurement.take(item.chunk.start, rows):
             self._remove(item.sequence)
 
-    def _write(self, generation: Generation, sequence: Sequence, token_id: int, row: NDArray[np.float32]) -> None:
+    def _write(self, drawn: _Drawing, token_id: int, row: NDArray[np.float32], now: float) -> None:
+        sequence, generation = drawn.sequence, drawn.generation
         if token_id == NOTHING_LEFT:
             self._fail(sequence, why_nothing_is_left(row, len(sequence.ids)))
             return
-        writer = generation.writer_of(sequence)
         try:
-            events = writer.write(token_id, row)
+            finish = generation.write(sequence, token_id, row)
         except Exception as error:  # a bug in one request must not end the others, nor this thread
             log.exception("%s: writing a token failed", self._name)
             self._fail(sequence, error)
             return
         if generation.first_token_at is None:
-            generation.first_token_at = writer.first_token_at
-            self._metrics.observe_first_token(time.monotonic() - generation.submitted_at)
-        if events and isinstance(events[-1], End):
+            generation.first_token_at = now
+            self._metrics.observe_first_token(now - generation.submitted_at)
+        if finish is not None:
             self._remove(sequence)
-            self._metrics.count_sample(events[-1].finish.name)
-        pause_s = min(MAX_PAUSE_S, self._scheduler.num_running / self._messages_per_s)
-        generation.emit(events, pause_s=pause_s)
+            self._metrics.count_sample(finish.name)
+
+    def _tell(self, drawing: list[_Drawing], now: float) -> None:
+        """Let callers have what was written: all of them at once when it is time, so that threads are woken together.
+
+        Args:
+            drawing: samples of this step. Others have text that waits when they read anew what slid.
+        """
+        due = now >= self._tell_at
+        told = dict.fromkeys(drawn.generation for drawn in drawing)
+        if due:
+            self._tell_at = now + min(MAX_PAUSE_S, self._scheduler.num_running / self._messages_per_s)
+            told.update(dict.fromkeys(drawn.generation for drawn in self._drawing.values()))
+            self._count()
+        for generation in told:
+            try:
+                generation.tell(due=due)
+            except Exception as error:
+                log.exception("%s: telling of new text failed", self._name)
+                generation.fail(error)
 
     def _remove(self, sequence: Sequence) -> None:
         with self._changed:
@@ -219,9 +246,9 @@ class Loop:
             self._free_line(sequence)
 
     def _free_line(self, sequence: Sequence) -> None:
-        line = self._lines.pop(sequence, None)
-        if line is not None:
-            self._batch.remove(line)
+        drawn = self._drawing.pop(sequence, None)
+        if drawn is not None:
+            self._batch.remove(drawn.line)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End a whole request; its other sequences are swept before the next step."""
@@ -234,5 +261,6 @@ class Loop:
         owner.fail(error)
 
     def _count(self) -> None:
+        self._metrics.count_shared(self._scheduler.take_num_shared())
         held, blocks = self.blocks_held
         self._metrics.set_load(self._scheduler.num_running, self._scheduler.num_waiting, held / blocks)

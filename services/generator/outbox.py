@@ -1,8 +1,7 @@
 """Events on their way from the model's thread to the caller's, and no more of them than may wait.
 
-The caller's thread is woken when the model's thread says so, not at every event: each message costs both sides
-more than the token in it. It is woken besides when half of what may wait is held back. A caller that reads more slowly
-than its samples are written makes events pile up here; beyond a limit that is an error of this request, not memory.
+The caller's thread is woken when the model's thread says so, not at every event. A caller that reads more slowly than
+its samples are written makes events pile up here; beyond a limit that is an error of this request, not memory.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ class Outbox:
         self._closed = False
 
     def put(self, events: list[Event], *, wake: bool) -> bool:
-        """Add events, and let the reader have all that wait if `wake`, or if half of what may wait is held back.
+        """Add events, and let the reader have all that wait if `wake`.
 
-        What is held back is not the reader's fault: only what it could have read counts against the limit.
+        What was put without waking is not the reader's fault: only what it could have read counts against the limit.
 
         Returns:
             False when the reader has been woken and more tokens would wait than may: nothing is added then.
@@ -43,7 +42,6 @@ class Outbox:
                 if self._ready and self._num_unread + num_new > self.limit:
                     return False
                 self._num_unread += num_new
-                wake = wake or 2 * self._num_unread >= self.limit
             self._events += events
             if wake and self._events:
                 self._ready = True

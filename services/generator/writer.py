@@ -1,11 +1,9 @@
 """One sample being written: an id that was drawn becomes text, and may end the sample.
 
-In: ids. Out: events. Knows the rules of ending; knows no scheduler, no thread and no wire.
+In: ids. Out: events, when asked for. Knows the rules of ending; knows no scheduler, no thread, no time and no wire.
 """
 
 from __future__ import annotations
-
-import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +42,7 @@ class Writer:
         self.request = request
         self.index = index
         self.sequence = Sequence(list(request.prompt_ids), len(request.prompt_ids), caller, deadline=deadline)
-        self.first_token_at: float | None = None  # monotonic seconds
+        self.finish: Finish | None = None  # why the sample is over
         self.num_drawn = 0
         self.mean_logprob = float("-inf")  # of the ids drawn; for best_of
         self._sum_logprobs = 0.0
@@ -52,6 +50,10 @@ class Writer:
         self._end_of_text = codec.vocabulary.end_of_text_id
         self._decoder = IncrementalDecoder(codec)
         self._matcher = StopMatcher(request.stop)
+        self._measures = request.logprobs is not None or request.best_of != request.n
+        self._drawn: list[tuple[int, Logprob | None]] = []  # ids whose text is not made yet
+        self._num_spelled = 0  # ids whose text is
+        self._safe = ""  # text that may be sent
         self._decoded = 0  # characters that the ids so far have given
         self._sent = 0  # characters that were sent
         self._held: list[tuple[int, Logprob | None, int, int]] = []  # id, where its text starts and ends
@@ -70,61 +72,71 @@ class Writer:
             min_new_tokens=request.min_new_tokens,
         )
 
-    def write(self, token_id: int, logits: NDArray[np.float32]) -> list[Event]:
-        """Take the id that was drawn from a row of logits [V], and return what to tell the caller.
+    def write(self, token_id: int, logits: NDArray[np.float32]) -> None:
+        """Take the id that was drawn from a row of logits [V]; `finish` is set when it ends the sample.
 
-        The sample is over when the last event is an End.
+        Its text is made at once only where a stop text may end the sample: many ids together cost a fraction.
         """
-        request, written = self.request, self.sequence.num_written
+        request, sequence = self.request, self.sequence
         self.num_drawn += 1
-        if self.first_token_at is None:
-            self.first_token_at = time.monotonic()
-        logprob = self._measure(logits, token_id)
+        logprob = self._measure(logits, token_id) if self._measures else None
         if token_id in request.stop_ids:
-            return self.finish(Finish.STOP)
+            self.finish = Finish.STOP
+            return
         if token_id == self._end_of_text:
-            return self.finish(Finish.END_OF_TEXT)
+            self.finish = Finish.END_OF_TEXT
+            return
 
-        self.sequence.append(token_id)
-        text = self._decoder.push(token_id)
-        self._held.append((token_id, logprob, self._decoded, self._decoded + len(text)))
-        self._decoded += len(text)
-        # A stop text counts from min_new_tokens on.
-        events = self._send(text if written < request.min_new_tokens else self._matcher.push(text))
+        sequence.append(token_id)
+        self._drawn.append((token_id, logprob))
+        if request.stop:
+            self._spell()
         if self._matcher.found:
-            return [*events, *self.finish(Finish.STOP)]
-        if self.sequence.num_written >= request.max_new_tokens:
-            return [*events, *self.finish(Finish.LENGTH)]
-        if len(self.sequence.context) >= self._context:
-            if not request.slide:
-                return [*events, *self.finish(Finish.CONTEXT)]
-            self.sequence.slide(request.slide_keep)
-        return events
+            self.finish = Finish.STOP
+        elif sequence.num_written >= request.max_new_tokens:
+            self.finish = Finish.LENGTH
+        elif len(sequence.context) >= self._context:
+            if request.slide:
+                sequence.slide(request.slide_keep)
+            else:
+                self.finish = Finish.CONTEXT
 
-    def finish(self, finish: Finish) -> list[Event]:
-        """Return the last events: text that was held back, and the end."""
-        events: list[Event] = []
-        if not self._matcher.found:
+    def take(self) -> list[Event]:
+        """Return what to tell the caller that was not returned before: text, and the end once the sample is over."""
+        self._spell()
+        over = self.finish is not None and not self._matcher.found
+        if over:
             rest = self._decoder.flush()
             self._decoded += len(rest)
-            events = self._send(self._matcher.push(rest) + self._matcher.flush(), everything=True)
-        return [*events, End(self.index, finish, self._matcher.found)]
+            self._safe += self._matcher.push(rest) + self._matcher.flush()
+        events = self._send(everything=over)
+        if self.finish is not None:
+            events.append(End(self.index, self.finish, self._matcher.found))
+        return events
 
-    def _measure(self, logits: NDArray[np.float32], token_id: int) -> Logprob | None:
-        request = self.request
-        if request.logprobs is None and request.best_of == request.n:
-            return None
+    def _measure(self, logits: NDArray[np.float32], token_id: int) -> Logprob:
         log_p = log_probabilities(logits)
         self._sum_logprobs += float(log_p[token_id])
         self.mean_logprob = self._sum_logprobs / self.num_drawn
-        alternatives = tuple((i, float(log_p[i])) for i in top_ids(log_p, request.logprobs or 0))
+        alternatives = tuple((i, float(log_p[i])) for i in top_ids(log_p, self.request.logprobs or 0))
         return Logprob(token_id, float(log_p[token_id]), alternatives)
 
-    def _send(self, text: str, *, everything: bool = False) -> list[Event]:
-        """One event with `text` and the ids whose text is out by then.
+    def _spell(self) -> None:
+        """Make the text of the ids that were drawn; a stop text counts from min_new_tokens on."""
+        for token_id, logprob in self._drawn:
+            text = self._decoder.push(token_id)
+            self._held.append((token_id, logprob, self._decoded, self._decoded + len(text)))
+            self._decoded += len(text)
+            self._safe += text if self._num_spelled < self.request.min_new_tokens else self._matcher.push(text)
+            self._num_spelled += 1
+        self._drawn.clear()
+
+    def _send(self, *, everything: bool) -> list[Event]:
+        """One event with the text that is safe and the ids whose text is out by then.
 
         When a stop was found, an id belongs to the sample if its text begins before the stop.
         """
+        text, self._safe = self._safe, ""
         self._sent += len(text)
         ready = 0
         for _, _, start, end in self._held:

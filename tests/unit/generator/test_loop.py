@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from services.common.errors import Busy, InvalidRequest, Unavailable
 from services.generator.events import End, Event, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loop import MAX_PAUSE_S, Loop
+from services.generator.outbox import Outbox
 from services.generator.request import SampleRequest
 from services.sampling.parameters import SamplingParameters
 from tests.unit.generator.fakes import END, SpellingEngine, codec, request, scheduler, spell
@@ -258,23 +260,95 @@ def test_a_reader_that_keeps_up_may_read_any_number_of_tokens(bench: Callable[..
     assert isinstance(next(reader), End)
 
 
-def test_text_is_never_held_back_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    emit = Generation.emit
+class Clock:
+    """Time that passes when a step is made."""
 
-    def watched(self: Generation, events: list[Event], *, pause_s: float = 0.0) -> None:
-        pauses.append(pause_s)
-        emit(self, events, pause_s=pause_s)
+    def __init__(self, step_s: float) -> None:
+        self.now, self._step_s = 1000.0, step_s
 
-    monkeypatch.setattr(Generation, "emit", watched)
-    engine = SpellingEngine(spell(STORY))
-    loop = Loop("test", engine, scheduler(engine), messages_per_s=0.001)
-    generation = Generation(request(max_new_tokens=10), CODEC, engine.context)
-    loop.submit(generation)
+    def monotonic(self) -> float:
+        return self.now
 
-    assert [event for event in generation.events() if isinstance(event, End)] == [End(0, Finish.LENGTH)]
+    def pass_with(self, engine: SpellingEngine) -> SpellingEngine:
+        """The engine, whose steps take that long."""
+        compute = engine.step
+
+        def step(chunks: Any) -> Any:
+            self.now += self._step_s
+            return compute(chunks)
+
+        engine.step = step  # type: ignore[method-assign]
+        return engine
+
+
+def _told(monkeypatch: pytest.MonkeyPatch, *, messages_per_s: float, num_streams: int) -> list[list[tuple[int, int]]]:
+    """For each stream, the (step, ids) with which its reader was woken; a step takes 10 ms."""
+    clock = Clock(0.01)
+    monkeypatch.setattr("services.generator.loop.time", clock)
+    engine = clock.pass_with(SpellingEngine(lambda ids: 97, num_slots=num_streams, context=300))
+    told: dict[Outbox, list[tuple[int, int]]] = {}
+    put = Outbox.put
+
+    def watched(self: Outbox, events: list[Event], *, wake: bool) -> bool:
+        count = sum(len(event.ids) for event in events if isinstance(event, Text))
+        told.setdefault(self, []).append((len(engine.steps), count))
+        return put(self, events, wake=wake)
+
+    monkeypatch.setattr(Outbox, "put", watched)
+    engine.gate.clear()
+    loop = Loop("test", engine, scheduler(engine, prefill_tokens=1), messages_per_s=messages_per_s)
+    generations = [Generation(request(max_new_tokens=200), CODEC, engine.context) for _ in range(num_streams)]
+    for generation in generations:
+        loop.submit(generation)
+    engine.gate.set()
+    for generation in generations:
+        assert sum(len(event.ids) for event in generation.events() if isinstance(event, Text)) == 200
     loop.stop()
-    assert max(pauses) == MAX_PAUSE_S
+    return list(told.values())
+
+
+def test_streams_are_told_together_and_so_often_that_messages_keep_to_their_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = _told(monkeypatch, messages_per_s=20, num_streams=2)  # each every 0.1 s, which is 10 steps
+
+    assert first[0][1] == second[0][1] == 1, "the first text does not wait"
+    both = sorted({step for step, _ in first[1:-1]} & {step for step, _ in second[1:-1]})
+    assert len(both) >= 18
+    assert all(later - sooner == pytest.approx(10, abs=1) for sooner, later in itertools.pairwise(both))
+    assert len(first) <= 23
+
+
+def test_text_is_never_held_back_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    (told,) = _told(monkeypatch, messages_per_s=0.001, num_streams=1)
+    gaps = [later - sooner for (sooner, _), (later, _) in itertools.pairwise(told)]
+    assert max(gaps) == pytest.approx(MAX_PAUSE_S / 0.01, abs=1)
+
+
+def test_text_does_not_wait_for_what_slid_to_be_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text that is due goes out although the stream draws nothing in that step."""
+    clock = Clock(0.01)
+    monkeypatch.setattr("services.generator.loop.time", clock)
+    engine = clock.pass_with(SpellingEngine(lambda ids: 97, num_slots=1, context=64))
+    steps: list[int] = []
+    put = Outbox.put
+
+    def watched(self: Outbox, events: list[Event], *, wake: bool) -> bool:
+        steps.append(len(engine.steps))
+        return put(self, events, wake=wake)
+
+    monkeypatch.setattr(Outbox, "put", watched)
+    # 31 ids are read anew, one in a step, while text is due every 10 steps.
+    loop = Loop("test", engine, scheduler(engine, prefill_tokens=1), messages_per_s=10)
+    generation = Generation(request(max_new_tokens=70, slide=True), CODEC, engine.context)
+    loop.submit(generation)
+    list(generation.events())
+    loop.stop()
+
+    drawing = [step for step, chunks in enumerate(engine.steps, 1) if chunks[0].num_logits]
+    before_slide = drawing[62]
+    assert drawing[63] - before_slide > 20
+    assert any(before_slide < step < before_slide + 11 for step in steps)
 
 
 def test_timings_add_up(bench: Callable[..., Bench]) -> None:
