@@ -6,6 +6,7 @@ It is never one of the server's threads, so that health and cancellation are ans
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from services.sampling.rules import why_nothing_is_left
 
 log = logging.getLogger(__name__)
 
+MIN_PAUSE_S = 0.05  # shorter, and nobody sees it
 MAX_PAUSE_S = 0.25  # longer, and a reader sees text stand still
 
 
@@ -47,8 +49,8 @@ class Loop:
         engine: of the model.
         scheduler: a new one, over the engine's blocks.
         version: of the model, for the metrics.
-        messages_per_s: how often callers are told of new text, over all of them; what comes in between waits,
-            though no longer than MAX_PAUSE_S.
+        messages_per_s: how often callers are told of new text, over all of them; what comes in between waits at
+            least MIN_PAUSE_S and at most MAX_PAUSE_S. Infinite: at every step.
     """
 
     def __init__(
@@ -146,20 +148,25 @@ class Loop:
                 if self._stopping:
                     return
                 work = self._scheduler.plan()
+                self._begin(time.monotonic())
+                if num_shared := self._scheduler.take_num_shared():
+                    self._metrics.count_shared(num_shared)
             if work:
                 self._step(work)
 
-    def _step(self, work: list[Work]) -> None:
-        started = time.monotonic()
-        for item in work:
-            waited_s = self._owners[item.sequence].begin(started)
+    def _begin(self, now: float) -> None:
+        """Note how long those waited who got their place."""
+        for sequence in self._scheduler.take_begun():
+            waited_s = self._owners[sequence].begin(now)
             if waited_s is not None:
                 self._metrics.observe_queue(waited_s)
+
+    def _step(self, work: list[Work]) -> None:
+        started = time.monotonic()
         try:
             logits = self._engine.step([item.chunk for item in work])  # [sum of num_logits, V]
             with self._changed:
-                self._scheduler.computed(work)
-                self._scheduler.observe(work, time.monotonic() - started)
+                self._scheduler.computed(work, time.monotonic() - started)
             self._use(work, logits, started)
         except Exception as error:  # a failing engine, or a bug, ends these requests, not the service
             log.exception("%s: a step of %d chunks failed", self._name, len(work))
@@ -229,7 +236,7 @@ class Loop:
         due = now >= self._tell_at
         told = dict.fromkeys(drawn.generation for drawn in drawing)
         if due:
-            self._tell_at = now + min(MAX_PAUSE_S, self._scheduler.num_running / self._messages_per_s)
+            self._tell_at = now + self._pause_s()
             told.update(dict.fromkeys(drawn.generation for drawn in self._drawing.values()))
             self._count()
         for generation in told:
@@ -238,6 +245,11 @@ class Loop:
             except Exception as error:
                 log.exception("%s: telling of new text failed", self._name)
                 generation.fail(error)
+
+    def _pause_s(self) -> float:
+        if math.isinf(self._messages_per_s):
+            return 0.0
+        return min(MAX_PAUSE_S, max(MIN_PAUSE_S, self._scheduler.num_running / self._messages_per_s))
 
     def _remove(self, sequence: Sequence) -> None:
         with self._changed:
@@ -261,6 +273,5 @@ class Loop:
         owner.fail(error)
 
     def _count(self) -> None:
-        self._metrics.count_shared(self._scheduler.take_num_shared())
         held, blocks = self.blocks_held
         self._metrics.set_load(self._scheduler.num_running, self._scheduler.num_waiting, held / blocks)

@@ -51,6 +51,7 @@ class Scheduler:
         self._pace = pace
         self._waiting = Waiting()
         self._running: list[Sequence] = []  # in order of arrival
+        self._begun: list[Sequence] = []  # got their place since the last `take_begun`
         self._num_shared = 0
 
     @property
@@ -121,29 +122,39 @@ class Scheduler:
             sequence = self._waiting.take()
             sequence.holding = Holding()
             self._running.append(sequence)
+            self._begun.append(sequence)
         for sequence in self._running:
             self._catch_up(sequence)
         writing = [s for s in self._running if s.num_pending == 1 and not s.measured]
-        reading = self._without_followers([s for s in self._running if s.num_pending > 1 or s.measured])
-        sizes = _divide(self._pace.prompt_ids(len(writing)), reading)
-        return [_work(self.pool, s, 1) for s in writing] + [_work(self.pool, s, size) for s, size in sizes]
+        work = [_work(self.pool, s, 1) for s in writing]
+        if len(writing) < len(self._running):
+            reading = self._without_followers([s for s in self._running if s.num_pending > 1 or s.measured])
+            sizes = _divide(self._pace.prompt_ids(len(writing)), reading)
+            work += [_work(self.pool, s, size) for s, size in sizes]
+        return work
 
-    def computed(self, work: Iterable[Work]) -> None:
-        """A step is done: its ids stand in the cache."""
+    def computed(self, work: Iterable[Work], seconds: float) -> None:
+        """A step is done and took so long: its ids stand in the cache."""
+        num_prompt_ids = 0
         for item in work:
-            sequence = item.sequence
-            sequence.num_computed += len(item.chunk.ids)
+            sequence, count = item.sequence, len(item.chunk.ids)
+            if count > 1:
+                num_prompt_ids += count
+            sequence.num_computed += count
             if sequence.holding is not None:
                 self.pool.settle(sequence.holding, sequence.context, sequence.num_computed)
+        if num_prompt_ids:
+            self._pace.observe(num_prompt_ids, seconds)
+
+    def take_begun(self) -> list[Sequence]:
+        """Those that got their place since the last call."""
+        begun, self._begun = self._begun, []
+        return begun
 
     def take_num_shared(self) -> int:
         """Ids that stood in the cache already, since the last call."""
         count, self._num_shared = self._num_shared, 0
         return count
-
-    def observe(self, work: Iterable[Work], seconds: float) -> None:
-        """A step took so long."""
-        self._pace.observe(sum(len(item.chunk.ids) for item in work if len(item.chunk.ids) > 1), seconds)
 
     def _catch_up(self, sequence: Sequence) -> None:
         """Let go of what slid out, and take what others have computed; the last id is always computed."""

@@ -30,8 +30,8 @@ class GeneratorSettings:
     )
     max_requests: int = setting(48, "Requests answered or queued at once, over all models.", minimum=1)
     messages_per_s: int = setting(
-        250,
-        "Messages per second to all streams of a model; with many streams, a message brings several tokens.",
+        80,
+        "Messages per second to all streams of a model, at most 20 to each; a message brings several tokens.",
         minimum=1,
     )
     unread_limit: int = setting(

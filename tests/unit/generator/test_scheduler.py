@@ -25,7 +25,7 @@ def _scheduler(num_places: int, *, queue_limit: int = 5, caller_limit: int = 5, 
 
 def _run(scheduler: Scheduler, work: list[Work]) -> None:
     """Compute a step, and draw an id where one can be drawn."""
-    scheduler.computed(work)
+    scheduler.computed(work, 0.001)
     for item in work:
         if item.last:
             item.sequence.append(7)
@@ -206,6 +206,20 @@ def test_prompts_of_two_callers_are_read_side_by_side() -> None:
     assert sizes == {short: 3, long: 5}
 
 
+def test_those_that_got_a_place_are_named_once() -> None:
+    scheduler = _scheduler(1)
+    first, second = _sequence(1), _sequence(1)
+    scheduler.submit([first])
+    scheduler.submit([second])
+    scheduler.plan()
+    assert scheduler.take_begun() == [first]
+    scheduler.plan()
+    assert scheduler.take_begun() == []
+    scheduler.remove(first)
+    scheduler.plan()
+    assert scheduler.take_begun() == [second]
+
+
 def _sharing(num_places: int = 4, prefill_tokens: int = 64) -> Scheduler:
     """Blocks of 4 in a context of 32."""
     return Scheduler(
@@ -270,7 +284,7 @@ def test_a_measured_text_is_computed_whole_with_all_its_logits() -> None:
     while measured.num_pending:
         (item,) = scheduler.plan()
         found.append((item.chunk.start, len(item.chunk.ids), item.chunk.num_logits))
-        scheduler.computed([item])
+        scheduler.computed([item], 0.001)
 
     assert found == [(0, 6, 6), (6, 6, 6), (12, 2, 2)]
 
