@@ -206,7 +206,7 @@ def test_a_version_that_memory_had_no_room_for_is_unavailable_not_damaged(shelf:
 def test_a_version_that_could_not_be_converted_is_tried_again(
     shelf: Callable[..., Shelf], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.generator.models.LOAD_AGAIN_S", 0.02)
+    monkeypatch.setattr("services.generator.versions.LOAD_AGAIN_S", 0.02)
     made = shelf()
     made.publish("owl", 1, run="killed once")
     made.start()
@@ -521,7 +521,7 @@ def test_requests_that_wait_for_one_model_do_not_wake_each_other(
         choices.append(arguments[2])
         return choose(*arguments)
 
-    monkeypatch.setattr("services.generator.models.choose", count)
+    monkeypatch.setattr("services.generator.versions.choose", count)
     made.publish("owl", 1)
     made.gate.clear()
     made.start()
