@@ -14,13 +14,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from services.admin.health import answers
 from services.common.child import die_with
 from services.common.health import is_serving
 
@@ -170,11 +169,7 @@ class Supervisor:
         address = self.address(name)
         if name != "admin":
             return is_serving(address, timeout_s=1.0)
-        try:
-            with urllib.request.urlopen(f"http://{address}/healthz", timeout=1.0) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        return answers(address, timeout_s=1.0)
 
     def _log_end(self, name: str) -> str:
         return "\n".join(self.log_path(name).read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
