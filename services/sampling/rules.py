@@ -72,8 +72,3 @@ def why_nothing_is_left(logits: NDArray[np.float32], num_ids: int) -> Corrupt | 
         f"{len(logits)}; raise sampling.no_repeat_ngram or ask for fewer tokens",
         field="sampling.no_repeat_ngram",
     )
-
-
-def warm() -> None:
-    """Compile, or load what was compiled, so that the first request does not wait."""
-    sample(np.zeros(4, np.float32), SamplingParameters(top_p=0.9, typical_p=0.9), [], 0.5)
