@@ -117,7 +117,8 @@ class Crew:
         for other in others:
             other.start()
         self._compute = compute
-        self._address = shares[0].ctypes.data
+        self.own = shares[0]  # the caller's `mine`
+        self._own_address = self.own.ctypes.data
         self._end = weakref.finalize(self, _end, job, semaphores, others, (job, shares, *kept))
 
     def work(self) -> None:
@@ -128,7 +129,7 @@ class Crew:
         """
         if not self._end.alive:  # the addresses lead nowhere
             raise RuntimeError("this model is closed: load it again")
-        self._compute(self._address)
+        self._compute(self._own_address)
 
     def close(self) -> None:
         """End the threads and let go of what they read; what is dropped without it does so as well."""

@@ -30,15 +30,20 @@ from services.litert.cache import Floats, Layer
 from services.litert.crew import Crew, meet
 from services.litert.engine_file import EngineFile
 from services.litert.heads import ATTENDED, HEAD_SIZE, HEADS, LAYER, MINE_ENDS, QKV, ROWS, Placement, share
-from services.litert.numbers import fma, pointer, widest
+from services.litert.numbers import cycles, fma, pointer, widest
 from services.litert.rows import LANES, gelu, normalise, round_to_bytes
-from services.litert.tiles import AMX, GROUP, PANEL, configure, num_panels, padded, products, release
+from services.litert.tiles import AMX, GROUP, PANEL, configure, expect, num_panels, padded, products, release
 
 # What `job` holds after that of heads.py; arrays stand there as addresses.
 _WANTED, _NUM_WANTED, _X, _HIDDEN, _CODES, _SCALES, _ZEROS, _NORMS, _LOGITS = range(heads.JOB_ENDS, heads.JOB_ENDS + 9)
 _NUM_LAYERS, _INSTRUCTIONS, _MATRICES = range(_LOGITS + 1, _LOGITS + 4)
 # What a thread's own `mine` holds after that of heads.py.
-_THREAD, _THREADS, _SUMS, _LANES, _ROW, _TILES = range(MINE_ENDS, MINE_ENDS + 6)
+_THREAD, _THREADS, _SUMS, _LANES, _ROW, _TILES, _SINCE = range(MINE_ENDS, MINE_ENDS + 7)
+# What each thread's time went into, in ticks of the processor's clock, from `mine[PARTS]` on.
+PARTS = _SINCE + 1
+PART_NAMES = ("rows", "products", "attention", "head", "waiting")
+_TO_BYTES, _PRODUCTS, _ATTENTION, _HEAD, _WAITING = range(5)
+_MINE_ENDS = PARTS + len(PART_NAMES)
 # What stands of each matrix from `job[_MATRICES]` on.
 _WEIGHTS, _FEATURE_SCALES, _FEATURE_SUMS, _BIAS, _CHANNELS, _FEATURES = range(6)
 _MATRIX = 6
@@ -119,8 +124,16 @@ def _multiply(mine: NDArray[np.int64], job: NDArray[np.int64], number: int, N: i
 
 
 @numba.njit(nogil=True)
-def _to_bytes(mine: NDArray[np.int64], job: NDArray[np.int64], source: int, N: int, C: int, norm: int) -> None:
-    """This thread's rows of float32 [N, C] to codes, through the layer normalisation number `norm`, or none if -1."""
+def _to_bytes(
+    mine: NDArray[np.int64], job: NDArray[np.int64], number: int, source: int, N: int, C: int, norm: int
+) -> None:
+    """This thread's rows of float32 [N, C] to codes, to be multiplied with matrix `number`.
+
+    They go through the layer normalisation number `norm`, or none if it is -1.
+    """
+    matrix = numba.carray(pointer(job[_MATRICES] + 8 * _MATRIX * number, np.int64), (_MATRIX,))
+    panels = num_panels(matrix[_FEATURES])
+    expect(matrix[_WEIGHTS] + panels * mine[_THREAD] // mine[_THREADS] * PANEL * matrix[_CHANNELS], matrix[_CHANNELS])
     K = padded(C)
     x = numba.carray(pointer(source, np.float32), (N, C))
     codes = numba.carray(pointer(job[_CODES], np.uint8), (N, K))
@@ -152,40 +165,59 @@ def _keep_wanted(job: NDArray[np.int64], N: int, M: int, C: int) -> None:
 
 
 @numba.njit(nogil=True)
+def _spent(mine: NDArray[np.int64], part: int) -> None:
+    """Count the time since the last call for a part."""
+    now = cycles()
+    mine[PARTS + part] += now - mine[_SINCE]
+    mine[_SINCE] = now
+
+
+@numba.njit(nogil=True)
+def _meet(mine: NDArray[np.int64], job: NDArray[np.int64], part: int) -> None:
+    """Wait for all threads after a part; all see then what each has written."""
+    _spent(mine, part)
+    meet(mine, job, mine[_THREADS])
+    _spent(mine, _WAITING)
+
+
+@numba.njit(nogil=True)
 def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
-    """One thread's part of a batch's way through all layers. Where the threads meet, all see what each has written."""
-    N, L, C, threads = job[ROWS], job[_NUM_LAYERS], job[HEADS] * job[HEAD_SIZE], mine[_THREADS]
+    """One thread's part of a batch's way through all layers."""
+    N, L, C = job[ROWS], job[_NUM_LAYERS], job[HEADS] * job[HEAD_SIZE]
+    mine[_SINCE] = cycles()
     for layer in range(L):
-        _to_bytes(mine, job, job[_X], N, C, 2 * layer)
-        meet(mine, job, threads)
-        _multiply(mine, job, 4 * layer + _C_ATTN, N, _STORE, job[QKV])
+        first = 4 * layer
+        _to_bytes(mine, job, first + _C_ATTN, job[_X], N, C, 2 * layer)
+        _meet(mine, job, _TO_BYTES)
+        _multiply(mine, job, first + _C_ATTN, N, _STORE, job[QKV])
         if mine[_THREAD] == 0:
             job[LAYER] = layer
-        meet(mine, job, threads)
+        _meet(mine, job, _PRODUCTS)
         share(mine, job, mine[heads.FIRST], mine[heads.LAST], np.int8)
-        meet(mine, job, threads)
+        _meet(mine, job, _ATTENTION)
         if layer == L - 1:
             if mine[_THREAD] == 0:
                 _keep_wanted(job, N, job[_NUM_WANTED], C)
-            meet(mine, job, threads)
+            _meet(mine, job, _TO_BYTES)
             N = job[_NUM_WANTED]
             if N == 0:  # as in the middle of a prompt
                 return
-        _to_bytes(mine, job, job[ATTENDED], N, C, -1)
-        meet(mine, job, threads)
-        _multiply(mine, job, 4 * layer + _C_PROJ, N, _ADD, job[_X])
-        meet(mine, job, threads)
-        _to_bytes(mine, job, job[_X], N, C, 2 * layer + 1)
-        meet(mine, job, threads)
-        _multiply(mine, job, 4 * layer + _C_FC, N, _GELU, job[_HIDDEN])
-        meet(mine, job, threads)
-        _to_bytes(mine, job, job[_HIDDEN], N, 4 * C, -1)
-        meet(mine, job, threads)
-        _multiply(mine, job, 4 * layer + _MLP_PROJ, N, _ADD, job[_X])
-        meet(mine, job, threads)
-    _to_bytes(mine, job, job[_X], N, C, 2 * L)
-    meet(mine, job, threads)
+        _to_bytes(mine, job, first + _C_PROJ, job[ATTENDED], N, C, -1)
+        _meet(mine, job, _TO_BYTES)
+        _multiply(mine, job, first + _C_PROJ, N, _ADD, job[_X])
+        _meet(mine, job, _PRODUCTS)
+        _to_bytes(mine, job, first + _C_FC, job[_X], N, C, 2 * layer + 1)
+        _meet(mine, job, _TO_BYTES)
+        _multiply(mine, job, first + _C_FC, N, _GELU, job[_HIDDEN])
+        _meet(mine, job, _PRODUCTS)
+        _to_bytes(mine, job, first + _MLP_PROJ, job[_HIDDEN], N, 4 * C, -1)
+        _meet(mine, job, _TO_BYTES)
+        _multiply(mine, job, first + _MLP_PROJ, N, _ADD, job[_X])
+        _meet(mine, job, _PRODUCTS)
+    _to_bytes(mine, job, 4 * L, job[_X], N, C, 2 * L)
+    _meet(mine, job, _TO_BYTES)
     _multiply(mine, job, 4 * L, N, _STORE, job[_LOGITS])
+    _spent(mine, _HEAD)
     if job[_INSTRUCTIONS] == AMX:
         release()
 
@@ -198,7 +230,7 @@ def _compiled() -> Any:
     @numba.cfunc(types.void(types.int64), nopython=True, cache=True)
     def run(address: int) -> None:
         _key = key
-        mine = numba.carray(pointer(address, np.int64), (_TILES + 1,))
+        mine = numba.carray(pointer(address, np.int64), (_MINE_ENDS,))
         job = numba.carray(pointer(mine[crew.JOB], np.int64), (_MATRICES + 1,))
         if mine[crew.FOLLOWS]:
             while True:
@@ -253,16 +285,17 @@ class Forward:
         self._job[_NUM_LAYERS], self._job[_INSTRUCTIONS] = L, instructions
         threads = threads if crew.has_semaphores() else 1
         mine, scratch = heads.shares(config, threads)
+        memory: list[NDArray] = []
         for thread, own in enumerate(mine):
-            memory = [
+            working: list[NDArray] = [
                 np.zeros((GROUP, PANEL), np.int32),
                 np.zeros(LANES, np.float32),
                 np.zeros(4 * C, np.float32),
                 np.zeros(64, np.uint8),
             ]
-            scratch += memory
-            own += [thread, threads, *(array.ctypes.data for array in memory)]
-        kept = (*placement.kept, *arrays.values(), weights.memory, *scratch)
+            memory += working
+            own += [thread, threads, *(array.ctypes.data for array in working), 0, *[0] * len(PART_NAMES)]
+        kept = (*placement.kept, *arrays.values(), weights.memory, *scratch, *memory)
         self._crew = Crew(_compiled().ctypes, self._job, mine, kept)
 
     def run(self, x: Floats, wanted: NDArray[np.int64], logits: Floats) -> None:
@@ -281,6 +314,13 @@ class Forward:
         self._job[_WANTED], self._job[_NUM_WANTED] = wanted.ctypes.data, len(wanted)
         self._job[_LOGITS] = logits.ctypes.data
         self._crew.work()
+
+    def take_ticks(self) -> dict[str, int]:
+        """What the caller's thread spent its time on since the last call, by PART_NAMES, in ticks of a fixed length."""
+        spent = self._crew.own[PARTS:_MINE_ENDS]
+        ticks = dict(zip(PART_NAMES, spent.tolist(), strict=True))
+        spent[:] = 0
+        return ticks
 
     def close(self) -> None:
         """End the threads and free weights and cache. Further calls change nothing."""
@@ -318,7 +358,7 @@ class _Weights:
         self.matrices = np.zeros((len(shapes), _MATRIX), np.int64)
         for matrix, name, (F, channels) in zip(self.matrices, [*names, ""], shapes, strict=True):
             P, K = num_panels(F), padded(channels)
-            panels = take((P, K // 64, 2, 16, 16, 4), np.int8)
+            panels = take((P, 2, K // 64, 16, 16, 4), np.int8)
             scales, sums = take((P * PANEL,), np.float32), take((P * PANEL,), np.int32)
             bias = take((P * PANEL,), np.float32)
             tiles.pack(file.array(f"{name}/w") if name else file.wte, panels, sums)
@@ -327,5 +367,7 @@ class _Weights:
                 bias[:F] = file.array(f"{name}/b")
             matrix[:] = [*(array.ctypes.data for array in (panels, scales, sums, bias)), K, F]
         norms = [f"model/h{layer}/{name}" for layer in range(L) for name in ("ln_1", "ln_2")] + ["model/ln_f"]
+        if hasattr(mmap, "MADV_DONTNEED"):
+            file.content.madvise(mmap.MADV_DONTNEED)  # what was read is copied; the system may have its memory back
         self.norms = np.array([[file.array(f"{name}/g"), file.array(f"{name}/b")] for name in norms], np.float32)
         assert self.norms.shape == (2 * L + 1, 2, C)

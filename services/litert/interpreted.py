@@ -68,8 +68,6 @@ class Interpreted:
         Corrupt: LiteRT cannot run the file; the message names it.
     """
 
-    products = "litert"
-
     def __init__(self, file: EngineFile, cache: Layer, placement: Placement, max_rows: int, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 

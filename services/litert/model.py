@@ -26,7 +26,7 @@ from services.litert.engine_file import EngineFile
 from services.litert.forward import Forward
 from services.litert.heads import Placement
 from services.litert.interpreted import Interpreted
-from services.litert.tiles import find_instructions
+from services.litert.tiles import NAMES, find_instructions
 
 MAX_ROWS = 256  # tokens that go through the model at once; more are computed in turns
 
@@ -90,23 +90,23 @@ class LiteRTModel:
 
     block_size = BLOCK
 
-    def __init__(
-        self, file: Path | EngineFile, num_blocks: int, threads: int, instructions: int | None = None
-    ) -> None:
+    def __init__(self, file: Path | EngineFile, num_blocks: int, threads: int, instructions: int | None = None) -> None:
         if isinstance(file, Path):
             file = engine_file.read(file)
-        self.path = path = file.path
+        self.path = file.path
         self.config = file.config
         self.precision = file.precision
         self.num_blocks = num_blocks
         self._file = file
         cache = new_cache(file.config, num_blocks, file.precision)
         self._placement = Placement(file.config, cache, MAX_ROWS, Forward.EXTRA)
-        best = find_instructions()
-        if instructions is None:
-            instructions = best
+        best = find_instructions()  # always: AMX must be asked for
+        instructions = best if instructions is None else instructions
+        if file.precision != "int8":
+            instructions = 0
+        self.products = NAMES[instructions]
         self._layers: Forward | Interpreted
-        if instructions and file.precision == "int8":
+        if instructions:
             self._layers = Forward(file, cache, self._placement, MAX_ROWS, threads, instructions)
         else:
             self._layers = Interpreted(file, cache, self._placement, MAX_ROWS, threads)

@@ -87,6 +87,16 @@ def prefetch(typing: Any, address: Any) -> Any:
 
 
 @intrinsic
+def cycles(typing: Any) -> Any:
+    """The processor's clock, in ticks of a fixed length."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return call(builder, "llvm.readcyclecounter", [], ir.IntType(64))
+
+    return types.int64(), generate
+
+
+@intrinsic
 def pause(typing: Any) -> Any:
     """Tell the processor that this thread only waits; for x86."""
 
@@ -99,7 +109,7 @@ def pause(typing: Any) -> Any:
 
 @intrinsic
 def atomic_add(typing: Any, address: Any, value: Any) -> Any:
-    """Add to the int64 at an address so that no other thread's addition is lost, and let others see what was written."""
+    """Add to the int64 at an address so that no other thread's addition is lost; others see what was written before."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address, value = arguments

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -25,15 +26,18 @@ from numba.core import cgutils, codegen, config
 from numba.extending import intrinsic, register_jitable
 from numpy.typing import NDArray
 
-from services.litert.numbers import call, call_prefetch, widest
+from services.litert.numbers import call, call_prefetch, prefetch, widest
 
 PANEL = 32  # features whose weights stand together
 GROUP = 32  # rows that are computed together
 CHANNELS = 64  # of a tile; K is a multiple
-_AHEAD = 4096  # bytes of weights that are asked for before they are used; 2048 and 8192 were slower
+_AHEAD = (
+    3072  # bytes of each half of a panel that are asked for before they are used; 1024 is slower, 4096 is not faster
+)
 _TILE = 1024  # bytes
 
 AMX, VNNI = 1, 2  # what a product is computed with
+NAMES = {0: "litert", AMX: "amx", VNNI: "vnni"}
 
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18  # linux/arch/x86/include/uapi/asm/prctl.h
 
@@ -46,11 +50,12 @@ def find_instructions() -> int:
     features = set((config.CPU_FEATURES or codegen.get_host_cpu_features()).split(","))
     if config.CPU_FEATURES == "" or platform.machine() != "x86_64" or "+avx512vnni" not in features:
         return 0
-    if "+amx-int8" in features and platform.system() == "Linux":
-        # Linux gives a process the tiles when it asks; all threads have them then.
-        if ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0:
-            return AMX
-    return VNNI
+    return AMX if "+amx-int8" in features and platform.system() == "Linux" and _may_use_tiles() else VNNI
+
+
+def _may_use_tiles() -> bool:
+    """Ask Linux for the tiles, for all threads of this process; it gives them to those who ask only."""
+    return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
 
 
 @register_jitable
@@ -71,7 +76,8 @@ def pack(matrix: NDArray[np.int8], panels: NDArray[np.int8], sums: NDArray[np.in
 
     Args:
         matrix: int8 [F, C].
-        panels: int8 [panels, K/64, 2, 16, 16, 4], zeros, written: in each tile 4 channels of 16 features stand together.
+        panels: int8 [panels, 2, K/64, 16, 16, 4], zeros, written: of each half of a panel's features one tile after
+            another, in which 4 channels of each of 16 features stand together.
         sums: int32 [panels * PANEL], zeros, written: of each feature's weights.
     """
     F, C = matrix.shape
@@ -80,7 +86,7 @@ def pack(matrix: NDArray[np.int8], panels: NDArray[np.int8], sums: NDArray[np.in
         total = np.int32(0)
         for c in range(C):
             weight = matrix[f, c]
-            panel[c // 64, half, c % 64 // 4, column, c % 4] = weight
+            panel[half, c // 64, c % 64 // 4, column, c % 4] = weight
             total += np.int32(weight)
         sums[f] = total
 
@@ -89,12 +95,19 @@ def _number(value: int, bits: int = 64) -> Any:
     return ir.Constant(ir.IntType(bits), value)
 
 
-def _fetch_ahead(builder: Any, weights: Any, down: Any, ahead: Any) -> None:
-    """Write: ask for the weights that come `ahead` bytes later, unless it is 0."""
+def _fetch_ahead(builder: Any, halves: Sequence[Any], tile: Any, tiles: Any, ahead: Any) -> None:
+    """Write: ask for what is read `ahead` bytes after these tiles, number `tile` of each half, unless it is 0.
+
+    After the last tile of a half comes the first one of the same half of the next panel.
+    """
     with builder.if_then(builder.icmp_signed("!=", ahead, _number(0))):
-        begin = builder.add(builder.add(weights, down), ahead)
-        for line in range(0, 2 * _TILE, 64):
-            call_prefetch(builder, builder.add(begin, _number(line)))
+        distance = builder.mul(builder.sub(tiles, tile), _number(_TILE))
+        beyond = builder.icmp_signed(">=", ahead, distance)
+        skipped = builder.select(beyond, builder.mul(tiles, _number(_TILE)), _number(0))
+        distance = builder.add(ahead, skipped)
+        for half in halves:
+            for line in range(0, _TILE, 64):
+                call_prefetch(builder, builder.add(builder.add(half, distance), _number(line)))
 
 
 def _tile_products(row_tiles: int) -> Any:
@@ -116,13 +129,13 @@ def _tile_products(row_tiles: int) -> Any:
                 do("tilezero", tile)
             with cgutils.for_range(builder, tiles) as loop:
                 across = builder.add(codes, builder.mul(loop.index, _number(CHANNELS)))
-                down = builder.mul(loop.index, _number(2 * _TILE))
+                down = builder.add(weights, builder.mul(loop.index, _number(_TILE)))
+                columns = [down, builder.add(down, builder.mul(tiles, _number(_TILE)))]
                 for row in range(row_tiles):
                     begin = builder.add(across, builder.mul(step, _number(16 * row)))
                     do("tileloadd64", 4 + row, at=(begin, step))
-                _fetch_ahead(builder, weights, down, ahead)
-                for column in range(2):
-                    begin = builder.add(builder.add(weights, down), _number(column * _TILE))
+                _fetch_ahead(builder, columns, loop.index, tiles, ahead)
+                for column, begin in enumerate(columns):
                     do("tileloadd64", 6 + column, at=(begin, _number(64)))
                 for row in range(row_tiles):
                     for column in range(2):
@@ -156,14 +169,12 @@ def _vector_products(rows: int) -> Any:
                     builder.store(ir.Constant(vector, [0] * 16), place)
             with cgutils.for_range(builder, tiles) as tile:
                 across = builder.mul(tile.index, _number(CHANNELS))
-                down = builder.mul(tile.index, _number(2 * _TILE))
-                _fetch_ahead(builder, weights, down, ahead)
+                down = builder.add(weights, builder.mul(tile.index, _number(_TILE)))
+                halves = [down, builder.add(down, builder.mul(tiles, _number(_TILE)))]
+                _fetch_ahead(builder, halves, tile.index, tiles, ahead)
                 with cgutils.for_range(builder, _number(16)) as four:  # channels
-                    line = builder.add(down, builder.mul(four.index, _number(64)))
-                    columns = [
-                        builder.load(at(weights, builder.add(line, _number(half * _TILE)), vector), align=64)
-                        for half in range(2)
-                    ]
+                    line = builder.mul(four.index, _number(64))
+                    columns = [builder.load(at(half, line, vector), align=64) for half in halves]
                     begin = builder.add(across, builder.mul(four.index, _number(4)))
                     for row in range(rows):
                         place = at(codes, builder.add(begin, builder.mul(step, _number(row))), ir.IntType(32))
@@ -265,12 +276,21 @@ def _on_vectors(codes: int, K: int, rows: int, panel: int, ahead: int, sums: int
 
 
 @numba.njit(nogil=True)
+def expect(panel: int, K: int) -> None:
+    """Ask for the begin of both halves of a panel, at that address, before its turn comes."""
+    for half in range(2):
+        begin = panel + half * K * 16
+        for line in range(0, min(_AHEAD, K * 16), 64):
+            prefetch(begin + line)
+
+
+@numba.njit(nogil=True)
 def products(instructions: int, codes: int, K: int, rows: int, panel: int, first: bool, sums: int) -> None:
     """Sums of products of up to GROUP rows with a panel. All memory is given by its address.
 
     Args:
         codes: uint8 [rows, K]; with AMX what follows, up to 16 or 32 rows, is read as well.
-        panel: int8 [K/64, 2, 16, 16, 4], see `pack`.
+        panel: int8 [2, K/64, 16, 16, 4], see `pack`.
         first: whether the panel was not read before, so that what follows it is asked for meanwhile.
         sums: int32 [GROUP, PANEL], written.
     """
