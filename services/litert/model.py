@@ -31,8 +31,8 @@ from services.litert.tiles import NAMES, find_instructions
 MAX_ROWS = 256  # tokens that go through the model at once; more are computed in turns
 
 
-# Sharing a small product costs more than it saves. One thread against two, 8 streams: 12,800 against 7,700 tokens/s
-# with 1 million parameters (`nano`), 3,270 against 3,390 with 14 million (`mini`).
+# With LiteRT's products sharing a small one costs more than it saves. One thread against two, 8 streams: 12,800 against
+# 7,700 tokens/s with 1 million parameters (`nano`), 3,270 against 3,390 with 14 million (`mini`). Ours decide by step.
 SMALL_PARAMETERS = 8_000_000
 
 
@@ -72,7 +72,7 @@ class Tokens:
 
 def choose_threads(config: GPT2Config, cores: int) -> int:
     """Return how many threads a model runs on best where it may use that many cores."""
-    return 1 if config.num_parameters < SMALL_PARAMETERS else cores
+    return cores if find_instructions() or config.num_parameters >= SMALL_PARAMETERS else 1
 
 
 class LiteRTModel:

@@ -18,6 +18,7 @@ from numba.core import codegen
 from services.common.errors import Corrupt
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import forward
+from services.litert import forward as forward_module
 from services.litert import heads
 from services.litert import model as litert_model
 from services.litert.convert import convert
@@ -107,6 +108,7 @@ def test_a_shared_prefix_changes_no_bit(model, texts):
 
 def test_a_restart_and_other_threads_change_no_bit(int8_file, texts, monkeypatch):
     monkeypatch.setattr(heads, "SMALL_WORK", 0)
+    monkeypatch.setattr(forward_module, "SMALL_WORK", 0)
     results = []
     for threads in (1, 2, 3, 8):
         model = LiteRTModel(int8_file, 12, threads)
