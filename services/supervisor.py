@@ -7,7 +7,6 @@ because the kernel ends a child when the thread that made it ends.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
@@ -15,13 +14,13 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from services.admin.health import answers
+from services.common.child import die_with
 from services.common.health import is_serving
 
 # In the order of starting; stopped in reverse. Ports: the service's own, and that of its metrics.
@@ -36,7 +35,6 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 90.0  # a training run saves a checkpoint first
 MAX_RESTARTS = 5  # in a row
 STEADY_S = 60.0  # one that ends after so long is not failing to start
-_PR_SET_PDEATHSIG = 1
 
 
 class ServiceError(Exception):
@@ -171,11 +169,7 @@ class Supervisor:
         address = self.address(name)
         if name != "admin":
             return is_serving(address, timeout_s=1.0)
-        try:
-            with urllib.request.urlopen(f"http://{address}/healthz", timeout=1.0) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        return answers(address, timeout_s=1.0)
 
     def _log_end(self, name: str) -> str:
         return "\n".join(self.log_path(name).read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
@@ -188,7 +182,6 @@ def _free_port() -> int:
 
 
 def _die_with(parent: int) -> None:
-    """Ask the kernel for SIGTERM when the supervisor is gone, however it went (Linux, prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it went before we asked
+    """Ask the kernel for SIGTERM when the supervisor is gone."""
+    if not die_with(parent, signal.SIGTERM):  # it went before we asked
         os.kill(os.getpid(), signal.SIGTERM)

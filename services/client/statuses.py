@@ -14,36 +14,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from services.common import rpc
-from services.common.errors import (
-    AlreadyExists,
-    Busy,
-    Cancelled,
-    Corrupt,
-    FailedPrecondition,
-    InvalidRequest,
-    NonesuchError,
-    NotFound,
-    Unavailable,
-    Unimplemented,
-)
+from services.common.errors import BY_STATUS, NonesuchError, Unavailable
 
 DEADLINE = "DEADLINE_EXCEEDED"  # reason of the Unavailable that stands for a passed deadline
 UNREACHABLE = "UNREACHABLE"  # reason of the Unavailable that stands for a service that nobody reached
-
-_CLASSES = {
-    kind.status: kind
-    for kind in (
-        InvalidRequest,
-        NotFound,
-        AlreadyExists,
-        FailedPrecondition,
-        Busy,
-        Unavailable,
-        Corrupt,
-        Cancelled,
-        Unimplemented,
-    )
-}
 
 
 def readable(error: grpc.RpcError, service: str, address: str) -> NonesuchError:
@@ -75,7 +49,7 @@ def readable(error: grpc.RpcError, service: str, address: str) -> NonesuchError:
     if code == "UNIMPLEMENTED" and not _was_answered(error):
         message = f"the {service} at {address} does not know this call; it is older than this client: update it"
     facts = _details(error)
-    kind = _CLASSES.get(code, NonesuchError)
+    kind = BY_STATUS.get(code, NonesuchError)
     return kind(
         message,
         field=facts.get("field"),

@@ -102,3 +102,7 @@ class Unimplemented(NonesuchError):
     """Part of the contract that this version does not provide."""
 
     status = "UNIMPLEMENTED"
+
+
+BY_STATUS: dict[str, type[NonesuchError]] = {kind.status: kind for kind in NonesuchError.__subclasses__()}
+"""The class of each status above, for who receives one."""

@@ -6,12 +6,12 @@ Called by cleaning_process.py and opening_process.py, once, after everything is 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import os
 import resource
 import signal
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from services.common.child import die_first, die_with
 
 
 def confine(address_space_bytes: int) -> None:
@@ -26,7 +26,5 @@ def confine(address_space_bytes: int) -> None:
         limit = present + address_space_bytes
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError, AttributeError):  # Linux alone: it does not outlive the service
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    with contextlib.suppress(OSError):  # when memory runs out, this process goes first
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    die_with(os.getppid())
+    die_first()

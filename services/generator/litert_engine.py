@@ -48,6 +48,7 @@ class LiteRTEngine:
         num_blocks = per_slot * max(1, min(num_slots, slots))
         threads = threads or choose_threads(file.config, cores())
         self._model = LiteRTModel(file, num_blocks, threads)
+        log.info("%s: products by %s, %d threads", path, self._model.products, threads)
         self.context = self._model.config.n_ctx
         self.vocabulary_size = self._model.config.n_vocab
         self.block_size = self._model.block_size

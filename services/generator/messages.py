@@ -15,20 +15,8 @@ from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
 from services.generator.request import Limits, SampleRequest
 from services.sampling.draw import new_seed
-from services.sampling.parameters import SamplingParameters
+from services.sampling.parameters import NUMBERS, SamplingParameters
 from services.tokens.codec import Codec
-
-_RULES = (
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "no_repeat_ngram",
-)
 
 
 def refuse_unbuilt(request: pb.GenerateRequest | pb.GeneratePostRequest) -> None:
@@ -53,7 +41,7 @@ def wish_of(request: pb.GenerateRequest) -> Wish:
 
 def sampling_of(message: pb.SamplingParameters) -> SamplingParameters:
     """Sampling parameters with the defaults filled in; not validated."""
-    given = {name: getattr(message, name) for name in _RULES if message.HasField(name)}
+    given = {name: getattr(message, name) for name in NUMBERS if message.HasField(name)}
     return SamplingParameters(logit_bias=tuple(sorted(message.logit_bias.items())), **given)
 
 
@@ -103,7 +91,7 @@ def echo_of(request: pb.GenerateRequest, model: LoadedModel) -> str:
 
 def effective(request: SampleRequest) -> pb.EffectiveParameters:
     """What was used of each parameter."""
-    rules = {name: getattr(request.sampling, name) for name in _RULES}
+    rules = {name: getattr(request.sampling, name) for name in NUMBERS}
     return pb.EffectiveParameters(
         sampling=pb.SamplingParameters(logit_bias=dict(request.sampling.logit_bias), **rules),
         max_new_tokens=request.max_new_tokens,

@@ -2,7 +2,8 @@
 
 One thread looks and loads. A request takes a model with `use`, which keeps it in memory until the request is
 done: requests that run when a version is replaced finish on it. A version that cannot be loaded changes
-nothing for the others; its error is shown, and it is tried again when its files change.
+nothing for the others; its error is shown, and it is tried again when its files change. What is known of each
+version is kept in versions.py.
 """
 
 from __future__ import annotations
@@ -17,22 +18,10 @@ from pathlib import Path
 
 from services.common.errors import Cancelled, FailedPrecondition, NonesuchError, NotFound, Unavailable
 from services.generator import metrics
-from services.generator.choice import (
-    KEEP_ASKED_S,
-    LATEST,
-    LOAD_AGAIN_S,
-    RETRY_AFTER_S,
-    Entry,
-    ModelStatus,
-    State,
-    Wish,
-    choose,
-    effective_alias,
-    meant,
-    wanted,
-)
+from services.generator.choice import RETRY_AFTER_S, Entry, ModelStatus, State, Wish
 from services.generator.loaded import LoadedModel
 from services.generator.published import Key, Published, read_aliases, scan
+from services.generator.versions import Versions
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +54,8 @@ class Models:
         self._max_models = max_models
         self._poll_s = poll_s
         self._on_serving: Callable[[str, bool], None] = lambda name, serving: None
-        self._entries: dict[Key, Entry] = {}
-        self._gone: list[Entry] = []  # deleted from the volume, still in memory
-        self._aliases: dict[str, dict[str, int]] = {}  # by model, the version that each alias means
+        self._versions = Versions()
         self._damaged_aliases: dict[str, str] = {}
-        self._meant: dict[tuple[str, str], Key] = {}  # by model and alias, what answers or did
-        self._asked: dict[tuple[str, Wish], float] = {}  # monotonic time of the last request
         self._names: set[str] = set()  # names that can be asked
         self._changed = threading.Condition()  # guards all of the above
         self._look_lock = threading.Lock()  # one look at a time; taken before `_changed`
@@ -93,7 +78,7 @@ class Models:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join(CLOSE_S)
-        for entry in (*self._entries.values(), *self._gone):
+        for entry in self._versions.entries:
             if entry.loaded:
                 entry.loaded.close()
 
@@ -101,15 +86,7 @@ class Models:
         """All versions, those deleted but still in use among them, by name, newest first."""
         self._look()  # what was published a moment ago is among them
         with self._changed:
-            entries = [*self._entries.values(), *self._gone]
-            entries.sort(key=lambda e: (e.published.key.name, -e.published.key.version))
-            return [ModelStatus(e.published, e.state, e.error, e.loaded, self._names_of(e)) for e in entries]
-
-    def _names_of(self, entry: Entry) -> tuple[str, ...]:
-        key = entry.published.key
-        return tuple(
-            sorted(alias for alias, version in self._aliases.get(key.name, {}).items() if version == key.version)
-        )
+            return self._versions.statuses()
 
     @contextmanager
     def use(
@@ -150,18 +127,15 @@ class Models:
     def _take(self, name: str, wish: Wish, give_up_at: float, is_awaited: Callable[[], bool]) -> Entry:
         try:
             with self._changed:
-                choose(self._entries, self._aliases, name, wish, self._meant)
+                self._versions.choose(name, wish)
         except (NotFound, FailedPrecondition):
             self._look()  # it may have been published a moment ago
         told = False
         with self._changed:
             while True:
-                entry = choose(self._entries, self._aliases, name, wish, self._meant)
-                key = entry.published.key
-                self._asked[key.name, wish] = time.monotonic()
+                entry = self._versions.choose(name, wish)
+                self._versions.ask(entry, wish, time.monotonic())
                 if entry.loaded is not None:
-                    entry.state = State.SERVING
-                    self._meant[key.name, effective_alias(self._aliases, key.name, wish)] = key
                     entry.users += 1
                     return entry
                 if not is_awaited():
@@ -169,7 +143,8 @@ class Models:
                 remaining = give_up_at - time.monotonic()
                 if remaining <= 0 or self._stopping:
                     raise Unavailable(
-                        f"model {key} is being loaded; try again in a moment", retry_after_s=RETRY_AFTER_S
+                        f"model {entry.published.key} is being loaded; try again in a moment",
+                        retry_after_s=RETRY_AFTER_S,
                     )
                 if not told:  # once: requests that wake each other would keep a core busy
                     told = True
@@ -205,45 +180,28 @@ class Models:
                 self._changed.wait_for(lambda: self._stopping or self._due, self._poll_s)
 
     def _look(self) -> None:
-        """Bring the entries up to date with the volume."""
+        """Bring the versions up to date with the volume."""
         with self._look_lock:
             aliases, damaged = read_aliases(self._folder)
             for problem in damaged.keys() - self._damaged_aliases.keys():
                 log.error("%s; what they meant goes on", damaged[problem])
             self._damaged_aliases = damaged
-            kept = {name: self._aliases[name] for name in damaged if name in self._aliases}
-            self._compare(scan(self._folder), aliases | kept)
-
-    def _compare(self, found: dict[Key, Published], aliases: dict[str, dict[str, int]]) -> None:
-        now = time.monotonic()
-        with self._changed:
-            self._aliases = aliases
-            self._meant = {what: key for what, key in self._meant.items() if key in found}
-            for key in [key for key in self._entries if key not in found]:
-                entry = self._entries.pop(key)
-                if entry.loaded is not None:
-                    entry.state = State.DRAINING
-                    self._gone.append(entry)
-                log.info("model %s is gone from the volume", key)
-            for key, published in found.items():
-                known = self._entries.get(key)
-                if known is None or (
-                    known.state is State.FAILED
-                    and (known.published.signature != published.signature or now >= known.try_again_at)
-                ):
-                    self._entries[key] = Entry(published)
+            found = scan(self._folder)
+            with self._changed:
+                self._versions.compare(found, aliases, damaged, time.monotonic())
 
     def _load_and_unload(self) -> None:
         """Load what should be in memory, one by one, and let go of what should not; memory is bounded throughout."""
         while True:
             with self._changed:
-                keep = self._keep()
-                crowded = self._num_loaded() > self._max_models
+                keep = self._versions.wanted(self._max_models, time.monotonic())
+                crowded = self._versions.num_loaded > self._max_models
             if crowded:
                 self._unload(keep)
             with self._changed:
                 entry = next((e for e in keep if e.loaded is None), None)
-                crowded = self._num_loaded() > self._max_models  # by requests that run; their end is a look's time
+                # Requests that run may crowd the memory; a look's time later they may have ended.
+                crowded = self._versions.num_loaded > self._max_models
                 if entry is None or crowded or self._stopping:
                     break
                 entry.state = State.LOADING
@@ -251,15 +209,6 @@ class Models:
             self._tell_names()
         self._unload(keep)
         self._tell_names()
-
-    def _keep(self) -> list[Entry]:
-        """What should be in memory; `_changed` is held."""
-        now = time.monotonic()
-        self._asked = {what: at for what, at in self._asked.items() if now - at < KEEP_ASKED_S}
-        return wanted(self._entries, self._aliases, self._asked, self._meant, self._max_models, now)
-
-    def _num_loaded(self) -> int:
-        return sum(entry.loaded is not None for entry in (*self._entries.values(), *self._gone))
 
     def _load_one(self, entry: Entry) -> None:
         key = entry.published.key
@@ -274,22 +223,11 @@ class Models:
             else:
                 log.exception("model %s cannot be served", key)
             with self._changed:
-                entry.state = State.FAILED
-                entry.error = str(error) or type(error).__name__
-                if isinstance(error, Unavailable) or not isinstance(error, NonesuchError):
-                    entry.try_again_at = time.monotonic() + LOAD_AGAIN_S
+                self._versions.fail(entry, error, time.monotonic())
                 self._changed.notify_all()
             return
         with self._changed:
-            entry.loaded = loaded
-            if self._entries.get(key) is entry:
-                entry.state = State.SERVING
-                for alias in (LATEST, *self._aliases.get(key.name, {})):
-                    if meant(self._entries, self._aliases, key.name, alias) is entry:
-                        self._meant[key.name, alias] = key
-            else:  # deleted meanwhile
-                entry.state = State.DRAINING
-                self._gone.append(entry)
+            self._versions.succeed(entry, loaded)
             self._changed.notify_all()
         metrics.LOAD_SECONDS.observe(time.monotonic() - started)
         log.info("model %s serves after %.1f s", key, time.monotonic() - started)
@@ -297,18 +235,7 @@ class Models:
     def _unload(self, keep: list[Entry]) -> None:
         """Mark what is not wanted as draining, and close what drained."""
         with self._changed:
-            closing: list[Entry] = []
-            for entry in (*self._entries.values(), *self._gone):
-                if entry.loaded is None or entry in keep:
-                    continue
-                entry.state = State.DRAINING
-                if entry.users == 0 and entry.waiting == 0:
-                    closing.append(entry)
-            unloaded = [(entry.published.key, entry.loaded) for entry in closing if entry.loaded is not None]
-            for entry in closing:
-                entry.loaded = None
-                entry.state = State.AVAILABLE
-            self._gone = [entry for entry in self._gone if entry.loaded is not None]
+            unloaded = self._versions.let_go(keep)
         if unloaded:
             while unloaded:
                 _close(*unloaded.pop())
@@ -316,8 +243,7 @@ class Models:
 
     def _tell_names(self) -> None:
         with self._changed:
-            serving = sorted(key for key, entry in self._entries.items() if entry.state is State.SERVING)
-            newest = {key.name: key.version for key in serving}
+            newest = self._versions.newest_served()
             names = set(newest)
             before, self._names = self._names, names
         for name, version in newest.items():

@@ -8,21 +8,18 @@ to compare predictions on; without one it is text that the model writes itself. 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from services.common.child import die_first, die_with
 from services.common.errors import NonesuchError
 from services.common.files import read_json, sha256_files
 
 END_OF_TEXT = "<|endoftext|>"
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -35,8 +32,10 @@ def main() -> int:
     parser.add_argument("--nice", type=int, default=0, help="added to the niceness")
     parser.add_argument("--parent", type=int, help="process id of the service, with which this one ends")
     options = parser.parse_args()
-    if options.parent and not _tie_to(options.parent):
-        return 1
+    if options.parent:
+        die_first()
+        if not die_with(options.parent):
+            return 1
     os.nice(options.nice)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the card is for training and streams, and would compute less exactly
@@ -58,15 +57,6 @@ def main() -> int:
         return 1
     print(json.dumps(report))
     return 0
-
-
-def _tie_to(parent: int) -> bool:
-    """End with the service, and before it and any training when memory runs out; False when it is gone already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    with contextlib.suppress(OSError):  # not Linux, or not allowed: the kernel's own choice stands
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    return os.getppid() == parent
 
 
 if __name__ == "__main__":

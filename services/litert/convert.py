@@ -44,14 +44,13 @@ def convert(
     builder = Builder(config, params, precision)
     arrays = builder.arrays
     arrays.add("model/wpe", params["model/wpe"])
-    if builder.wte_scales is not None:
-        arrays.add("model/wte/scales", builder.wte_scales)
     structure, positions = serialise(builder.parts, arrays)
     facts: dict[str, Any] = {"config": config.to_hparams(), "precision": precision, "arrays": {}}
-    for name in ("model/wte", "model/wte/scales", "model/wpe"):
-        if name in arrays.numbers:
-            index = arrays.numbers[name] - 1
-            value = arrays.values[index]
-            entry = {"position": positions[index], "shape": list(value.shape), "dtype": value.dtype.str}
-            facts["arrays"][name] = entry
+    for name, number in arrays.numbers.items():
+        value = arrays.values[number - 1]
+        facts["arrays"][name] = {
+            "position": positions[number - 1],
+            "shape": list(value.shape),
+            "dtype": value.dtype.str,
+        }
     engine_file.write(path, structure, dict(zip(positions, arrays.values, strict=True)), facts)

@@ -2,7 +2,7 @@
 
     structure   a flatbuffer by LiteRT's schema ("TFL3"): subgraphs, signatures, scales
     arrays      weights and the embedding tables, each at a multiple of 64 bytes
-    tables      JSON: format version, architecture, precision, where the embedding tables stand
+    tables      JSON: format version, architecture, precision, where each array stands
     end         length of the JSON (8 bytes, little endian), SHA-256 of everything before it (32), MAGIC (8)
 
 LiteRT reads the structure and the arrays it points to, and leaves the rest alone.
@@ -27,7 +27,7 @@ from services.common.errors import Corrupt
 from services.common.files import PARTIAL_PREFIX, sync_contents, sync_folder
 from services.gpt2.config import GPT2Config
 
-FORMAT = 1  # grows when older programs cannot run the file, or newer ones would run it otherwise
+FORMAT = 2  # grows when older programs cannot run the file, or newer ones would run it otherwise
 MAGIC = b"NONESUCH"
 _END = struct.Struct("<Q32s8s")
 
@@ -41,6 +41,9 @@ class EngineFile:
         wte: token embeddings, int8 or float32 [V, C], mapped from the file.
         wte_scales: float32 [V], of int8 embeddings; ones for float32 ones.
         wpe: position embeddings, float32 [T, C].
+        places: shape, type and position of each array, by OpenAI's names; of int8 matrices, which are [features,
+            channels], there are also the scales, by `NAME/scales`.
+        content: the file, mapped.
     """
 
     path: Path
@@ -49,6 +52,12 @@ class EngineFile:
     wte: NDArray
     wte_scales: NDArray[np.float32]
     wpe: NDArray[np.float32]
+    places: Mapping[str, Mapping[str, Any]]
+    content: mmap.mmap
+
+    def array(self, name: str) -> NDArray:
+        """Return an array of `places`, mapped from the file."""
+        return _mapped(self.content, self.places[name])
 
 
 def write(path: Path, structure: bytes, arrays: Mapping[int, NDArray], facts: Mapping[str, Any]) -> None:
@@ -112,13 +121,16 @@ def read(path: Path) -> EngineFile:
         raise _corrupt(path, f"has format {tables['format']}, and this program runs format {FORMAT}")
 
     def table(name: str) -> NDArray:
-        entry = tables["arrays"][name]
-        return np.ndarray(entry["shape"], entry["dtype"], content, entry["position"])
+        return _mapped(content, tables["arrays"][name])
 
     config = GPT2Config.from_hparams(tables["config"], source=str(path))
     wte = table("model/wte")
     scales = table("model/wte/scales") if wte.dtype == np.int8 else np.ones(len(wte), np.float32)
-    return EngineFile(path, config, tables["precision"], wte, scales, table("model/wpe"))
+    return EngineFile(path, config, tables["precision"], wte, scales, table("model/wpe"), tables["arrays"], content)
+
+
+def _mapped(content: mmap.mmap, place: Mapping[str, Any]) -> NDArray:
+    return np.ndarray(place["shape"], place["dtype"], content, place["position"])
 
 
 def _corrupt(path: Path, problem: str) -> Corrupt:

@@ -191,7 +191,6 @@ class Builder:
 
     def __init__(self, config: GPT2Config, params: Mapping[str, NDArray[np.float32]], precision: str) -> None:
         self.arrays = Arrays()
-        self.wte_scales: NDArray[np.float32] | None = None
         self._config = config
         self._params = params
         self._precision = precision
@@ -247,8 +246,7 @@ class Builder:
         if self._precision == "float32":
             return part.constant(name, matrix)
         values, scales = quantise_rows(matrix)
-        if name == "model/wte":
-            self.wte_scales = scales
+        self.arrays.add(f"{name}/scales", scales)  # those of the structure are LiteRT's
         return part.constant(name, values, scales)
 
 

@@ -1,7 +1,8 @@
 """GPT-2 on LiteRT: a flat batch of tokens of any sequences in, logits of the rows asked for out.
 
-LiteRT computes what stands between the attentions (graph.py) with int8 products at the memory's speed; attention.py
-does the rest over a paged cache (cache.py). Decoding and chunks of prompts are one call.
+The layers are computed by our own compiled code where the processor has instructions for products of bytes
+(forward.py), else by LiteRT and ours in turns (interpreted.py); both over one paged cache (cache.py). Decoding and
+chunks of prompts are one call.
 A row's logits do not depend, in any bit, on what else is in the batch or on how a prompt was cut.
 
 N tokens of the batch, M rows whose logits are asked for, C channels, V vocabulary, L layers, R runs of tokens.
@@ -12,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from services.common.errors import Corrupt
@@ -23,14 +23,16 @@ from services.gpt2.config import GPT2Config
 from services.litert import engine_file
 from services.litert.cache import BLOCK, new_cache
 from services.litert.engine_file import EngineFile
-from services.litert.heads import Attention
+from services.litert.forward import Forward
+from services.litert.heads import Placement
+from services.litert.interpreted import Interpreted
+from services.litert.tiles import NAMES, find_instructions
 
 MAX_ROWS = 256  # tokens that go through the model at once; more are computed in turns
-HEAD_ROWS = 64  # rows whose logits are computed at once: 13 MB of them with GPT-2's vocabulary
 
 
-# Sharing a small product costs more than it saves. One thread against two, 8 streams: 12,800 against 7,700 tokens/s
-# with 1 million parameters (`nano`), 3,270 against 3,390 with 14 million (`mini`).
+# With LiteRT's products sharing a small one costs more than it saves. One thread against two, 8 streams: 12,800 against
+# 7,700 tokens/s with 1 million parameters (`nano`), 3,270 against 3,390 with 14 million (`mini`). Ours decide by step.
 SMALL_PARAMETERS = 8_000_000
 
 
@@ -70,41 +72,7 @@ class Tokens:
 
 def choose_threads(config: GPT2Config, cores: int) -> int:
     """Return how many threads a model runs on best where it may use that many cores."""
-    return 1 if config.num_parameters < SMALL_PARAMETERS else cores
-
-
-class _Part:
-    """One subgraph of the interpreter, called without copies.
-
-    The interpreter's own runner copies inputs and outputs and allocates at every call; `raw` is what it is made of.
-    """
-
-    def __init__(self, interpreter: Interpreter, key: str) -> None:
-        self._interpreter = interpreter
-        self._raw: Any = interpreter._interpreter
-        self._index: int = self._raw.GetSubgraphIndexFromSignature(key)
-        signature = interpreter._get_full_signature_list()[key]
-        self._inputs: dict[str, int] = signature["inputs"]
-        self._outputs: dict[str, int] = signature["outputs"]
-        self._width = interpreter._get_tensor_details(self._inputs["x"], self._index)["shape"][-1]
-        self.rows = 0
-        self.tensors: dict[str, NDArray[np.float32]] = {}
-
-    def resize(self, rows: int) -> None:
-        """Make inputs and outputs of that many rows. Views in `tensors` are others afterwards."""
-        if rows == self.rows:
-            return
-        self.tensors = {}
-        for tensor in self._inputs.values():
-            self._raw.ResizeInputTensor(tensor, np.array([rows, self._width], np.int32), False, self._index)
-        self._raw.AllocateTensors(self._index)
-        for name, tensor in (self._inputs | self._outputs).items():
-            self.tensors[name] = self._raw.tensor(self._interpreter, tensor, self._index)
-        self.rows = rows
-
-    def run(self) -> None:
-        """Compute the outputs from the inputs."""
-        self._raw.Invoke(self._index)
+    return cores if find_instructions() or config.num_parameters >= SMALL_PARAMETERS else 1
 
 
 class LiteRTModel:
@@ -114,6 +82,7 @@ class LiteRTModel:
         file: an engine file, or where it is, to be read.
         num_blocks: of the cache, at least one; a block holds 64 positions of one sequence.
         threads: of the matrix products and of attention, at least one; see `choose_threads`.
+        instructions: tiles.AMX or tiles.VNNI, which the processor must have; 0: LiteRT's products; None: the best.
 
     Raises:
         Corrupt: the file is missing, damaged, or computes something that is no number; the message names it.
@@ -121,23 +90,26 @@ class LiteRTModel:
 
     block_size = BLOCK
 
-    def __init__(self, file: Path | EngineFile, num_blocks: int, threads: int) -> None:
+    def __init__(self, file: Path | EngineFile, num_blocks: int, threads: int, instructions: int | None = None) -> None:
         if isinstance(file, Path):
             file = engine_file.read(file)
-        self.path = path = file.path
+        self.path = file.path
         self.config = file.config
         self.precision = file.precision
         self.num_blocks = num_blocks
         self._file = file
-        try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            L = file.config.n_layer
-            keys = ["first", *(f"layer{layer}" for layer in range(1, L)), "last"]
-            self._parts = [_Part(self._interpreter, key) for key in keys]
-        except (ValueError, RuntimeError) as error:
-            raise Corrupt(f"{path} cannot be run ({error})", metadata={"file": str(path)}) from error
         cache = new_cache(file.config, num_blocks, file.precision)
-        self._attention = Attention(file.config, cache, MAX_ROWS, threads)
+        self._placement = Placement(file.config, cache, MAX_ROWS, Forward.EXTRA)
+        best = find_instructions()  # always: AMX must be asked for
+        instructions = best if instructions is None else instructions
+        if file.precision != "int8":
+            instructions = 0
+        self.products = NAMES[instructions]
+        self._layers: Forward | Interpreted
+        if instructions:
+            self._layers = Forward(file, cache, self._placement, MAX_ROWS, threads, instructions)
+        else:
+            self._layers = Interpreted(file, cache, self._placement, MAX_ROWS, threads)
         self._warm()
 
     @property
@@ -165,8 +137,8 @@ class LiteRTModel:
         return logits
 
     def close(self) -> None:
-        """End attention's threads and free the cache. Further calls change nothing."""
-        self._attention.close()
+        """End its threads and free weights and cache. Further calls change nothing."""
+        self._layers.close()
 
     def _run(self, pieces: Sequence[Tokens], logits: NDArray[np.float32]) -> int:
         """Take pieces through the model, at most MAX_ROWS tokens; write the logits asked for, return how many."""
@@ -178,30 +150,8 @@ class LiteRTModel:
         wanted = np.concatenate(
             [np.arange(end - piece.num_logits, end) for end, piece in zip(ends, pieces, strict=True)]
         )  # [M]
-        self._attention.place(ends - lengths, lengths, starts, [piece.blocks for piece in pieces])
-
-        x = self._embed(ids, positions)  # [N, C]
-        first = self._parts[0]
-        first.resize(len(ids))
-        np.copyto(first.tensors["x"], x)
-        first.run()
-        qkv = first.tensors["qkv"]  # [N, 3C]
-        for layer, part in enumerate(self._parts[1:-1]):
-            part.resize(len(ids))
-            np.copyto(part.tensors["x"], x)
-            self._attention.run(layer, qkv, part.tensors["attended"])
-            part.run()
-            x, qkv = part.tensors["y"], part.tensors["qkv"]
-        attended = np.empty_like(x)
-        self._attention.run(self.config.n_layer - 1, qkv, attended)
-        last = self._parts[-1]
-        for begin in range(0, len(wanted), HEAD_ROWS):
-            rows = wanted[begin : begin + HEAD_ROWS]
-            last.resize(len(rows))
-            np.take(x, rows, axis=0, out=last.tensors["x"])
-            np.take(attended, rows, axis=0, out=last.tensors["attended"])
-            last.run()
-            logits[begin : begin + len(rows)] = last.tensors["logits"]
+        self._placement.place(ends - lengths, lengths, starts, [piece.blocks for piece in pieces])
+        self._layers.run(self._embed(ids, positions), wanted, logits[: len(wanted)])
         return len(wanted)
 
     def _check(self, chunk: Chunk) -> None:
@@ -227,15 +177,7 @@ class LiteRTModel:
         return x
 
     def _warm(self) -> None:
-        """Take all working memory, load the compiled code, and see that the weights compute numbers.
-
-        Making the largest batch once is what later keeps a change of the batch's size at half a millisecond.
-        """
-        for part, rows in zip(self._parts, [MAX_ROWS] * self.config.n_layer + [HEAD_ROWS], strict=True):
-            part.resize(rows)
-            for tensor in part.tensors.values():
-                tensor[:] = 0
-            part.run()
+        """Load the compiled code, and see that the weights compute numbers."""
         if not np.isfinite(self.step([Tokens([0], 0, [0], 1)])).all():
             raise Corrupt(
                 f"the weights in {self.path} compute values that are not numbers; publish another checkpoint",

@@ -8,6 +8,7 @@ however the loop around it is cut into vectors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -24,6 +25,7 @@ _LOG2_E = np.float32(1.44269504088896)
 _LN_2_HIGH = np.float32(0.693145751953125)  # few bits, so that a whole number times it is exact
 _LN_2_LOW = np.float32(1.42860682030941723212e-6)
 ROUND = np.float32(1.5 * 2**23)  # adding and subtracting it rounds to the nearest whole number
+VOID = ir.VoidType()
 _0, _1 = np.float32(0), np.float32(1)
 
 
@@ -58,22 +60,74 @@ def pointer(typing: Any, address: Any, dtype: Any) -> Any:
     return kind(types.int64, dtype), generate
 
 
+def call(builder: Any, name: str, values: Sequence[Any], result: Any = VOID) -> Any:
+    """Write the call of one of LLVM's own functions."""
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(result, [value.type for value in values]), name)
+    return builder.call(function, values)
+
+
+def call_prefetch(builder: Any, address: Any) -> None:
+    """Write: begin to fetch the 64 bytes at an address, an int64, into the cache that is nearest."""
+    read, keep, data = (ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))
+    place = builder.inttoptr(address, ir.PointerType(ir.IntType(8)))
+    call(builder, "llvm.prefetch.p0i8", [place, read, keep, data])
+
+
 @intrinsic
 def prefetch(typing: Any, address: Any) -> Any:
     """Begin to fetch the 64 bytes at an address into the cache that is nearest."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = ir.PointerType(ir.IntType(8))
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        function = builder.module.globals.get("llvm.prefetch.p0i8") or ir.Function(
-            builder.module, kind, "llvm.prefetch.p0i8"
-        )
-        read, keep, data = (ir.Constant(number, value) for value in (0, 3, 1))
-        builder.call(function, [builder.inttoptr(arguments[0], pointer), read, keep, data])
+        call_prefetch(builder, arguments[0])
         return context.get_dummy_value()
 
     return types.void(types.uintp), generate
+
+
+@intrinsic
+def cycles(typing: Any) -> Any:
+    """The processor's clock, in ticks of a fixed length."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return call(builder, "llvm.readcyclecounter", [], ir.IntType(64))
+
+    return types.int64(), generate
+
+
+@intrinsic
+def pause(typing: Any) -> Any:
+    """Tell the processor that this thread only waits; for x86."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        call(builder, "llvm.x86.sse2.pause", [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def atomic_add(typing: Any, address: Any, value: Any) -> Any:
+    """Add to the int64 at an address so that no other thread's addition is lost; others see what was written before."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, value = arguments
+        builder.atomic_rmw("add", builder.inttoptr(address, ir.PointerType(ir.IntType(64))), value, "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def atomic_load(typing: Any, address: Any) -> Any:
+    """The int64 at an address as it is now; what other threads wrote before they added to it is seen afterwards."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], ir.PointerType(ir.IntType(64)))
+        return builder.load_atomic(place, "seq_cst", 8)
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic

@@ -15,45 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.sampling.compiled import draw_all
+from services.sampling.line import LINE, write_rules
 from services.sampling.parameters import SamplingParameters
 
 Number = TypeVar("Number", np.int32, np.float64)
-
-# One sample: its numbers, and how far its line of each table is filled.
-_LINE = np.dtype(
-    [
-        ("temperature", np.float64),
-        ("top_p", np.float64),
-        ("min_p", np.float64),
-        ("typical_p", np.float64),
-        ("repetition_penalty", np.float64),
-        ("presence_penalty", np.float64),
-        ("frequency_penalty", np.float64),
-        ("top_k", np.int64),
-        ("no_repeat_ngram", np.int64),
-        ("seed", np.uint64),
-        ("sample", np.uint64),
-        ("position", np.uint64),
-        ("min_new_tokens", np.int64),
-        ("num_prompt", np.int64),
-        ("keeps_history", np.int64),
-        ("num_history", np.int64),
-        ("num_biases", np.int64),
-        ("num_excluded", np.int64),
-        ("num_excluded_early", np.int64),
-    ]
-)
-_NUMBERS = (
-    "temperature",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "top_k",
-    "no_repeat_ngram",
-)
 
 
 class Batch:
@@ -65,7 +30,7 @@ class Batch:
 
     def __init__(self, num_lines: int) -> None:
         self._free = list(reversed(range(num_lines)))
-        self._lines = np.zeros(num_lines, _LINE)
+        self._lines = np.zeros(num_lines, LINE)
         # Wide enough for what is there; most samples need nothing of these.
         self._history = np.zeros((num_lines, 0), np.int32)
         self._bias_ids = np.zeros((num_lines, 0), np.int32)
@@ -96,8 +61,7 @@ class Batch:
         """
         number = self._free.pop()
         line = self._lines[number]
-        for name in _NUMBERS:
-            line[name] = getattr(parameters, name)
+        write_rules(line, parameters)
         line["seed"], line["sample"], line["position"] = seed, sample, 0
         line["min_new_tokens"], line["num_prompt"] = min_new_tokens, len(prompt)
         line["keeps_history"], line["num_history"] = parameters.uses_history, 0
@@ -122,7 +86,7 @@ class Batch:
         self._free.append(line)
 
     def draw(self, logits: NDArray[np.float32], rows: Sequence[int], lines: Sequence[int]) -> list[int]:
-        """Draw the next id of each of these samples; rules.NOTHING_LEFT where there is none.
+        """Draw the next id of each of these samples; compiled.NOTHING_LEFT where there is none.
 
         Args:
             logits: float32 [R, V], not changed.

@@ -6,7 +6,7 @@ Knows the meaning and the range of each parameter, not how it is applied (rules.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from services.common.errors import InvalidRequest
 
@@ -81,6 +81,12 @@ class SamplingParameters:
         for token_id, bias in self.logit_bias:
             _check("logit_bias", token_id, 0 <= token_id < limit, f"token ids from 0 to {limit - 1}")
             _check("logit_bias", bias, abs(bias) <= MAX_BIAS, f"a bias from -{MAX_BIAS:g} to {MAX_BIAS:g}")
+
+
+# The parameters that are one number each, and of which type.
+NUMBERS: dict[str, type] = {
+    field.name: type(field.default) for field in fields(SamplingParameters) if field.name != "logit_bias"
+}
 
 
 def _check(name: str, value: float, fits: bool, expected: str) -> None:

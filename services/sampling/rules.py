@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import Corrupt, InvalidRequest
 from services.sampling.compiled import NOTHING_LEFT, draw
+from services.sampling.line import LINE, write_rules
 from services.sampling.parameters import SamplingParameters
 
 
@@ -45,22 +46,16 @@ def sample(
         InvalidRequest: nothing is left to draw, because exclusions cover the vocabulary.
         Corrupt: a logit is not a number.
     """
+    line = np.zeros(1, LINE)[0]
+    write_rules(line, parameters)
+    line["num_prompt"] = num_prompt
     token_id = draw(  # exact types: each new combination would be compiled anew
         np.ascontiguousarray(logits, dtype=np.float32),
+        line,
         np.asarray(history, dtype=np.int32),
-        num_prompt,
         np.array([token_id for token_id, _ in parameters.logit_bias], dtype=np.int32),
         np.array([bias for _, bias in parameters.logit_bias], dtype=np.float64),
         np.asarray(excluded, dtype=np.int32),
-        float(parameters.repetition_penalty),
-        float(parameters.presence_penalty),
-        float(parameters.frequency_penalty),
-        parameters.no_repeat_ngram,
-        float(parameters.temperature),
-        parameters.top_k,
-        float(parameters.top_p),
-        float(parameters.min_p),
-        float(parameters.typical_p),
         float(u),
     )
     if token_id == NOTHING_LEFT:
@@ -77,8 +72,3 @@ def why_nothing_is_left(logits: NDArray[np.float32], num_ids: int) -> Corrupt | 
         f"{len(logits)}; raise sampling.no_repeat_ngram or ask for fewer tokens",
         field="sampling.no_repeat_ngram",
     )
-
-
-def warm() -> None:
-    """Compile, or load what was compiled, so that the first request does not wait."""
-    sample(np.zeros(4, np.float32), SamplingParameters(top_p=0.9, typical_p=0.9), [], 0.5)

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import services
+from services.common.child import die_first
 
 _ROOT = Path(services.__file__).parent.parent
 LARGEST_MESSAGE = 1 << 30
@@ -80,6 +81,5 @@ class Child:
 def connection(descriptor: int) -> Connection:
     """The child's end. The child ignores Ctrl-C, which is the service's, and goes first when memory runs out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError):  # there is no such file on macOS
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    die_first()
     return Connection(descriptor)

@@ -10,32 +10,12 @@ import grpc
 from protos import corpus_pb2 as pb
 from protos import corpus_pb2_grpc
 from services.common import rpc
-from services.common.errors import (
-    Busy,
-    Cancelled,
-    Corrupt,
-    FailedPrecondition,
-    InvalidRequest,
-    NonesuchError,
-    NotFound,
-    Unavailable,
-    Unimplemented,
-)
+from services.common.errors import BY_STATUS, NonesuchError, NotFound, Unavailable
 from services.tokenizer.documents import Document, OpenDocuments, Snapshot
 
 CALL_S = 60.0  # a snapshot of a large corpus takes seconds
 CONNECT_S = 30.0  # the two services may start together
 STREAM_S = 6 * 3600.0  # training a vocabulary reads the stream as slowly as it counts
-
-_ERRORS: dict[grpc.StatusCode, type[NonesuchError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
-    grpc.StatusCode.NOT_FOUND: NotFound,
-    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Busy,
-    grpc.StatusCode.DATA_LOSS: Corrupt,
-    grpc.StatusCode.CANCELLED: Cancelled,
-    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
-}
 
 
 class CorpusPeer:
@@ -109,14 +89,14 @@ class CorpusPeer:
             yield
         except grpc.RpcError as error:
             details = error.details() or error.code().name
-            if error.code() in _ERRORS:
-                raise _ERRORS[error.code()](details) from None
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise Unavailable(
                     f"the corpus service at {self._address} does not answer ({details}); "
                     "start it, or try again in a moment",
                     retry_after_s=2,
                 ) from None
+            if error.code().name in BY_STATUS:
+                raise BY_STATUS[error.code().name](details) from None
             raise NonesuchError(f"the corpus service at {self._address} failed: {details}") from None
 
 

@@ -15,7 +15,6 @@ read that many bytes.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,11 +24,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.bench.contestant_process import ContestantProcess
 from tests.bench.generation import files
 from tests.bench.generation.case import Case, Outcome, Settings
 from tests.bench.generation.worker import module_of, title_of
 
-ROOT = Path(__file__).parents[2]
 PROMPTS = (16, 224, 900)
 STREAMS = (1, 8, 32)
 NEW = {1: 64, 8: 64, 32: 32}  # tokens decoded per stream, by the number of streams
@@ -51,24 +50,13 @@ class Running:
 
     def __init__(self, name: str, folder: Path, case: Case, settings: Settings) -> None:
         words = [name, str(folder), json.dumps(asdict(case)), json.dumps(settings)]
-        command = [sys.executable, "-m", "tests.bench.generation.worker", *words]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self._process = ContestantProcess("-m", "tests.bench.generation.worker", *words)
         self.name, self.settings = name, settings
         self.outcomes: list[Outcome] = []
-        self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise RuntimeError(f"{self._process.args} ended with status {self._process.wait()}")
 
     def run(self, number: int) -> None:
         """Run the case on the prompts of that number."""
-        assert self._process.stdin is not None
-        print(number, file=self._process.stdin, flush=True)
-        self.outcomes.append(Outcome(**self._answer()))
+        self.outcomes.append(Outcome(**self._process.turn(str(number))))
 
     def median(self, field: str) -> float:
         """Of one number of the outcomes."""
@@ -81,11 +69,7 @@ class Running:
 
     def end(self) -> float:
         """Stop it, and return its peak memory in GB."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        peak = float(self._answer()["peak_gb"])
-        self._process.wait()
-        return peak
+        return self._process.end()
 
 
 def report(case: str, metric: str, unit: str, ours: float | None, peer: str, theirs: float, **more: Any) -> None:

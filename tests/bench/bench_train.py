@@ -10,7 +10,6 @@ ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 measures as if a CPU had no AMX.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from services.gpt2.config import SIZES
+from tests.bench.contestant_process import ContestantProcess
 
 WORKER = Path(__file__).with_name("training_contestants.py")
 SHAPES = [(1, 1024), (4, 256)]
@@ -35,41 +35,23 @@ class Contestant:
     """One process that trains, and what its steps took."""
 
     def __init__(self, name: str, precision: str, batch: int, context: int, warm_steps: int = WARM_STEPS) -> None:
-        command = [sys.executable, str(WORKER), name, precision, str(batch), str(context)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = ContestantProcess(str(WORKER), name, precision, str(batch), str(context))
         self.seconds: list[float] = []
         self.processor_seconds: list[float] = []
         self.values: list[float] = []
-        self._answer()
         for _ in range(warm_steps):
-            self._ask()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise RuntimeError(f"{self._process.args} ended with status {self._process.wait()}")
-
-    def _ask(self) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        print("step", file=self._process.stdin, flush=True)
-        return self._answer()
+            self._process.turn("step")
 
     def step(self) -> None:
         """Train one step and note what it took."""
-        answer = self._ask()
+        answer = self._process.turn("step")
         self.seconds.append(answer["seconds"])
         self.processor_seconds.append(answer["processor_seconds"])
         self.values.append(answer["value"])
 
     def end(self) -> float:
         """Stop it, and return its peak memory in GB."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        peak = float(self._answer()["peak_gb"])
-        self._process.wait()
-        return peak
+        return self._process.end()
 
 
 def report(case: str, metric: str, unit: str, ours: float, peer: str, theirs: float, ratio: float, **more: Any) -> None:

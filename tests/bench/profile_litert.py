@@ -24,6 +24,7 @@ import numpy as np
 from services.gpt2.config import FRESH, SIZES, GPT2Config
 from services.litert.cache import block_bytes
 from services.litert.convert import convert
+from services.litert.forward import Forward
 from services.litert.model import LiteRTModel
 
 CASES = [(16, 1), (224, 1), (900, 1), (224, 8), (900, 8), (16, 32), (224, 32), (900, 32)]
@@ -86,12 +87,15 @@ class Clock:
 
     def __init__(self, model: LiteRTModel) -> None:
         self.seconds: dict[str, float] = {}
-        for part in model._parts[:-1]:
+        self._time(model, "_embed", "embed")
+        if isinstance(model._layers, Forward):
+            self._time(model._layers, "run", "layers")
+            return
+        for part in model._layers._parts[:-1]:
             self._time(part, "run", "products")
             self._time(part, "resize", "resize")
-        self._time(model._parts[-1], "run", "head")
-        self._time(model._attention, "run", "attention")
-        self._time(model, "_embed", "embed")
+        self._time(model._layers._parts[-1], "run", "head")
+        self._time(model._layers._attention, "run", "attention")
 
     def _time(self, owner: object, method: str, name: str) -> None:
         original = getattr(owner, method)
@@ -112,6 +116,7 @@ def main() -> None:
     parser.add_argument("--size", default="124M")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--instructions", type=int, help="1: AMX, 2: VNNI, 0: LiteRT; the best")
     parser.add_argument("--file", type=Path)
     arguments = parser.parse_args()
     config = (SIZES | FRESH)[arguments.size]
@@ -128,7 +133,7 @@ def main() -> None:
             del params
         begin = time.perf_counter()
         blocks = -(-config.n_ctx // 64)
-        model = LiteRTModel(path, 32 * blocks, arguments.threads)
+        model = LiteRTModel(path, 32 * blocks, arguments.threads, arguments.instructions)
         print(json.dumps({"metric": "load", "unit": "s", "ours": time.perf_counter() - begin}))
     clock = Clock(model)
     tables = [list(range(blocks * stream, blocks * (stream + 1))) for stream in range(32)]
@@ -158,7 +163,8 @@ def main() -> None:
         seconds = statistics.median(times[name])
         parts = {
             key: round(1000 * statistics.median(share.get(key, 0) for share in shares[name]), 2)
-            for key in ("embed", "resize", "products", "attention", "head")
+            for key in ("embed", "layers", "resize", "products", "attention", "head")
+            if any(key in share for share in shares[name])
         }
         line = {"bench": "litert", "case": name, "metric": "tokens/s", "ours": round(tokens / seconds, 1)}
         line["ms"], line["best ms"], line["parts in ms"] = 1000 * seconds, 1000 * min(times[name]), parts

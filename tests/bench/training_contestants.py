@@ -9,7 +9,6 @@ KerasHub starts from random weights of its own, everyone else from the same ones
 import importlib.util
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 
 from services.gpt2.config import SIZES, GPT2Config
+from tests.bench.generation.case import peak_gb
 
 RATE, BETA1, BETA2, EPSILON, DECAY = 1e-4, 0.9, 0.99, 1e-8, 0.01
 SEED = 1
@@ -218,11 +218,6 @@ def batches(config: GPT2Config, batch: int, context: int, count: int) -> list[np
     """The same rows for everyone: random tokens."""
     rng = np.random.default_rng(2)
     return [rng.integers(0, config.n_vocab, (batch, context + 1), dtype=np.int32) for _ in range(count)]
-
-
-def peak_gb() -> float:
-    """The most memory that this process has held, in GB."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
 
 
 def main() -> None:

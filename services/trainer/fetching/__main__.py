@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from services.common.child import die_first
 from services.common.errors import NonesuchError
 from services.trainer.fetching.names import resolve
 from services.trainer.fetching.sources import Sources
@@ -48,8 +49,7 @@ def main() -> int:
     sources = Sources(**values["sources"] | {"order": tuple(values["sources"]["order"])})
     threading.Thread(target=_end_with_the_service, daemon=True).start()
     os.nice(values["nice"])
-    with contextlib.suppress(OSError):  # not Linux: when memory runs out, this goes before any service
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    die_first()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # files are read and written: no GPU is needed
 

@@ -7,8 +7,6 @@ in the run's folder says why. SIGTERM and SIGINT let the running step finish and
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import fcntl
 import os
 import signal
@@ -18,6 +16,7 @@ import traceback
 from pathlib import Path
 from threading import Event
 
+from services.common.child import die_first, die_with
 from services.trainer.outcome import (
     EXIT_AGAIN,
     EXIT_DONE,
@@ -31,7 +30,6 @@ from services.trainer.outcome import (
 from services.trainer.training.console import Console
 
 LOCK_TIMEOUT_S = 30.0  # a killed predecessor is gone in less
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -102,22 +100,6 @@ def train(data: Path, run: str, stop: Event, started: float) -> tuple[int, Outco
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0]
-
-
-def die_with(parent: int) -> bool:
-    """Have the kernel kill this process when its parent dies; False when the parent is gone already.
-
-    The signal is tied to the parent's thread that started us, which lives as long as the service does.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    return os.getppid() == parent
-
-
-def die_first() -> None:
-    """When memory runs out, let the kernel end this process before any service."""
-    with contextlib.suppress(OSError):  # not Linux, or not allowed: the kernel's own choice stands
-        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def take(descriptor: int) -> bool:

@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.common.child import die_first, die_with
+
 if TYPE_CHECKING:
     from services.trainer.run_settings import RunSettings
     from services.trainer.training.batch import Batch
@@ -31,8 +33,6 @@ def main() -> int:
     parser.add_argument("--parent", type=int)
     parser.add_argument("--nice", type=int, default=0)
     arguments = parser.parse_args()
-
-    from services.trainer.training.__main__ import die_first, die_with
 
     if arguments.parent and not die_with(arguments.parent):
         return 1

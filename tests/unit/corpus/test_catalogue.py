@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -12,51 +10,12 @@ import pytest
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound, Unavailable
 from services.corpus import reports, snapshots
 from services.corpus.catalogue import Catalogue
-from services.corpus.cleaning.documents import make_document
 from services.corpus.database import Database
 from services.corpus.imports import Import, check_path
-from services.corpus.reasons import Code, LeftOut, Reason
-from services.corpus.reports import Report
+from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
 from services.corpus.sources import Sources
-
-
-class InlineCleaners:
-    """Cleans at once, in this process."""
-
-    num_processes = 1
-
-    def __init__(self) -> None:
-        self.cleaned: list[str] = []
-
-    def submit(self, path: str, content: bytes, rules: Rules) -> Future:
-        self.cleaned.append(path)
-        future: Future = Future()
-        try:
-            future.set_result(make_document(path, content, rules))
-        except LeftOut as left_out:
-            future.set_result(left_out.reason)
-        return future
-
-
-@pytest.fixture
-def cleaners() -> InlineCleaners:
-    return InlineCleaners()
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    database = Database(tmp_path / "corpora")
-    yield Catalogue(database, Sources(tmp_path / "corpora" / "posts"))
-    database.close()
-
-
-def bring(catalogue: Catalogue, cleaners: InlineCleaners, posts: dict[str, str], **options) -> Report:
-    with catalogue.importing():
-        running = Import(catalogue, cleaners, options.pop("corpus", "default"), **options)
-        for path, content in posts.items():
-            running.add(path, content.encode())
-        return running.commit()
+from tests.unit.corpus.inline import bring
 
 
 def paths(catalogue: Catalogue, digest: str) -> list[str]:

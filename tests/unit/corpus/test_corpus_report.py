@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future
-from pathlib import Path
-
 import pytest
 
 from services.common.errors import NotFound
 from services.corpus.catalogue import Catalogue
-from services.corpus.cleaning.documents import make_document
 from services.corpus.corpus_report import NUM_EXAMPLES, NUM_LONGEST, CorpusReport, Reports
-from services.corpus.database import Database
-from services.corpus.imports import Import
-from services.corpus.reasons import Code, LeftOut
-from services.corpus.rules import Rules
-from services.corpus.sources import Sources
-
-
-class InlineCleaners:
-    """Cleans at once, in this process."""
-
-    num_processes = 1
-
-    def submit(self, path: str, content: bytes, rules: Rules) -> Future:
-        future: Future = Future()
-        try:
-            future.set_result(make_document(path, content, rules))
-        except LeftOut as left_out:
-            future.set_result(left_out.reason)
-        return future
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    database = Database(tmp_path / "corpora")
-    yield Catalogue(database, Sources(tmp_path / "corpora" / "posts"))
-    database.close()
+from services.corpus.reasons import Code
+from tests.unit.corpus import inline
 
 
 def bring(catalogue: Catalogue, posts: dict[str, str | bytes], **options) -> None:
-    with catalogue.importing():
-        running = Import(catalogue, InlineCleaners(), "default", **options)
-        for path, content in posts.items():
-            running.add(path, content if isinstance(content, bytes) else content.encode())
-        running.commit()
+    inline.bring(catalogue, inline.InlineCleaners(), posts, **options)
 
 
 def described(catalogue: Catalogue, posts: dict[str, str | bytes], **options) -> CorpusReport:

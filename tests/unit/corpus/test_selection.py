@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Iterator
-from concurrent.futures import Future
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -17,56 +15,15 @@ from services.corpus import snapshots
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaning.documents import make_document
 from services.corpus.database import Database
-from services.corpus.imports import Import
-from services.corpus.reasons import Code, LeftOut, Reason
-from services.corpus.reports import Report
+from services.corpus.reasons import Code, Reason
 from services.corpus.rules import Rules
 from services.corpus.selection import EXCLUDE, INCLUDE
 from services.corpus.sources import Sources
+from tests.unit.corpus import inline
 
 DAY = "2024-06-01"
 DRAFT = "---\ndraft: true\n---\n"
-
-
-class InlineCleaners:
-    """Cleans at once, in this process, and fails where it is told to."""
-
-    num_processes = 1
-
-    def __init__(self) -> None:
-        self.cleaned: list[str] = []
-        self.broken: set[str] = set()
-
-    def submit(self, path: str, content: bytes, rules: Rules) -> Future:
-        self.cleaned.append(path)
-        future: Future = Future()
-        try:
-            if path in self.broken:
-                raise LeftOut(Code.CLEANING_FAILED, "it broke")
-            future.set_result(make_document(path, content, rules))
-        except LeftOut as left_out:
-            future.set_result(left_out.reason)
-        return future
-
-
-@pytest.fixture
-def cleaners() -> InlineCleaners:
-    return InlineCleaners()
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    database = Database(tmp_path / "corpora")
-    yield Catalogue(database, Sources(tmp_path / "corpora" / "posts"))
-    database.close()
-
-
-def bring(catalogue: Catalogue, cleaners: InlineCleaners, posts: dict[str, str], **options) -> Report:
-    with catalogue.importing():
-        running = Import(catalogue, cleaners, options.pop("corpus", "default"), **({"day": DAY} | options))
-        for path, content in posts.items():
-            running.add(path, content.encode())
-        return running.commit()
+bring = partial(inline.bring, day=DAY)
 
 
 def taken(catalogue: Catalogue) -> list[str]:

@@ -15,6 +15,7 @@ from services.litert import engine_file
 from services.litert import model as litert_model
 from services.litert.convert import convert
 from services.litert.model import choose_threads
+from services.litert.tiles import find_instructions
 
 TINY = GPT2Config(n_vocab=16, n_ctx=8, n_embd=12, n_head=3, n_layer=1)
 
@@ -40,19 +41,28 @@ def test_a_file_is_read_once(path, monkeypatch):
     assert reads == [path]
 
 
-def test_the_smallest_model_runs_on_one_thread_and_gpt2_on_all_cores():
+def test_with_litert_the_smallest_model_runs_on_one_thread_and_gpt2_on_all_cores(monkeypatch):
+    monkeypatch.setattr(litert_model, "find_instructions", lambda: 0)
     assert choose_threads(FRESH["nano"], 6) == 1
     assert {choose_threads(config, 6) for config in SIZES.values()} == {6}
 
 
 @pytest.mark.parametrize(
-    ("asked", "small", "threads"), [(0, TINY.num_parameters + 1, 1), (0, TINY.num_parameters, 3), (2, 10**9, 2)]
+    ("products", "asked", "small", "threads"),
+    [
+        (0, 0, TINY.num_parameters + 1, 1),
+        (0, 0, TINY.num_parameters, 3),
+        (0, 2, 10**9, 2),
+        (find_instructions(), 0, 0, 3),
+        (find_instructions(), 2, 0, 2),
+    ],
 )
-def test_threads_are_those_asked_for_else_what_suits_the_model(path, monkeypatch, asked, small, threads):
+def test_threads_are_those_asked_for_else_what_suits_the_model(path, monkeypatch, products, asked, small, threads):
+    monkeypatch.setattr(litert_model, "find_instructions", lambda: products)
     monkeypatch.setattr(litert_engine, "cores", lambda: 3)
     monkeypatch.setattr(litert_model, "SMALL_PARAMETERS", small)
     before = set(threading.enumerate())
     engine = LiteRTEngine(path, 1, cache_bytes=1_000_000, threads=asked)
     begun = {thread.name for thread in set(threading.enumerate()) - before}
-    assert begun == {f"attention-{i}" for i in range(1, threads)}
+    assert begun == {f"products-{i}" for i in range(1, threads)}
     assert engine.num_blocks == 1

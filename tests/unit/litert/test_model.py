@@ -13,14 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core import codegen
 
 from services.common.errors import Corrupt
 from services.gpt2.config import GPT2Config
 from services.gpt2.model import forward
+from services.litert import forward as forward_module
 from services.litert import heads
+from services.litert import model as litert_model
 from services.litert.convert import convert
 from services.litert.model import MAX_ROWS, LiteRTModel, Tokens
-from tests.unit.litert.texts import Sequence, random_params
+from services.litert.tiles import NAMES
+from tests.unit.litert.texts import PRODUCTS, Sequence, random_params
 
 ROOT = Path(__file__).parents[3]
 SHAPES = [
@@ -32,6 +36,13 @@ SHAPES = [
     GPT2Config(n_vocab=60, n_ctx=130, n_embd=128, n_head=2, n_layer=1),  # heads of 64, as GPT-2 has them
     GPT2Config(n_vocab=60, n_ctx=130, n_embd=128, n_head=1, n_layer=1),
 ]
+
+
+@pytest.fixture(params=PRODUCTS, ids=NAMES.get, autouse=True)
+def products(request, monkeypatch) -> int:
+    """Every way of computing that this processor has takes every test."""
+    monkeypatch.setattr(litert_model, "find_instructions", lambda: request.param)
+    return request.param
 
 
 def one_at_a_time(model: LiteRTModel, text: Sequence) -> np.ndarray:
@@ -97,6 +108,7 @@ def test_a_shared_prefix_changes_no_bit(model, texts):
 
 def test_a_restart_and_other_threads_change_no_bit(int8_file, texts, monkeypatch):
     monkeypatch.setattr(heads, "SMALL_WORK", 0)
+    monkeypatch.setattr(forward_module, "SMALL_WORK", 0)
     results = []
     for threads in (1, 2, 3, 8):
         model = LiteRTModel(int8_file, 12, threads)
@@ -105,19 +117,28 @@ def test_a_restart_and_other_threads_change_no_bit(int8_file, texts, monkeypatch
     assert all(np.array_equal(result, results[0]) for result in results)
 
 
-def test_attention_compiled_for_fewer_instructions_changes_no_bit(int8_file, texts, tmp_path):
+def test_attention_compiled_for_fewer_instructions_changes_no_bit(products, int8_file, texts, tmp_path):
     model = LiteRTModel(int8_file, 12, 2)
     expected = model.step([texts[0].chunk(0, 150)])
     model.close()
     program = (
         "import sys, numpy as np; from pathlib import Path; from services.litert.model import LiteRTModel, Tokens\n"
         f"model = LiteRTModel(Path({str(int8_file)!r}), 12, 2)\n"
+        f"assert model.products == {fewer(products)[0]!r}, model.products\n"
         f"logits = model.step([Tokens({texts[0].blocks}, 0, {texts[0].ids}, 150)])\n"
         f"np.save({str(tmp_path / 'logits.npy')!r}, logits)\n"
     )
-    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    environment = os.environ | fewer(products)[1]
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, timeout=120)
     assert np.array_equal(np.load(tmp_path / "logits.npy"), expected)
+
+
+def fewer(products: int) -> tuple[str, dict[str, str]]:
+    """The products of a processor that has less, and settings that make this one such: no AMX, or nothing special."""
+    if not products:
+        return "litert", {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    without_tiles = [feature for feature in codegen.get_host_cpu_features().split(",") if "amx" not in feature]
+    return "vnni", {"NUMBA_CPU_FEATURES": ",".join(without_tiles)}
 
 
 def test_what_stood_in_a_block_before_changes_no_bit(model, texts):

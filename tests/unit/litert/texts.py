@@ -6,6 +6,10 @@ import numpy as np
 
 from services.gpt2.config import GPT2Config
 from services.litert.model import Tokens
+from services.litert.tiles import AMX, VNNI, find_instructions
+
+# What this processor can compute products with; 0 is LiteRT.
+PRODUCTS = {AMX: [0, VNNI, AMX], VNNI: [0, VNNI], 0: [0]}[find_instructions()]
 
 
 def random_params(config: GPT2Config, seed: int = 0) -> dict[str, np.ndarray]:

@@ -1,0 +1,383 @@
+"""GPT-2's layers in compiled code of our own, for processors with instructions for products of bytes (tiles.py).
+
+In: a batch of embedded tokens. Out: logits of the rows asked for. All of it is one call, in which the threads meet
+between the parts of a layer: each takes some of a product's columns, of attention's heads, of the rows of what lies
+between.
+
+int8 weights have a scale per feature, each row of what they are multiplied with a scale and a zero of its own. Sums of
+products are whole numbers and what follows is done number by number, so a row's logits do not depend, in any bit, on
+what else is in the batch or on the number of threads.
+
+N tokens of the batch, M rows whose logits are asked for, C channels, F features, V vocabulary, L layers, K channels
+rounded up to 64.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from services.litert import attention, crew, heads, numbers, rows, tiles
+from services.litert import cache as cache_module
+from services.litert.cache import Floats, Layer
+from services.litert.crew import Crew, meet
+from services.litert.engine_file import EngineFile
+from services.litert.heads import ATTENDED, HEAD_SIZE, HEADS, LAYER, MINE_ENDS, QKV, ROWS, Placement, share
+from services.litert.numbers import cycles, fma, pointer, widest
+from services.litert.rows import LANES, gelu, normalise, round_to_bytes
+from services.litert.tiles import AMX, GROUP, PANEL, configure, expect, num_panels, padded, products, release
+
+# What `job` holds after that of heads.py; arrays stand there as addresses.
+_WANTED, _NUM_WANTED, _X, _HIDDEN, _CODES, _SCALES, _ZEROS, _NORMS, _LOGITS = range(heads.JOB_ENDS, heads.JOB_ENDS + 9)
+_NUM_LAYERS, _INSTRUCTIONS, _THREADS, _MATRICES = range(_LOGITS + 1, _LOGITS + 5)
+# What a thread's own `mine` holds after that of heads.py.
+_THREAD, _SUMS, _LANES, _ROW, _TILES, _SINCE = range(MINE_ENDS, MINE_ENDS + 6)
+# What each thread's time went into, in ticks of the processor's clock, from `mine[PARTS]` on.
+PARTS = _SINCE + 1
+PART_NAMES = ("rows", "products", "attention", "head", "waiting")
+_TO_BYTES, _PRODUCTS, _ATTENTION, _HEAD, _WAITING = range(5)
+_MINE_ENDS = PARTS + len(PART_NAMES)
+# What stands of each matrix from `job[_MATRICES]` on.
+_WEIGHTS, _FEATURE_SCALES, _FEATURE_SUMS, _BIAS, _CHANNELS, _FEATURES = range(6)
+_MATRIX = 6
+# The matrices of a layer, and of the norms before them.
+_C_ATTN, _C_PROJ, _C_FC, _MLP_PROJ = range(4)
+_NAMES = ("attn/c_attn", "attn/c_proj", "mlp/c_fc", "mlp/c_proj")
+
+_STORE, _GELU, _ADD = range(3)  # what is done with a product
+
+_LARGE_PAGE = 2 << 20
+
+# Products of a step below which waking another thread costs what it saves or more. One thread against two, one stream:
+# 10,200 against 7,300 tokens/s with 1 million parameters (`nano`), 1,530 against 1,960 with 14 million (`mini`).
+SMALL_WORK = 5_000_000
+
+
+@numba.njit(nogil=True, error_model="numpy")  # without the branch for a division by zero
+def _finish(
+    sums: NDArray[np.int32],
+    count: int,
+    width: int,
+    scales: Floats,
+    zeros: NDArray[np.int32],
+    feature_scales: Floats,
+    feature_sums: NDArray[np.int32],
+    bias: Floats,
+    then: int,
+    out: Floats,
+    first: int,
+) -> None:
+    """Make of whole sums what they stand for, in `out[:count, first : first + width]`."""
+    widest()
+    for i in range(count):
+        scale, zero = scales[i], zeros[i]
+        row, y = sums[i], out[i, first : first + width]
+        if then == _STORE:
+            for c in range(width):
+                y[c] = fma(np.float32(row[c] - zero * feature_sums[c]), scale * feature_scales[c], bias[c])
+        elif then == _GELU:
+            for c in range(width):
+                y[c] = gelu(fma(np.float32(row[c] - zero * feature_sums[c]), scale * feature_scales[c], bias[c]))
+        else:
+            for c in range(width):
+                y[c] += fma(np.float32(row[c] - zero * feature_sums[c]), scale * feature_scales[c], bias[c])
+
+
+@numba.njit(nogil=True)
+def _multiply(mine: NDArray[np.int64], job: NDArray[np.int64], number: int, N: int, then: int, target: int) -> None:
+    """This thread's columns of the product of the codes of N rows with matrix `number`, into float32 [N, F]."""
+    matrix = numba.carray(pointer(job[_MATRICES] + 8 * _MATRIX * number, np.int64), (_MATRIX,))
+    K, F, instructions = matrix[_CHANNELS], matrix[_FEATURES], job[_INSTRUCTIONS]
+    panels = num_panels(F)
+    out = numba.carray(pointer(target, np.float32), (N, F))
+    scales = numba.carray(pointer(job[_SCALES], np.float32), (N,))
+    zeros = numba.carray(pointer(job[_ZEROS], np.int32), (N,))
+    feature_scales = numba.carray(pointer(matrix[_FEATURE_SCALES], np.float32), (panels * PANEL,))
+    feature_sums = numba.carray(pointer(matrix[_FEATURE_SUMS], np.int32), (panels * PANEL,))
+    bias = numba.carray(pointer(matrix[_BIAS], np.float32), (panels * PANEL,))
+    sums = numba.carray(pointer(mine[_SUMS], np.int32), (GROUP, PANEL))
+    if instructions == AMX:
+        configure(numba.carray(pointer(mine[_TILES], np.uint8), (64,)), N)
+    for panel in range(panels * mine[_THREAD] // job[_THREADS], panels * (mine[_THREAD] + 1) // job[_THREADS]):
+        first = panel * PANEL
+        width = min(PANEL, F - first)
+        place = matrix[_WEIGHTS] + panel * PANEL * K
+        for row in range(0, N, GROUP):
+            count = min(GROUP, N - row)
+            products(instructions, job[_CODES] + row * K, K, count, place, row == 0, mine[_SUMS])
+            _finish(
+                sums,
+                count,
+                width,
+                scales[row:],
+                zeros[row:],
+                feature_scales[first:],
+                feature_sums[first:],
+                bias[first:],
+                then,
+                out[row:],
+                first,
+            )
+
+
+@numba.njit(nogil=True)
+def _to_bytes(
+    mine: NDArray[np.int64], job: NDArray[np.int64], number: int, source: int, N: int, C: int, norm: int
+) -> None:
+    """This thread's rows of float32 [N, C] to codes, to be multiplied with matrix `number`.
+
+    They go through the layer normalisation number `norm`, or none if it is -1.
+    """
+    matrix = numba.carray(pointer(job[_MATRICES] + 8 * _MATRIX * number, np.int64), (_MATRIX,))
+    panels = num_panels(matrix[_FEATURES])
+    expect(matrix[_WEIGHTS] + panels * mine[_THREAD] // job[_THREADS] * PANEL * matrix[_CHANNELS], matrix[_CHANNELS])
+    K = padded(C)
+    x = numba.carray(pointer(source, np.float32), (N, C))
+    codes = numba.carray(pointer(job[_CODES], np.uint8), (N, K))
+    scales = numba.carray(pointer(job[_SCALES], np.float32), (N,))
+    zeros = numba.carray(pointer(job[_ZEROS], np.int32), (N,))
+    lanes = numba.carray(pointer(mine[_LANES], np.float32), (LANES,))
+    row = numba.carray(pointer(mine[_ROW], np.float32), (C,))
+    norms = numba.carray(pointer(job[_NORMS] + 8 * C * max(norm, 0), np.float32), (2, C))
+    for i in range(N * mine[_THREAD] // job[_THREADS], N * (mine[_THREAD] + 1) // job[_THREADS]):
+        if norm < 0:
+            scales[i], zeros[i] = round_to_bytes(x[i], codes[i])
+        else:
+            normalise(x[i], norms[0], norms[1], lanes, row)
+            scales[i], zeros[i] = round_to_bytes(row, codes[i])
+
+
+@numba.njit(nogil=True)
+def _keep_wanted(job: NDArray[np.int64], N: int, M: int, C: int) -> None:
+    """Move the rows whose logits are asked for to the front. They ascend, so none is overwritten before it is read."""
+    wanted = numba.carray(pointer(job[_WANTED], np.int64), (M,))
+    x = numba.carray(pointer(job[_X], np.float32), (N, C))
+    attended = numba.carray(pointer(job[ATTENDED], np.float32), (N, C))
+    for i in range(M):
+        row = wanted[i]
+        if row != i:
+            for c in range(C):
+                x[i, c] = x[row, c]
+                attended[i, c] = attended[row, c]
+
+
+@numba.njit(nogil=True)
+def _spent(mine: NDArray[np.int64], part: int) -> None:
+    """Count the time since the last call for a part."""
+    now = cycles()
+    mine[PARTS + part] += now - mine[_SINCE]
+    mine[_SINCE] = now
+
+
+@numba.njit(nogil=True)
+def _meet(mine: NDArray[np.int64], job: NDArray[np.int64], part: int) -> None:
+    """Wait for all threads after a part; all see then what each has written."""
+    _spent(mine, part)
+    meet(mine, job, job[_THREADS])
+    _spent(mine, _WAITING)
+
+
+@numba.njit(nogil=True)
+def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
+    """One thread's part of a batch's way through all layers."""
+    N, L, C = job[ROWS], job[_NUM_LAYERS], job[HEADS] * job[HEAD_SIZE]
+    mine[_SINCE] = cycles()
+    for layer in range(L):
+        first = 4 * layer
+        _to_bytes(mine, job, first + _C_ATTN, job[_X], N, C, 2 * layer)
+        _meet(mine, job, _TO_BYTES)
+        _multiply(mine, job, first + _C_ATTN, N, _STORE, job[QKV])
+        if mine[_THREAD] == 0:
+            job[LAYER] = layer
+        _meet(mine, job, _PRODUCTS)
+        if job[_THREADS] == 1:
+            share(mine, job, 0, job[HEADS], np.int8)
+        else:
+            share(mine, job, mine[heads.FIRST], mine[heads.LAST], np.int8)
+        _meet(mine, job, _ATTENTION)
+        if layer == L - 1:
+            if mine[_THREAD] == 0:
+                _keep_wanted(job, N, job[_NUM_WANTED], C)
+            _meet(mine, job, _TO_BYTES)
+            N = job[_NUM_WANTED]
+            if N == 0:  # as in the middle of a prompt
+                return
+        _to_bytes(mine, job, first + _C_PROJ, job[ATTENDED], N, C, -1)
+        _meet(mine, job, _TO_BYTES)
+        _multiply(mine, job, first + _C_PROJ, N, _ADD, job[_X])
+        _meet(mine, job, _PRODUCTS)
+        _to_bytes(mine, job, first + _C_FC, job[_X], N, C, 2 * layer + 1)
+        _meet(mine, job, _TO_BYTES)
+        _multiply(mine, job, first + _C_FC, N, _GELU, job[_HIDDEN])
+        _meet(mine, job, _PRODUCTS)
+        _to_bytes(mine, job, first + _MLP_PROJ, job[_HIDDEN], N, 4 * C, -1)
+        _meet(mine, job, _TO_BYTES)
+        _multiply(mine, job, first + _MLP_PROJ, N, _ADD, job[_X])
+        _meet(mine, job, _PRODUCTS)
+    _to_bytes(mine, job, 4 * L, job[_X], N, C, 2 * L)
+    _meet(mine, job, _TO_BYTES)
+    _multiply(mine, job, 4 * L, N, _STORE, job[_LOGITS])
+    _spent(mine, _HEAD)
+    if job[_INSTRUCTIONS] == AMX:
+        release()
+
+
+@cache
+def _compiled() -> Any:
+    """Return the function that threads run, as `.ctypes`, see Crew. It is never let go."""
+    key = heads.sources(attention, cache_module, crew, heads, numbers, rows, tiles)
+
+    @numba.cfunc(types.void(types.int64), nopython=True, cache=True)
+    def run(address: int) -> None:
+        _key = key
+        mine = numba.carray(pointer(address, np.int64), (_MINE_ENDS,))
+        job = numba.carray(pointer(mine[crew.JOB], np.int64), (_MATRICES + 1,))
+        if mine[crew.FOLLOWS]:
+            while True:
+                crew.wait(mine[crew.BEGIN])
+                if job[crew.STOP]:
+                    return
+                _layers(mine, job)
+                meet(mine, job, job[_THREADS])
+        if job[_THREADS] > 1:
+            crew.wake_others(mine)
+        _layers(mine, job)
+        meet(mine, job, job[_THREADS])  # before the caller changes what the others read
+
+    return run
+
+
+class Forward:
+    """The layers of one model, and its weights in the order in which they are read.
+
+    Args:
+        file: of int8 precision.
+        cache: of all layers, int8.
+        placement: says where the rows of each batch belong; `job` has EXTRA places.
+        max_rows: tokens of a batch, at most.
+        threads: at least one.
+        instructions: tiles.AMX or tiles.VNNI.
+    """
+
+    EXTRA = _MATRICES + 1 - heads.JOB_ENDS
+
+    def __init__(
+        self, file: EngineFile, cache: Layer, placement: Placement, max_rows: int, threads: int, instructions: int
+    ) -> None:
+        config = file.config
+        C, L = config.n_embd, config.n_layer
+        weights = _Weights(file)
+        room = -(-max_rows // GROUP) * GROUP  # tiles are read whole
+        self._x = np.zeros((room, C), np.float32)
+        arrays = {
+            QKV: np.zeros((room, 3 * C), np.float32),
+            ATTENDED: np.zeros((room, C), np.float32),
+            _X: self._x,
+            _HIDDEN: np.zeros((room, 4 * C), np.float32),
+            _CODES: np.zeros((room, padded(4 * C)), np.uint8),
+            _SCALES: np.zeros(room, np.float32),
+            _ZEROS: np.zeros(room, np.int32),
+            _NORMS: weights.norms,
+            _MATRICES: weights.matrices,
+        }
+        self._job = placement.job
+        for place, array in arrays.items():
+            self._job[place] = array.ctypes.data
+        self._job[_NUM_LAYERS], self._job[_INSTRUCTIONS] = L, instructions
+        self._parameters = config.num_parameters
+        self._threads = threads = threads if crew.has_semaphores() else 1
+        mine, scratch = heads.shares(config, threads)
+        memory: list[NDArray] = []
+        for thread, own in enumerate(mine):
+            working: list[NDArray] = [
+                np.zeros((GROUP, PANEL), np.int32),
+                np.zeros(LANES, np.float32),
+                np.zeros(4 * C, np.float32),
+                np.zeros(64, np.uint8),
+            ]
+            memory += working
+            own += [thread, *(array.ctypes.data for array in working), 0, *[0] * len(PART_NAMES)]
+        kept = (*placement.kept, *arrays.values(), weights.memory, *scratch, *memory)
+        self._crew = Crew(_compiled().ctypes, self._job, mine, kept)
+
+    def run(self, x: Floats, wanted: NDArray[np.int64], logits: Floats) -> None:
+        """Take a batch through all layers, where Placement says.
+
+        Args:
+            x: float32 [N, C].
+            wanted: int64 [M], ascending, rows whose logits are asked for.
+            logits: float32 [M, V], written.
+
+        Raises:
+            RuntimeError: it is closed.
+        """
+        self._x[: len(x)] = x
+        self._job[ROWS] = len(x)
+        self._job[_THREADS] = 1 if len(x) * self._parameters < SMALL_WORK else self._threads
+        self._job[_WANTED], self._job[_NUM_WANTED] = wanted.ctypes.data, len(wanted)
+        self._job[_LOGITS] = logits.ctypes.data
+        self._crew.work()
+
+    def take_ticks(self) -> dict[str, int]:
+        """What the caller's thread spent its time on since the last call, by PART_NAMES, in ticks of a fixed length."""
+        spent = self._crew.own[PARTS:_MINE_ENDS]
+        ticks = dict(zip(PART_NAMES, spent.tolist(), strict=True))
+        spent[:] = 0
+        return ticks
+
+    def close(self) -> None:
+        """End the threads and free weights and cache. Further calls change nothing."""
+        self._crew.close()
+
+
+class _Weights:
+    """Matrices in panels, in one piece of memory with large pages: with small ones reading is a fifth slower.
+
+    Attributes:
+        matrices: int64 [4L + 1, 6], what compiled code reads of each.
+        norms: float32 [2L + 1, 2, C], gains and biases.
+        memory: what holds the matrices.
+    """
+
+    def __init__(self, file: EngineFile) -> None:
+        L, C = file.config.n_layer, file.config.n_embd
+        names = [f"model/h{layer}/{name}" for layer in range(L) for name in _NAMES]
+        shapes = [file.array(f"{name}/w").shape for name in names] + [file.wte.shape]
+        sizes = [num_panels(F) * PANEL * (padded(channels) + 12) for F, channels in shapes]
+        size = -(-sum(sizes) // _LARGE_PAGE) * _LARGE_PAGE + _LARGE_PAGE  # prefetching goes beyond the last
+        map_ = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):  # a hint, which kernels built without large pages refuse
+                map_.madvise(mmap.MADV_HUGEPAGE)
+        self.memory = np.frombuffer(map_, np.int8)
+        end = -self.memory.ctypes.data % _LARGE_PAGE
+
+        def take(shape: tuple[int, ...], dtype: type) -> NDArray:
+            nonlocal end
+            array = np.ndarray(shape, dtype, self.memory.data, end)
+            end += array.nbytes
+            return array
+
+        self.matrices = np.zeros((len(shapes), _MATRIX), np.int64)
+        for matrix, name, (F, channels) in zip(self.matrices, [*names, ""], shapes, strict=True):
+            P, K = num_panels(F), padded(channels)
+            panels = take((P, 2, K // 64, 16, 16, 4), np.int8)
+            scales, sums = take((P * PANEL,), np.float32), take((P * PANEL,), np.int32)
+            bias = take((P * PANEL,), np.float32)
+            tiles.pack(file.array(f"{name}/w") if name else file.wte, panels, sums)
+            scales[:F] = file.array(f"{name}/w/scales") if name else file.wte_scales
+            if name:
+                bias[:F] = file.array(f"{name}/b")
+            matrix[:] = [*(array.ctypes.data for array in (panels, scales, sums, bias)), K, F]
+        norms = [f"model/h{layer}/{name}" for layer in range(L) for name in ("ln_1", "ln_2")] + ["model/ln_f"]
+        if hasattr(mmap, "MADV_DONTNEED"):
+            file.content.madvise(mmap.MADV_DONTNEED)  # what was read is copied; the system may have its memory back
+        self.norms = np.array([[file.array(f"{name}/g"), file.array(f"{name}/b")] for name in norms], np.float32)
+        assert self.norms.shape == (2 * L + 1, 2, C)

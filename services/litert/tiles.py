@@ -1,0 +1,301 @@
+"""Products of bytes: the processor's instructions for them, and the order in which they want the weights.
+
+In: rows of unsigned bytes, a panel of signed ones. Out: sums of their products, int32, which are exact: whatever
+instruction computes them, and in whatever company, a row's sums are the same.
+Knows no layers, scales or threads.
+
+`amx` multiplies tiles of 16 rows by 16 columns, 64 channels at once (Intel, from Sapphire Rapids on); `vnni` one row by
+16 columns, 4 channels at once (AVX-512 VNNI: Intel from Ice Lake, AMD from Zen 4 on). Source of both: Intel, Intrinsics
+Guide, TDPBUSD and VPDPBUSD.
+
+F features (a matrix's rows as stored, the product's columns), K channels, rounded up to 64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, codegen, config
+from numba.extending import intrinsic, register_jitable
+from numpy.typing import NDArray
+
+from services.litert.numbers import call, call_prefetch, prefetch, widest
+
+PANEL = 32  # features whose weights stand together
+GROUP = 32  # rows that are computed together
+CHANNELS = 64  # of a tile; K is a multiple
+_AHEAD = (
+    3072  # bytes of each half of a panel that are asked for before they are used; 1024 is slower, 4096 is not faster
+)
+_TILE = 1024  # bytes
+
+AMX, VNNI = 1, 2  # what a product is computed with
+NAMES = {0: "litert", AMX: "amx", VNNI: "vnni"}
+
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18  # linux/arch/x86/include/uapi/asm/prctl.h
+
+
+def find_instructions() -> int:
+    """Return AMX or VNNI, the better that this processor and system have, or 0.
+
+    What Numba is told to compile for counts, so that its settings can take instructions away.
+    """
+    features = set((config.CPU_FEATURES or codegen.get_host_cpu_features()).split(","))
+    if config.CPU_FEATURES == "" or platform.machine() != "x86_64" or "+avx512vnni" not in features:
+        return 0
+    return AMX if "+amx-int8" in features and platform.system() == "Linux" and _may_use_tiles() else VNNI
+
+
+def _may_use_tiles() -> bool:
+    """Ask Linux for the tiles, for all threads of this process; it gives them to those who ask only."""
+    return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
+
+
+@register_jitable
+def padded(channels: int) -> int:
+    """K of a number of channels."""
+    return -(-channels // CHANNELS) * CHANNELS
+
+
+@register_jitable
+def num_panels(features: int) -> int:
+    """How many panels hold that many features."""
+    return -(-features // PANEL)
+
+
+@numba.njit(nogil=True, cache=True)
+def pack(matrix: NDArray[np.int8], panels: NDArray[np.int8], sums: NDArray[np.int32]) -> None:
+    """Put weights into the order in which they are read.
+
+    Args:
+        matrix: int8 [F, C].
+        panels: int8 [panels, 2, K/64, 16, 16, 4], zeros, written: of each half of a panel's features one tile after
+            another, in which 4 channels of each of 16 features stand together.
+        sums: int32 [panels * PANEL], zeros, written: of each feature's weights.
+    """
+    F, C = matrix.shape
+    for f in range(F):
+        panel, half, column = panels[f // PANEL], (f % PANEL) // 16, f % 16
+        total = np.int32(0)
+        for c in range(C):
+            weight = matrix[f, c]
+            panel[half, c // 64, c % 64 // 4, column, c % 4] = weight
+            total += np.int32(weight)
+        sums[f] = total
+
+
+def _number(value: int, bits: int = 64) -> Any:
+    return ir.Constant(ir.IntType(bits), value)
+
+
+def _fetch_ahead(builder: Any, halves: Sequence[Any], tile: Any, tiles: Any, ahead: Any) -> None:
+    """Write: ask for what is read `ahead` bytes after these tiles, number `tile` of each half, unless it is 0.
+
+    After the last tile of a half comes the first one of the same half of the next panel.
+    """
+    with builder.if_then(builder.icmp_signed("!=", ahead, _number(0))):
+        distance = builder.mul(builder.sub(tiles, tile), _number(_TILE))
+        beyond = builder.icmp_signed(">=", ahead, distance)
+        skipped = builder.select(beyond, builder.mul(tiles, _number(_TILE)), _number(0))
+        distance = builder.add(ahead, skipped)
+        for half in halves:
+            for line in range(0, _TILE, 64):
+                call_prefetch(builder, builder.add(builder.add(half, distance), _number(line)))
+
+
+def _tile_products(row_tiles: int) -> Any:
+    """Make the product of one or two tiles of rows with a panel on AMX, see `products`.
+
+    Its eight tiles: sums 0 to 3, rows 4 and 5, the panel's columns 6 and 7.
+    """
+
+    @intrinsic
+    def multiply(typing: Any, codes: Any, step: Any, weights: Any, tiles: Any, ahead: Any, sums: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            codes, step, weights, tiles, ahead, sums = arguments
+
+            def do(name: str, *numbers: int, at: tuple[Any, ...] = ()) -> None:
+                place = [builder.inttoptr(at[0], ir.PointerType(ir.IntType(8))), at[1]] if at else []
+                call(builder, f"llvm.x86.{name}", [*(_number(value, 8) for value in numbers), *place])
+
+            for tile in range(2 * row_tiles):
+                do("tilezero", tile)
+            with cgutils.for_range(builder, tiles) as loop:
+                across = builder.add(codes, builder.mul(loop.index, _number(CHANNELS)))
+                down = builder.add(weights, builder.mul(loop.index, _number(_TILE)))
+                columns = [down, builder.add(down, builder.mul(tiles, _number(_TILE)))]
+                for row in range(row_tiles):
+                    begin = builder.add(across, builder.mul(step, _number(16 * row)))
+                    do("tileloadd64", 4 + row, at=(begin, step))
+                _fetch_ahead(builder, columns, loop.index, tiles, ahead)
+                for column, begin in enumerate(columns):
+                    do("tileloadd64", 6 + column, at=(begin, _number(64)))
+                for row in range(row_tiles):
+                    for column in range(2):
+                        do("tdpbusd", 2 * row + column, 4 + row, 6 + column)
+            for row in range(row_tiles):
+                for column in range(2):
+                    begin = builder.add(sums, _number(row * 16 * 4 * PANEL + column * 64))
+                    do("tilestored64", 2 * row + column, at=(begin, _number(4 * PANEL)))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), generate
+
+    return multiply
+
+
+def _vector_products(rows: int) -> Any:
+    """Make the product of that many rows with a panel on VNNI, see `products`."""
+    vector = ir.VectorType(ir.IntType(32), 16)
+
+    @intrinsic
+    def multiply(typing: Any, codes: Any, step: Any, weights: Any, tiles: Any, ahead: Any, sums: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            codes, step, weights, tiles, ahead, sums = arguments
+
+            def at(address: Any, offset: Any, kind: Any) -> Any:
+                return builder.inttoptr(builder.add(address, offset), ir.PointerType(kind))
+
+            totals = [[cgutils.alloca_once(builder, vector) for _ in range(2)] for _ in range(rows)]
+            for places in totals:
+                for place in places:
+                    builder.store(ir.Constant(vector, [0] * 16), place)
+            with cgutils.for_range(builder, tiles) as tile:
+                across = builder.mul(tile.index, _number(CHANNELS))
+                down = builder.add(weights, builder.mul(tile.index, _number(_TILE)))
+                halves = [down, builder.add(down, builder.mul(tiles, _number(_TILE)))]
+                _fetch_ahead(builder, halves, tile.index, tiles, ahead)
+                with cgutils.for_range(builder, _number(16)) as four:  # channels
+                    line = builder.mul(four.index, _number(64))
+                    columns = [builder.load(at(half, line, vector), align=64) for half in halves]
+                    begin = builder.add(across, builder.mul(four.index, _number(4)))
+                    for row in range(rows):
+                        place = at(codes, builder.add(begin, builder.mul(step, _number(row))), ir.IntType(32))
+                        nothing = ir.Constant(vector, ir.Undefined)
+                        one = builder.insert_element(nothing, builder.load(place, align=4), _number(0, 32))
+                        same = builder.shuffle_vector(one, nothing, ir.Constant(vector, [0] * 16))
+                        for total, column in zip(totals[row], columns, strict=True):
+                            values = [builder.load(total), same, column]
+                            builder.store(call(builder, "llvm.x86.avx512.vpdpbusd.512", values, vector), total)
+            for row in range(rows):
+                for half in range(2):
+                    place = at(sums, _number(row * 4 * PANEL + half * 64), vector)
+                    builder.store(builder.load(totals[row][half]), place, align=4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), generate
+
+    return multiply
+
+
+_tiles_16, _tiles_32 = _tile_products(1), _tile_products(2)
+_vectors_1, _vectors_4 = _vector_products(1), _vector_products(4)
+
+
+@intrinsic
+def _with_tiles(typing: Any) -> Any:
+    """Let the function that says so use AMX, which it is compiled for also where the processor has none."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"target-features"="+avx512vnni,+amx-int8,+amx-tile"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def _load_configuration(typing: Any, address: Any) -> Any:
+    """Shape this thread's tiles as the 64 bytes at an address say."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        call(builder, "llvm.x86.ldtilecfg", [builder.inttoptr(arguments[0], ir.PointerType(ir.IntType(8)))])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), generate
+
+
+@intrinsic
+def _release(typing: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        call(builder, "llvm.x86.tilerelease", [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@numba.njit(nogil=True)
+def release() -> None:
+    """Let this thread's tiles go, so that the system need not keep them for it."""
+    _with_tiles()
+    _release()
+
+
+@numba.njit(nogil=True)
+def configure(tiles: NDArray[np.uint8], rows: int) -> None:
+    """Shape this thread's tiles for that many rows: few rows cost less. `tiles` is uint8 [64], written."""
+    _with_tiles()
+    for i in range(64):
+        tiles[i] = 0
+    tiles[0] = 1  # the palette
+    for tile in range(8):
+        tiles[16 + 2 * tile] = 64  # bytes of a row, the lower of two
+        tiles[48 + tile] = 16  # rows
+    for tile in (0, 1, 4):
+        tiles[48 + tile] = min(rows, 16)
+    _load_configuration(tiles.ctypes.data)
+
+
+@numba.njit(nogil=True)
+def _on_tiles(codes: int, K: int, rows: int, panel: int, ahead: int, sums: int) -> None:
+    _with_tiles()
+    if rows > 16:
+        _tiles_32(codes, K, panel, K // CHANNELS, ahead, sums)
+    else:
+        _tiles_16(codes, K, panel, K // CHANNELS, ahead, sums)
+
+
+@numba.njit(nogil=True)
+def _on_vectors(codes: int, K: int, rows: int, panel: int, ahead: int, sums: int) -> None:
+    widest()
+    row = 0
+    while row < rows:
+        if row + 4 <= rows:
+            _vectors_4(codes + row * K, K, panel, K // CHANNELS, ahead, sums + row * 4 * PANEL)
+            row += 4
+        else:
+            _vectors_1(codes + row * K, K, panel, K // CHANNELS, ahead, sums + row * 4 * PANEL)
+            row += 1
+        ahead = 0
+
+
+@numba.njit(nogil=True)
+def expect(panel: int, K: int) -> None:
+    """Ask for the begin of both halves of a panel, at that address, before its turn comes."""
+    for half in range(2):
+        begin = panel + half * K * 16
+        for line in range(0, min(_AHEAD, K * 16), 64):
+            prefetch(begin + line)
+
+
+@numba.njit(nogil=True)
+def products(instructions: int, codes: int, K: int, rows: int, panel: int, first: bool, sums: int) -> None:
+    """Sums of products of up to GROUP rows with a panel. All memory is given by its address.
+
+    Args:
+        codes: uint8 [rows, K]; with AMX what follows, up to 16 or 32 rows, is read as well.
+        panel: int8 [2, K/64, 16, 16, 4], see `pack`.
+        first: whether the panel was not read before, so that what follows it is asked for meanwhile.
+        sums: int32 [GROUP, PANEL], written.
+    """
+    ahead = _AHEAD if first else 0
+    if instructions == AMX:
+        _on_tiles(codes, K, rows, panel, ahead, sums)
+    else:
+        _on_vectors(codes, K, rows, panel, ahead, sums)

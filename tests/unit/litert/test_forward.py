@@ -1,0 +1,172 @@
+"""Layers in compiled code of our own: the parts are right, and every instruction computes the same."""
+
+from __future__ import annotations
+
+import threading
+
+import numba
+import numpy as np
+import pytest
+
+from services.litert import crew, forward, rows, tiles
+from services.litert.forward import PART_NAMES, Forward
+from services.litert.model import LiteRTModel
+from tests.unit.litert.texts import PRODUCTS
+
+OURS = [instructions for instructions in PRODUCTS if instructions]
+
+
+def aligned(shape: tuple[int, ...], dtype: type, spare: int = 0) -> np.ndarray:
+    """Zeros at a multiple of 64 bytes."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 64 + spare, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + size].view(dtype).reshape(shape)
+
+
+@numba.njit
+def multiply(instructions, codes, count, panel, sums, configuration):
+    if instructions == tiles.AMX:
+        tiles.configure(configuration, count)
+    tiles.products(instructions, codes.ctypes.data, codes.shape[1], count, panel.ctypes.data, True, sums.ctypes.data)
+    if instructions == tiles.AMX:
+        tiles.release()
+
+
+@pytest.mark.parametrize(
+    ("channels", "features", "count"), [(1, 1, 1), (42, 33, 3), (64, 64, 16), (200, 50, 17), (768, 40, 32)]
+)
+def test_products_are_those_of_whole_numbers(channels, features, count):
+    rng = np.random.default_rng(channels)
+    weights = rng.integers(-127, 128, size=(features, channels)).astype(np.int8)
+    K, P = tiles.padded(channels), tiles.num_panels(features)
+    panels = aligned((P, 2, K // 64, 16, 16, 4), np.int8, spare=2 * 2**14)
+    sums = np.zeros(P * tiles.PANEL, np.int32)
+    tiles.pack(weights, panels, sums)
+    assert np.array_equal(sums[:features], weights.sum(axis=1, dtype=np.int32))
+    codes = aligned((tiles.GROUP, K), np.uint8)
+    codes[:] = rng.integers(0, 256, size=codes.shape)
+    expected = codes[:count, :channels].astype(np.int32) @ weights.T.astype(np.int32)
+    for instructions in OURS:
+        for panel in range(P):
+            found = np.zeros((tiles.GROUP, tiles.PANEL), np.int32)
+            multiply(instructions, codes, count, panels[panel], found, np.zeros(64, np.uint8))
+            columns = expected[:, panel * tiles.PANEL : (panel + 1) * tiles.PANEL]
+            assert np.array_equal(found[:count, : columns.shape[1]], columns)
+
+
+@pytest.fixture
+def small_work_is_shared(monkeypatch):
+    monkeypatch.setattr(forward, "SMALL_WORK", 0)
+
+
+def test_every_instruction_gives_the_same_bits(int8_file, texts, small_work_is_shared):
+    results = []
+    for instructions in OURS:
+        for threads in (1, 2, 3, 5):
+            model = LiteRTModel(int8_file, 12, threads, instructions)
+            results.append(model.step([text.chunk(0, len(text.ids)) for text in texts]))
+            model.close()
+    assert all(np.array_equal(result, results[0]) for result in results)
+
+
+@pytest.mark.parametrize("size", [1, 42, 64, 100, 768])
+def test_a_row_is_normalised(size):
+    rng = np.random.default_rng(size)
+    x, gain, bias = (rng.standard_normal(size).astype(np.float32) for _ in range(3))
+    y = np.zeros(size, np.float32)
+    rows.normalise(x, gain, bias, np.zeros(rows.LANES, np.float32), y)
+    exact = x.astype(np.float64)
+    expected = (exact - exact.mean()) / np.sqrt(exact.var() + 1e-5) * gain + bias
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.random.default_rng(1).standard_normal(100).astype(np.float32),
+        np.abs(np.random.default_rng(2).standard_normal(33)).astype(np.float32),
+        -np.abs(np.random.default_rng(3).standard_normal(64)).astype(np.float32),
+        np.array([0.0], np.float32),
+        np.array([3e37, -2e37, 1.0], np.float32),
+        np.array([1e-35, -1e-35], np.float32),
+    ],
+    ids=["both signs", "positive", "negative", "zero", "large", "tiny"],
+)
+def test_a_row_in_bytes_is_within_half_a_step(x):
+    codes = np.zeros(len(x), np.uint8)
+    scale, zero = rows.round_to_bytes(x, codes)
+    assert 0 <= zero <= 255
+    # The zero is rounded as well, so the ends may be another half a step off.
+    error = np.abs(np.float32(scale) * (codes.astype(np.float32) - np.float32(zero)) - x)
+    assert error.max() <= max(1.01 * scale, 1e-30)
+    assert np.median(error) <= max(0.51 * scale, 1e-30)
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_a_row_that_holds_no_number_has_no_scale(bad):
+    x = np.ones(50, np.float32)
+    x[17] = bad
+    scale, _zero = rows.round_to_bytes(x, np.zeros(50, np.uint8))
+    assert np.isnan(scale)
+
+
+def test_gelu_is_that_of_the_paper():
+    x = np.linspace(-12, 12, 2001, dtype=np.float32)
+
+    @numba.njit(error_model="numpy")
+    def all_of(x):
+        y = np.zeros_like(x)
+        for i in range(len(x)):
+            y[i] = rows.gelu(x[i])
+        return y
+
+    exact = x.astype(np.float64)
+    expected = 0.5 * exact * (1 + np.tanh(np.sqrt(2 / np.pi) * (exact + 0.044715 * exact**3)))
+    np.testing.assert_allclose(all_of(x), expected, rtol=2e-6, atol=2e-7)
+
+
+@pytest.mark.parametrize("instructions", OURS, ids=tiles.NAMES.get)
+def test_a_thread_says_what_its_time_went_into(int8_file, texts, instructions, small_work_is_shared):
+    model = LiteRTModel(int8_file, 12, 2, instructions)
+    assert isinstance(model._layers, Forward)
+    model._layers.take_ticks()
+    model.step([texts[0].chunk(0, 100)])
+    ticks = model._layers.take_ticks()
+    assert tuple(ticks) == PART_NAMES
+    assert all(value > 0 for value in ticks.values())
+    assert set(model._layers.take_ticks().values()) == {0}
+    model.close()
+
+
+@pytest.mark.parametrize("instructions", OURS, ids=tiles.NAMES.get)
+def test_threads_that_wait_for_a_slow_one_see_what_it_wrote(int8_file, texts, instructions, small_work_is_shared):
+    # More threads than cores: whoever waits must let the others have the processor.
+    alone = LiteRTModel(int8_file, 12, 1, instructions)
+    expected = alone.step([texts[0].chunk(0, 150)])
+    alone.close()
+    crowd = [LiteRTModel(int8_file, 12, 3, instructions) for _ in range(4)]
+    found: list[bool] = []
+
+    def work(model: LiteRTModel) -> None:
+        for _ in range(5):
+            found.append(np.array_equal(model.step([texts[0].chunk(0, 150)]), expected))
+
+    workers = [threading.Thread(target=work, args=(model,)) for model in crowd]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for model in crowd:
+        model.close()
+    assert found == [True] * 20
+
+
+def test_a_crew_without_semaphores_works_alone(int8_file, texts, monkeypatch):
+    expected = LiteRTModel(int8_file, 12, 2).step([texts[0].chunk(0, 150)])
+    monkeypatch.setattr(crew, "has_semaphores", lambda: False)
+    before = threading.active_count()
+    model = LiteRTModel(int8_file, 12, 2)
+    assert threading.active_count() == before
+    assert np.array_equal(model.step([texts[0].chunk(0, 150)]), expected)
+    model.close()
