@@ -34,6 +34,15 @@ def candidates(case: Case) -> list[Settings]:
     return [{"slots": max(SLOTS, case.streams)}]
 
 
+def written(times: list[float], at: float) -> float:
+    """How many tokens of a stream were written by then, given when each arrived.
+
+    Tokens of one message arrive together and were written one after another since the message before.
+    """
+    messages, counts = np.unique(times, return_counts=True)
+    return float(np.interp(at, messages, np.cumsum(counts), left=0.0))
+
+
 class Service:
     """See Contestant."""
 
@@ -82,7 +91,7 @@ class Service:
         prefill_s = max(first)
         arrivals = await self._ask(prompts, 1 + new)
         begun, ended = max(times[0] for times in arrivals), min(times[-1] for times in arrivals)
-        together = sum(begun < at <= ended for times in arrivals for at in times)
+        together = sum(written(times, ended) - written(times, begun) for times in arrivals)
         expected = new * len(prompts)
         if together * 2 < expected:  # the streams did not write together: what the longer run took beyond the short one
             decode_s = max(times[-1] for times in arrivals) - prefill_s
