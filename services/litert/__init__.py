@@ -1,4 +1,4 @@
-"""GPT-2 on LiteRT, the fast way on CPUs: int8 weights, int8 paged cache, any tokens of any sequences in one call.
+"""GPT-2 on CPUs, the fast way: int8 weights, int8 paged cache, any tokens of any sequences in one call.
 
     convert.py      weights in OpenAI's names to an engine file
     apart.py        conversion in a process of its own, __main__.py
@@ -11,8 +11,13 @@
     quantise.py     numbers to int8
     engine_file.py  the file: what LiteRT opens, the embedding tables, a checksum
     model.py        the forward pass: chunks in, logits out
+    forward.py      its layers, where the processor has instructions for products of bytes
+    interpreted.py  its layers on LiteRT, everywhere else and for float32
+    tiles.py        products of bytes
+    rows.py         layer normalisation, GELU, rounding to bytes
     attention.py    attention over the cache, compiled
     heads.py        attention on several cores
+    crew.py         threads that stay in compiled code
     cache.py        the paged cache's arrays
     numbers.py      operations on numbers that compiled code is made of
 

@@ -119,30 +119,49 @@ def _store(qkv: Floats, row: int, head: int, layer: Layer, block: int, place: in
         values[d, half] = (value[d] * inverse + ROUND) - ROUND
 
 
-@numba.njit(nogil=True)
-def _scores(first: int, count: int, keys: NDArray, block: int, scratch: Scratch) -> None:
-    """Scores of the tile's tokens from `first` on with one block of one head, without the scale of the keys."""
+# What is done with int8 and with float32 are functions of their own: in one, Numba counts references to arrays around
+# each branch, which takes four times as long as the products.
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _scores(first: int, count: int, keys: NDArray, block: int, scratch: Scratch, following: int) -> None:
+    """Scores of the tile's tokens from `first` on with one block of one head, without the scale of the keys.
+
+    `following` is the address of the block that is read next; it is asked for where a single token is computed.
+    """
+    if keys.itemsize == 4:
+        _scores_of_floats(first, count, keys, block, scratch)
+    else:
+        _scores_of_bytes(first, count, keys, block, scratch, following)
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _scores_of_floats(first: int, count: int, keys: NDArray, block: int, scratch: Scratch) -> None:
+    widest()
+    begin = block * BLOCK
+    for i in range(first, count):
+        s = scratch.scores[i, begin : begin + BLOCK]
+        for p in range(BLOCK):
+            s[p] = _0
+        for d in range(scratch.queries.shape[1]):
+            q = scratch.queries[i, d]
+            for p in range(BLOCK):
+                s[p] = fma(q, np.float32(keys[d // 2, p, d % 2]), s[p])
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _scores_of_bytes(first: int, count: int, keys: NDArray, block: int, scratch: Scratch, following: int) -> None:
     widest()
     E = scratch.queries.shape[1]
     begin = block * BLOCK
-    if keys.itemsize == 4:
-        for i in range(first, count):
-            s = scratch.scores[i, begin : begin + BLOCK]
-            for p in range(BLOCK):
-                s[p] = _0
-            for d in range(E):
-                q = scratch.queries[i, d]
-                for p in range(BLOCK):
-                    s[p] = fma(q, np.float32(keys[d // 2, p, d % 2]), s[p])
-        return
     q, k, o = scratch.rounded_queries, keys.ctypes.data, scratch.sums
     i = first
     while i < count:
         if i + 4 <= count:
-            dots_4_64(q[i:].ctypes.data, 2 * E, k, 2 * BLOCK, E // 2, o[i:].ctypes.data, 4 * o.shape[1])
+            dots_4_64(q[i:].ctypes.data, 2 * E, k, 2 * BLOCK, E // 2, o[i:].ctypes.data, 4 * o.shape[1], 0)
             i += 4
         else:
-            dots_1_64(q[i:].ctypes.data, 2 * E, k, 2 * BLOCK, E // 2, o[i:].ctypes.data, 4 * o.shape[1])
+            dots_1_64(q[i:].ctypes.data, 2 * E, k, 2 * BLOCK, E // 2, o[i:].ctypes.data, 4 * o.shape[1], following)
             i += 1
     for i in range(first, count):
         scale = scratch.query_scales[i]
@@ -151,20 +170,37 @@ def _scores(first: int, count: int, keys: NDArray, block: int, scratch: Scratch)
             s[p] = np.float32(sums[p]) * scale
 
 
-@numba.njit(nogil=True)
-def _mix(first: int, count: int, position: int, values: NDArray, block: int, scratch: Scratch) -> None:
-    """Add one block's values to the weighted sums of the tile's tokens from `first` on; the tile is at `position`."""
+@numba.njit(nogil=True, forceinline=True)
+def _mix(first: int, count: int, position: int, values: NDArray, block: int, scratch: Scratch, following: int) -> None:
+    """Add one block's values to the weighted sums of the tile's tokens from `first` on; the tile is at `position`.
+
+    `following` as with `_scores`.
+    """
+    if values.itemsize == 4:
+        _mix_floats(first, count, position, values, block, scratch)
+    else:
+        _mix_bytes(first, count, position, values, block, scratch, following)
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _mix_floats(first: int, count: int, position: int, values: NDArray, block: int, scratch: Scratch) -> None:
+    widest()
+    begin = block * BLOCK
+    for i in range(first, count):
+        mixed, w = scratch.mixed[i], scratch.scores[i, begin : begin + BLOCK]
+        # What stands after a token may be no number, and 0 times that would be none either.
+        for p in range(min(BLOCK, position + i + 1 - begin)):
+            for d in range(scratch.mixed.shape[1]):
+                mixed[d] = fma(w[p], np.float32(values[p // 2, d, p % 2]), mixed[d])
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _mix_bytes(
+    first: int, count: int, position: int, values: NDArray, block: int, scratch: Scratch, following: int
+) -> None:
     widest()
     F = scratch.mixed.shape[1]
     begin = block * BLOCK
-    if values.itemsize == 4:
-        for i in range(first, count):
-            mixed, w = scratch.mixed[i], scratch.scores[i, begin : begin + BLOCK]
-            # What stands after a token may be no number, and 0 times that would be none either.
-            for p in range(min(BLOCK, position + i + 1 - begin)):
-                for d in range(F):
-                    mixed[d] = fma(w[p], np.float32(values[p // 2, d, p % 2]), mixed[d])
-        return
     pairs = min(BLOCK // 2, (position + count - 1 - begin) // 2 + 1)  # after the last token's all weigh 0
     weights, o = scratch.rounded_weights, scratch.sums
     step, row, out = 2 * weights.shape[1], 2 * F, 4 * o.shape[1]
@@ -173,13 +209,17 @@ def _mix(first: int, count: int, position: int, values: NDArray, block: int, scr
         i = first
         while i < count:
             if F % 64 != 0:
-                dots_1_16(weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out)
+                dots_1_16(
+                    weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out, following + 2 * d
+                )
                 i += 1
             elif i + 4 <= count:
-                dots_4_64(weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out)
+                dots_4_64(weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out, 0)
                 i += 4
             else:
-                dots_1_64(weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out)
+                dots_1_64(
+                    weights[i, begin:].ctypes.data, step, v, row, pairs, o[i, d:].ctypes.data, out, following + 2 * d
+                )
                 i += 1
     for i in range(first, count):
         mixed, sums = scratch.mixed[i], scratch.sums[i]
@@ -187,7 +227,7 @@ def _mix(first: int, count: int, position: int, values: NDArray, block: int, scr
             mixed[d] += np.float32(sums[d])
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, forceinline=True)
 def _fetch(values: NDArray) -> None:
     """Ask for the first half of a block of one head while another is computed; the processor then reads on by itself.
 
@@ -198,7 +238,7 @@ def _fetch(values: NDArray) -> None:
         prefetch(address + begin)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, forceinline=True)
 def _softmax(i: int, position: int, table: NDArray[np.int32], head: int, layer: Layer, scratch: Scratch) -> None:
     """Scores of the tile's token `i` to the weights of its values, not yet divided by their sum.
 
@@ -245,7 +285,7 @@ def _softmax(i: int, position: int, table: NDArray[np.int32], head: int, layer: 
     scratch.weight_scales[i] = round_to_int16(weights, largest_of(weights), _WEIGHT, scratch.rounded_weights[i])
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, forceinline=True)
 def _attend_tile(
     qkv: Floats,
     attended: Floats,
@@ -278,16 +318,88 @@ def _attend_tile(
     blocks = (position + count - 1) // BLOCK + 1
     for b in range(blocks):
         _fetch(layer.keys[table[b + 1], head] if b + 1 < blocks else layer.values[table[0], head])
-        _scores(max(0, b * BLOCK - position), count, layer.keys[table[b], head], b, scratch)
+        _scores(
+            max(0, b * BLOCK - position),
+            count,
+            layer.keys[table[b], head],
+            b,
+            scratch,
+            layer.keys[table[b], head].ctypes.data,
+        )
     for i in range(count):
         _softmax(i, position + i, table, head, layer, scratch)
     for b in range(blocks):
         _fetch(layer.values[table[b + 1], head] if b + 1 < blocks else next_keys)
-        _mix(max(0, b * BLOCK - position), count, position, layer.values[table[b], head], b, scratch)
+        _mix(
+            max(0, b * BLOCK - position),
+            count,
+            position,
+            layer.values[table[b], head],
+            b,
+            scratch,
+            layer.values[table[b], head].ctypes.data,
+        )
     for i in range(count):
         factor = scratch.weight_scales[i] / scratch.totals[i]
         for d in range(D):
             attended[row + i, head * D + d] = scratch.mixed[i, d] * factor
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _attend_token(
+    qkv: Floats,
+    attended: Floats,
+    row: int,
+    position: int,
+    table: NDArray[np.int32],
+    first_head: int,
+    last_head: int,
+    layer: Layer,
+    scratch: Scratch,
+    D: int,
+    scale: Any,
+    limit: Any,
+    next_block: int,
+) -> None:
+    """Attend for a single token with up to TILE heads, each in a row of its own of the working memory.
+
+    Block after block for all heads, as they stand in memory: read in turns of heads, memory gives half as much.
+    """
+    widest()
+    heads = last_head - first_head
+    for i in range(heads):
+        query, mixed = scratch.queries[i], scratch.mixed[i]
+        for d in range(D):
+            query[d] = qkv[row, (first_head + i) * D + d] * scale
+        for d in range(mixed.shape[0]):
+            mixed[d] = _0
+        if layer.keys.itemsize == 1:
+            scratch.query_scales[i] = round_to_int16(query, largest_of(query), limit, scratch.rounded_queries[i])
+    blocks = position // BLOCK + 1
+    for b in range(blocks):
+        for i in range(heads):
+            if i + 1 < heads:
+                following = layer.keys[table[b], first_head + i + 1].ctypes.data
+            elif b + 1 < blocks:
+                following = layer.keys[table[b + 1], first_head].ctypes.data
+            else:
+                following = layer.values[table[0], first_head].ctypes.data
+            _scores(i, i + 1, layer.keys[table[b], first_head + i], b, scratch, following)
+    for i in range(heads):
+        _softmax(i, position, table, first_head + i, layer, scratch)
+    for b in range(blocks):
+        for i in range(heads):
+            if i + 1 < heads:
+                following = layer.values[table[b], first_head + i + 1].ctypes.data
+            elif b + 1 < blocks:
+                following = layer.values[table[b + 1], first_head].ctypes.data
+            else:
+                following = next_block
+            _mix(i, i + 1, position - i, layer.values[table[b], first_head + i], b, scratch, following)
+    for i in range(heads):
+        factor = scratch.weight_scales[i] / scratch.totals[i]
+        for d in range(D):
+            attended[row, (first_head + i) * D + d] = scratch.mixed[i, d] * factor
 
 
 @numba.njit(nogil=True)
@@ -317,6 +429,20 @@ def attend(
     for r in range(R):
         row, count, position = runs[r, 0], runs[r, 1], runs[r, 2]
         table = tables[r]
+        if count == 1:
+            for head in range(first_head, last_head):
+                _store(qkv, row, head, layer, table[position // BLOCK], position % BLOCK, D)
+            for head in range(first_head, last_head, TILE):
+                end = min(head + TILE, last_head)
+                after = (
+                    layer.keys[table[0], end]
+                    if end < last_head
+                    else layer.keys[tables[min(r + 1, R - 1), 0], first_head]
+                )
+                _attend_token(
+                    qkv, attended, row, position, table, head, end, layer, scratch, D, scale, limit, after.ctypes.data
+                )
+            continue
         for head in range(first_head, last_head):
             if head + 1 < last_head:
                 next_keys = layer.keys[table[0], head + 1]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -24,8 +25,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from services.litert import attention, crew, heads, numbers, rows, tiles
-from services.litert import cache as cache_module
+from services.common.sources import digest
+from services.litert import crew, heads, tiles
 from services.litert.cache import Floats, Layer
 from services.litert.crew import Crew, meet
 from services.litert.engine_file import EngineFile
@@ -232,11 +233,11 @@ def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
 @cache
 def _compiled() -> Any:
     """Return the function that threads run, as `.ctypes`, see Crew. It is never let go."""
-    key = heads.sources(attention, cache_module, crew, heads, numbers, rows, tiles)
+    sources = digest(Path(__file__).parent)
 
     @numba.cfunc(types.void(types.int64), nopython=True, cache=True)
     def run(address: int) -> None:
-        _key = key
+        _key = sources
         mine = numba.carray(pointer(address, np.int64), (_MINE_ENDS,))
         job = numba.carray(pointer(mine[crew.JOB], np.int64), (_MATRICES + 1,))
         if mine[crew.FOLLOWS]:

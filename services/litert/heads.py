@@ -11,7 +11,6 @@ R runs of tokens, N tokens, H heads, D head size, C channels.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,9 +21,9 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from services.common.sources import digest
 from services.gpt2.config import GPT2Config
-from services.litert import attention, crew, numbers
-from services.litert import cache as cache_module
+from services.litert import crew
 from services.litert.attention import TILE, Scratch, attend, new_scratch
 from services.litert.cache import BLOCK, Floats, Layer, widths
 from services.litert.crew import JOB_BEGINS, MINE_BEGINS, Crew
@@ -80,12 +79,6 @@ def share(mine: NDArray[np.int64], job: NDArray[np.int64], first: int, last: int
     )
 
 
-def sources(*modules: Any) -> int:
-    """What compiled code is kept under besides its own text. Numba by itself looks at the time of one file alone, and
-    would run old code after a change of what it calls."""
-    return zlib.crc32(b"".join(Path(module.__file__ or "").read_bytes() for module in modules))
-
-
 @cache
 def _compiled(precision: str) -> Any:
     """Return the function that threads run, as `.ctypes`, see Crew. It is never let go.
@@ -94,11 +87,11 @@ def _compiled(precision: str) -> Any:
         precision: `int8` or `float32`, of the cache.
     """
     kind = np.int8 if precision == "int8" else np.float32
-    key = sources(attention, cache_module, crew, numbers)
+    sources = digest(Path(__file__).parent)
 
     @numba.cfunc(types.void(types.int64), nopython=True, cache=True)
     def run(address: int) -> None:
-        _key = key
+        _key = sources
         mine = numba.carray(pointer(address, np.int64), (MINE_ENDS,))
         job = numba.carray(pointer(mine[crew.JOB], np.int64), (JOB_ENDS,))
         if mine[crew.FOLLOWS]:

@@ -68,9 +68,9 @@ def call(builder: Any, name: str, values: Sequence[Any], result: Any = VOID) -> 
     return builder.call(function, values)
 
 
-def call_prefetch(builder: Any, address: Any) -> None:
-    """Write: begin to fetch the 64 bytes at an address, an int64, into the cache that is nearest."""
-    read, keep, data = (ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))
+def call_prefetch(builder: Any, address: Any, level: int = 1) -> None:
+    """Write: begin to fetch the 64 bytes at an address, an int64, into the cache of a level; 1 is nearest."""
+    read, keep, data = (ir.Constant(ir.IntType(32), value) for value in (0, 4 - level, 1))
     place = builder.inttoptr(address, ir.PointerType(ir.IntType(8)))
     call(builder, "llvm.prefetch.p0i8", [place, read, keep, data])
 
@@ -145,10 +145,18 @@ def _dots(rows: int, vectors: int) -> Any:
 
     @intrinsic
     def dots(
-        typing: Any, left: Any, left_step: Any, right: Any, right_step: Any, pairs: Any, out: Any, out_step: Any
+        typing: Any,
+        left: Any,
+        left_step: Any,
+        right: Any,
+        right_step: Any,
+        pairs: Any,
+        out: Any,
+        out_step: Any,
+        following: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            left, left_step, right, right_step, pairs, out, out_step = arguments
+            left, left_step, right, right_step, pairs, out, out_step, following = arguments
             i8, i16, i32 = (ir.IntType(bits) for bits in (8, 16, 32))
             sums_type, halves, bytes_ = ir.VectorType(i32, 16), ir.VectorType(i16, 32), ir.VectorType(i8, 32)
             wide = ir.VectorType(i32, 32)
@@ -171,7 +179,11 @@ def _dots(rows: int, vectors: int) -> Any:
                     builder.store(ir.Constant(sums_type, [0] * 16), place)
             with cgutils.for_range(builder, pairs) as loop:
                 columns = []
-                base = builder.add(right, builder.mul(right_step, loop.index))
+                offset = builder.mul(right_step, loop.index)
+                base = builder.add(right, offset)
+                if rows == 1:
+                    for line in range(0, 32 * vectors, 64):
+                        call_prefetch(builder, builder.add(builder.add(following, offset), fixed(line)), 2)
                 for vector in range(vectors):
                     values = builder.load(at(base, fixed(32), fixed(vector), bytes_), align=1)
                     columns.append(builder.sext(builder.sext(values, halves), wide))
@@ -192,7 +204,7 @@ def _dots(rows: int, vectors: int) -> Any:
                     builder.store(builder.load(sums[row][vector]), target, align=4)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 7), generate
+        return types.void(*[types.intp] * 8), generate
 
     return dots
 
@@ -200,7 +212,8 @@ def _dots(rows: int, vectors: int) -> Any:
 # Products of pairs: out[r, c] = sum over i of left[r, 2 i] * right[i, c, 0] + left[r, 2 i + 1] * right[i, c, 1], with
 # left int16, right int8, out int32: one instruction for 16 columns where the processor has it. `dots_4_64`: 4 rows, 64
 # columns. Arguments: address of left and bytes from row to row, address of right and bytes from i to i + 1, number
-# of i, address of out and bytes from row to row.
+# of i, address of out and bytes from row to row, address of what will be `right` next: with a single row, which takes
+# less time than memory, it is asked for meanwhile.
 dots_1_16, dots_1_64, dots_4_64 = _dots(1, 1), _dots(1, 4), _dots(4, 4)
 
 

@@ -11,7 +11,6 @@ Legend: R rows of logits, V vocabulary, S samples, N ids so far, K candidates le
 from __future__ import annotations
 
 import math
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.sources import digest
 from services.sampling.draw import philox
 from services.sampling.greatest import NONE, Bits, Row, greatest, k_greatest
 from services.sampling.weights import Floats, heaviest, pick, typical, weigh
@@ -30,8 +30,7 @@ def _kept(sources: int) -> tuple[Any, Any]:
     """Return `_draw` and `_draw_all`, compiled and kept for Python to call.
 
     Args:
-        sources: a digest of this package. Numba keeps what it compiled under a key that holds this. By itself it looks
-            at the time of this file alone, and would run old code after a change of one that is called into.
+        sources: a digest of this package, which Numba keeps what it compiled under.
     """
 
     @numba.njit(cache=True, nogil=True)
@@ -47,7 +46,7 @@ def _kept(sources: int) -> tuple[Any, Any]:
     return draw, draw_all
 
 
-draw, draw_all = _kept(zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))))
+draw, draw_all = _kept(digest(Path(__file__).parent))
 
 
 @numba.njit(nogil=True)

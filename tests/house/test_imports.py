@@ -23,7 +23,7 @@ ALLOWED = {
     "client": {"common"},
     "admin": {"common", "client"},
 }
-COMMON_FOR_PURE = {"services.common.child", "services.common.errors", "services.common.files"}
+COMMON_FOR_PURE = {f"services.common.{name}" for name in ("child", "errors", "files", "sources")}
 PURE = {"tokens", "sampling", "gpt2", "litert"}
 
 
