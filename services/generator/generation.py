@@ -151,7 +151,7 @@ class Generation:
 
         Args:
             due: else it waits and goes together with what follows: each message costs both sides more than the
-                tokens in it. The first text and ends never wait, nor more than half of what may be unread.
+                tokens in it. The request's first text and ends never wait, nor more than half of what may be unread.
         """
         limit = self._outbox.limit
         if not (due or self._hurries or (limit is not None and 2 * self._num_untold >= limit)):
@@ -186,6 +186,7 @@ class Generation:
 
     def _give_up(self, error: Exception, why: str) -> None:
         self.cancel(why)
+        self._open = []  # nothing more is asked of its writers, one of which may be what failed
         self._outbox.close(Failed(error))
 
 

@@ -46,9 +46,9 @@ class LiteRTEngine:
                 *(path, max(1, slots), num_slots, per_slot * block_bytes(file.config, file.precision) // 1_000_000),
             )
         num_blocks = per_slot * max(1, min(num_slots, slots))
-        threads = threads or choose_threads(file.config, cores())
+        threads = threads or choose_threads(file.config, file.precision, cores())
         self._model = LiteRTModel(file, num_blocks, threads)
-        log.info("%s: products by %s, %d threads", path, self._model.products, threads)
+        log.info("%s: products by %s, up to %d threads", path, self._model.products, threads)
         self.context = self._model.config.n_ctx
         self.vocabulary_size = self._model.config.n_vocab
         self.block_size = self._model.block_size

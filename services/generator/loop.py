@@ -142,9 +142,7 @@ class Loop:
                     self._count()
                     self._changed.wait()
                 for sequence in self._scheduler.sweep(time.monotonic()):
-                    self._owners.pop(sequence).drop(sequence)
-                    self._free_line(sequence)
-                    self._metrics.count_cancelled(sequence.cancelled)
+                    self._drop(sequence)
                 if self._stopping:
                     return
                 work = self._scheduler.plan()
@@ -153,6 +151,17 @@ class Loop:
                     self._metrics.count_shared(num_shared)
             if work:
                 self._step(work)
+
+    def _drop(self, sequence: Sequence) -> None:
+        """Let go of a sequence that was swept."""
+        owner = self._owners.pop(sequence)
+        try:
+            owner.drop(sequence)
+        except Exception as error:  # a bug in one request must not end this thread
+            log.exception("%s: telling of an end failed", self._name)
+            owner.fail(error)
+        self._free_line(sequence)
+        self._metrics.count_cancelled(sequence.cancelled)
 
     def _begin(self, now: float) -> None:
         """Note how long those waited who got their place."""
@@ -191,9 +200,11 @@ class Loop:
         self._metrics.count_step(len(work), len(ids), now - started)
         if ids:
             self._rate.add(now, len(ids))
-        for drawn, row, token_id in zip(drawing, rows, ids, strict=True):
-            self._write(drawn, token_id, logits[row], now)
-        self._tell(drawing, now)
+        try:
+            for drawn, row, token_id in zip(drawing, rows, ids, strict=True):
+                self._write(drawn, token_id, logits[row], now)
+        finally:  # whatever happens to one, the end of another is told
+            self._tell(drawing, now)
 
     def _join(self, sequence: Sequence) -> _Drawing:
         """The first id of a sample is about to be drawn."""

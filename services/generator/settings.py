@@ -31,7 +31,7 @@ class GeneratorSettings:
     max_requests: int = setting(48, "Requests answered or queued at once, over all models.", minimum=1)
     messages_per_s: int = setting(
         80,
-        "Messages per second to all streams of a model, at most 20 to each; a message brings several tokens.",
+        "Messages per second to all streams of a model, 4 to 20 to each; a message brings several tokens.",
         minimum=1,
     )
     unread_limit: int = setting(

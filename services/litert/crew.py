@@ -80,7 +80,7 @@ def meet(mine: NDArray[np.int64], job: NDArray[np.int64], threads: int) -> None:
 
 
 class Crew:
-    """Threads that run `compute`, one besides for the caller.
+    """Threads that run `compute`, the caller's among them.
 
     Args:
         compute: a compiled function, given the address of its thread's `mine`. A thread whose FOLLOWS is 1 waits to be
@@ -110,16 +110,20 @@ class Crew:
             return np.array([job.ctypes.data, follows, signal, others, done, 0, *rest[thread]], np.int64)
 
         shares = [mine(thread) for thread in range(threads)]
-        others = [
-            threading.Thread(target=compute, args=(share.ctypes.data,), name=f"products-{i}", daemon=True)
-            for i, share in enumerate(shares[1:], 1)
-        ]
-        for other in others:
-            other.start()
         self._compute = compute
         self.own = shares[0]  # the caller's `mine`
         self._own_address = self.own.ctypes.data
+        self._busy = threading.Lock()
+        others: list[threading.Thread] = []  # begun
         self._end = weakref.finalize(self, _end, job, semaphores, others, (job, shares, *kept))
+        for number, share in enumerate(shares[1:], 1):
+            other = threading.Thread(target=compute, args=(share.ctypes.data,), name=f"products-{number}", daemon=True)
+            try:
+                other.start()
+            except RuntimeError:  # the system gives no more; those that sleep already must not outlive what they read
+                self._end()
+                raise
+            others.append(other)
 
     def work(self) -> None:
         """Wake all and work with them.
@@ -127,13 +131,15 @@ class Crew:
         Raises:
             RuntimeError: the crew has ended.
         """
-        if not self._end.alive:  # the addresses lead nowhere
-            raise RuntimeError("this model is closed: load it again")
-        self._compute(self._own_address)
+        with self._busy:
+            if not self._end.alive:  # the addresses lead nowhere
+                raise RuntimeError("this model is closed: load it again")
+            self._compute(self._own_address)
 
     def close(self) -> None:
         """End the threads and let go of what they read; what is dropped without it does so as well."""
-        self._end()
+        with self._busy:
+            self._end()
 
 
 def has_semaphores() -> bool:

@@ -134,7 +134,7 @@ def _to_bytes(
 ) -> None:
     """This thread's rows of float32 [N, C] to codes, to be multiplied with matrix `number`.
 
-    They go through the layer normalisation number `norm`, or none if it is -1.
+    They go through the layer normalisation number `norm`, or none if it is -1. The matrix's begin is asked for first.
     """
     matrix = numba.carray(pointer(job[_MATRICES] + 8 * _MATRIX * number, np.int64), (_MATRIX,))
     panels = num_panels(matrix[_FEATURES])
@@ -186,6 +186,12 @@ def _meet(mine: NDArray[np.int64], job: NDArray[np.int64], part: int) -> None:
 
 
 @numba.njit(nogil=True)
+def _release(job: NDArray[np.int64]) -> None:
+    if job[_INSTRUCTIONS] == AMX:
+        release()
+
+
+@numba.njit(nogil=True)
 def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
     """One thread's part of a batch's way through all layers."""
     N, L, C = job[ROWS], job[_NUM_LAYERS], job[HEADS] * job[HEAD_SIZE]
@@ -209,6 +215,7 @@ def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
             _meet(mine, job, _TO_BYTES)
             N = job[_NUM_WANTED]
             if N == 0:  # as in the middle of a prompt
+                _release(job)
                 return
         _to_bytes(mine, job, first + _C_PROJ, job[ATTENDED], N, C, -1)
         _meet(mine, job, _TO_BYTES)
@@ -226,8 +233,7 @@ def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
     _meet(mine, job, _TO_BYTES)
     _multiply(mine, job, 4 * L, N, _STORE, job[_LOGITS])
     _spent(mine, _HEAD)
-    if job[_INSTRUCTIONS] == AMX:
-        release()
+    _release(job)
 
 
 @cache
@@ -334,7 +340,7 @@ class Forward:
         return ticks
 
     def close(self) -> None:
-        """End the threads and free weights and cache. Further calls change nothing."""
+        """End the threads and let go of weights and cache. Further calls change nothing."""
         self._crew.close()
 
 
@@ -379,6 +385,7 @@ class _Weights:
             matrix[:] = [*(array.ctypes.data for array in (panels, scales, sums, bias)), K, F]
         norms = [f"model/h{layer}/{name}" for layer in range(L) for name in ("ln_1", "ln_2")] + ["model/ln_f"]
         if hasattr(mmap, "MADV_DONTNEED"):
-            file.content.madvise(mmap.MADV_DONTNEED)  # what was read is copied; the system may have its memory back
+            with contextlib.suppress(OSError):  # as where memory is locked
+                file.content.madvise(mmap.MADV_DONTNEED)  # what was read is copied
         self.norms = np.array([[file.array(f"{name}/g"), file.array(f"{name}/b")] for name in norms], np.float32)
         assert self.norms.shape == (2 * L + 1, 2, C)

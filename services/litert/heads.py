@@ -1,8 +1,8 @@
 """Attention on several cores: each thread takes some of the heads, of all tokens.
 
-Heads need nothing of each other, so one signal to begin and one when done are all that is exchanged per layer. LiteRT's
-own threads sleep when they have nothing to do, and so do these, so the two do not get in each other's way. With little
-work one core is faster than a signal.
+Heads need nothing of each other. Beside LiteRT (`Attention`) one signal to begin and one when done are all that is
+exchanged per layer: LiteRT's own threads sleep when they have nothing to do, and so do these, so the two do not get in
+each other's way; with little work one core is faster than a signal. In forward.py `share` is a part of a longer work.
 
 Compiled code takes addresses: Numba's way of taking arrays costs as much as a whole layer of a single token.
 
@@ -132,7 +132,7 @@ class Placement:
             *(cache.keys.shape[1], H, D, *widths(D), blocks * BLOCK, cache.keys.itemsize),
             *(array.ctypes.data for array in cache),
         ]
-        self.kept = (self._runs, self._tables, *cache)  # what `job` has the addresses of
+        self.kept: tuple[NDArray, ...] = (self._runs, self._tables, *cache)  # what `job` has the addresses of
 
     def place(
         self,
@@ -141,7 +141,7 @@ class Placement:
         positions: NDArray[np.int64],
         tables: Sequence[Sequence[int]],
     ) -> None:
-        """Say which sequence each row of the next batch belongs to.
+        """Say which sequence each row of the next batch belongs to, and whether `Attention` is to do it alone.
 
         Args:
             rows: [R], the first row of each run.

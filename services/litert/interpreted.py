@@ -117,5 +117,5 @@ class Interpreted:
             logits[begin : begin + len(rows)] = last.tensors["logits"]
 
     def close(self) -> None:
-        """End attention's threads and free the cache. Further calls change nothing."""
+        """End attention's threads and let go of the cache. Further calls change nothing."""
         self._attention.close()

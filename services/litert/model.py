@@ -26,7 +26,7 @@ from services.litert.engine_file import EngineFile
 from services.litert.forward import Forward
 from services.litert.heads import Placement
 from services.litert.interpreted import Interpreted
-from services.litert.tiles import NAMES, find_instructions
+from services.litert.tiles import NAMES, find_instructions, num_panels
 
 MAX_ROWS = 256  # tokens that go through the model at once; more are computed in turns
 
@@ -70,9 +70,15 @@ class Tokens:
     num_logits: int = 1
 
 
-def choose_threads(config: GPT2Config, cores: int) -> int:
-    """Return how many threads a model runs on best where it may use that many cores."""
-    return cores if find_instructions() or config.num_parameters >= SMALL_PARAMETERS else 1
+def choose_threads(config: GPT2Config, precision: str, cores: int) -> int:
+    """Return how many threads a model runs on best where it may use that many cores.
+
+    Args:
+        precision: `int8` or `float32`, of its engine file.
+    """
+    if precision == "int8" and find_instructions():
+        return min(cores, num_panels(config.n_embd))  # more would have nothing to do in the smallest products
+    return cores if config.num_parameters >= SMALL_PARAMETERS else 1
 
 
 class LiteRTModel:
@@ -137,8 +143,9 @@ class LiteRTModel:
         return logits
 
     def close(self) -> None:
-        """End its threads and free weights and cache. Further calls change nothing."""
+        """End its threads and free the cache. Further calls change nothing."""
         self._layers.close()
+        self._placement.kept = ()
 
     def _run(self, pieces: Sequence[Tokens], logits: NDArray[np.float32]) -> int:
         """Take pieces through the model, at most MAX_ROWS tokens; write the logits asked for, return how many."""

@@ -69,7 +69,7 @@ def normalise(x: Floats, gain: Floats, bias: Floats, lanes: Floats, y: Floats) -
 def round_to_bytes(x: Floats, codes: NDArray[np.uint8]) -> Any:
     """Write codes with `scale * (codes - zero)` near `x`, zero itself exactly; return scale, zero (an int32).
 
-    Where `x` holds what is no number, the scale is none either.
+    Where `x` holds what is no number, or numbers further apart than float32 goes, the scale is none either.
 
     Args:
         x: float32 [C].

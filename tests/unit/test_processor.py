@@ -1,21 +1,37 @@
-"""The cores that may be used."""
+"""How many cores there are to use."""
 
 from __future__ import annotations
 
 import os
 
-from services.common.processor import cores
+import pytest
+
+from services.common import processor
 
 
-def test_only_the_cores_that_the_process_may_use_count(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4, 6}, raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert cores() == 3
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Six cores, and no container's limit yet."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    for name in ("_CPU_MAX", "_CPU_QUOTA", "_CPU_PERIOD"):
+        monkeypatch.setattr(processor, name, tmp_path / name)
+    return tmp_path
 
 
-def test_a_system_that_does_not_say_gives_all_its_cores(monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert cores() == 8
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert cores() == 1
+def test_without_a_limit_all_cores_are_used(machine):
+    assert processor.cores() == 6
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"), [("max 100000", 6), ("200000 100000", 2), ("150000 100000", 2), ("1000 100000", 1), ("x", 6)]
+)
+def test_a_containers_limit_counts(machine, limit, cores):
+    (machine / "_CPU_MAX").write_text(f"{limit}\n")
+    assert processor.cores() == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("-1", 6), ("300000", 3), ("50000", 1)])
+def test_an_older_kernels_limit_counts(machine, quota, cores):
+    (machine / "_CPU_QUOTA").write_text(f"{quota}\n")
+    (machine / "_CPU_PERIOD").write_text("100000\n")
+    assert processor.cores() == cores

@@ -15,7 +15,7 @@ from services.litert import engine_file
 from services.litert import model as litert_model
 from services.litert.convert import convert
 from services.litert.model import choose_threads
-from services.litert.tiles import find_instructions
+from services.litert.tiles import VNNI, find_instructions
 
 TINY = GPT2Config(n_vocab=16, n_ctx=8, n_embd=12, n_head=3, n_layer=1)
 
@@ -43,8 +43,16 @@ def test_a_file_is_read_once(path, monkeypatch):
 
 def test_with_litert_the_smallest_model_runs_on_one_thread_and_gpt2_on_all_cores(monkeypatch):
     monkeypatch.setattr(litert_model, "find_instructions", lambda: 0)
-    assert choose_threads(FRESH["nano"], 6) == 1
-    assert {choose_threads(config, 6) for config in SIZES.values()} == {6}
+    assert choose_threads(FRESH["nano"], "int8", 6) == 1
+    assert {choose_threads(config, "int8", 6) for config in SIZES.values()} == {6}
+
+
+def test_our_products_are_shared_as_far_as_they_go(monkeypatch):
+    monkeypatch.setattr(litert_model, "find_instructions", lambda: VNNI)
+    assert choose_threads(FRESH["nano"], "int8", 3) == 3
+    assert choose_threads(FRESH["nano"], "int8", 96) == 4
+    assert choose_threads(SIZES["124M"], "int8", 96) == 24
+    assert choose_threads(FRESH["nano"], "float32", 6) == 1
 
 
 @pytest.mark.parametrize(
@@ -53,7 +61,7 @@ def test_with_litert_the_smallest_model_runs_on_one_thread_and_gpt2_on_all_cores
         (0, 0, TINY.num_parameters + 1, 1),
         (0, 0, TINY.num_parameters, 3),
         (0, 2, 10**9, 2),
-        (find_instructions(), 0, 0, 3),
+        (find_instructions(), 0, 0, 1 if find_instructions() else 3),
         (find_instructions(), 2, 0, 2),
     ],
 )

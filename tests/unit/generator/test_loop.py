@@ -198,6 +198,29 @@ def test_logits_that_are_missing_end_the_requests_of_their_step_and_nothing_else
     wait_for(lambda: made.scheduler.pool.num_held == 0)
 
 
+@pytest.mark.parametrize("stop", [(), ("time",)], ids=["when text is told", "when it is written"])
+def test_text_that_cannot_be_made_ends_its_request_and_nothing_else(
+    bench: Callable[..., Bench], stop: tuple[str, ...]
+) -> None:
+    class Bug(Exception):
+        pass
+
+    def broken(*arguments: object) -> str:
+        raise Bug
+
+    made = bench(num_slots=3)
+    generation = Generation(request(n=2, best_of=2, stop=stop), CODEC, made.engine.context)
+    for writer in generation.writers:
+        writer._decoder.push = broken  # type: ignore[method-assign]
+        writer._decoder.flush = broken  # type: ignore[method-assign,assignment]
+    made.loop.submit(generation)
+    with pytest.raises(Bug):
+        list(generation.events())
+
+    assert made.write(request(max_new_tokens=4))[0] == "Once"
+    wait_for(lambda: made.scheduler.pool.num_held == 0)
+
+
 def test_exclusions_that_leave_no_token_end_the_request(bench: Callable[..., Bench]) -> None:
     made = bench(lambda ids: 1, context=300)
     with pytest.raises(InvalidRequest, match="no token is left"):

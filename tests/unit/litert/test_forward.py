@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import numba
 import numpy as np
 import pytest
 
+from services.gpt2.config import GPT2Config
 from services.litert import crew, forward, rows, tiles
+from services.litert.convert import convert
 from services.litert.forward import PART_NAMES, Forward
 from services.litert.model import LiteRTModel
-from tests.unit.litert.texts import PRODUCTS
+from tests.unit.litert.texts import PRODUCTS, Sequence, random_params
 
 OURS = [instructions for instructions in PRODUCTS if instructions]
 
@@ -36,7 +40,8 @@ def multiply(instructions, codes, count, panel, sums, configuration):
 @pytest.mark.parametrize(
     ("channels", "features", "count"), [(1, 1, 1), (42, 33, 3), (64, 64, 16), (200, 50, 17), (768, 40, 32)]
 )
-def test_products_are_those_of_whole_numbers(channels, features, count):
+@pytest.mark.parametrize("instructions", OURS, ids=tiles.NAMES.get)
+def test_products_are_those_of_whole_numbers(instructions, channels, features, count):
     rng = np.random.default_rng(channels)
     weights = rng.integers(-127, 128, size=(features, channels)).astype(np.int8)
     K, P = tiles.padded(channels), tiles.num_panels(features)
@@ -47,12 +52,11 @@ def test_products_are_those_of_whole_numbers(channels, features, count):
     codes = aligned((tiles.GROUP, K), np.uint8)
     codes[:] = rng.integers(0, 256, size=codes.shape)
     expected = codes[:count, :channels].astype(np.int32) @ weights.T.astype(np.int32)
-    for instructions in OURS:
-        for panel in range(P):
-            found = np.zeros((tiles.GROUP, tiles.PANEL), np.int32)
-            multiply(instructions, codes, count, panels[panel], found, np.zeros(64, np.uint8))
-            columns = expected[:, panel * tiles.PANEL : (panel + 1) * tiles.PANEL]
-            assert np.array_equal(found[:count, : columns.shape[1]], columns)
+    for panel in range(P):
+        found = np.zeros((tiles.GROUP, tiles.PANEL), np.int32)
+        multiply(instructions, codes, count, panels[panel], found, np.zeros(64, np.uint8))
+        columns = expected[:, panel * tiles.PANEL : (panel + 1) * tiles.PANEL]
+        assert np.array_equal(found[:count, : columns.shape[1]], columns)
 
 
 @pytest.fixture
@@ -60,14 +64,72 @@ def small_work_is_shared(monkeypatch):
     monkeypatch.setattr(forward, "SMALL_WORK", 0)
 
 
-def test_every_instruction_gives_the_same_bits(int8_file, texts, small_work_is_shared):
+@pytest.mark.parametrize("instructions", OURS, ids=tiles.NAMES.get)
+def test_every_instruction_gives_the_same_bits_on_any_number_of_threads(
+    int8_file, texts, instructions, small_work_is_shared
+):
+    chunks = [text.chunk(0, len(text.ids)) for text in texts]
+    model = LiteRTModel(int8_file, 12, 1, tiles.VNNI)
+    expected = model.step(chunks)
+    model.close()
+    for threads in (1, 2, 3, 5):
+        model = LiteRTModel(int8_file, 12, threads, instructions)
+        assert np.array_equal(model.step(chunks), expected)
+        model.close()
+
+
+@pytest.mark.parametrize("instructions", OURS, ids=tiles.NAMES.get)
+def test_more_heads_than_are_taken_together_change_nothing(instructions, tmp_path, small_work_is_shared):
+    # 774M has 20 heads, 1558M 25; a thread takes 16 of a single token at once.
+    shape = GPT2Config(n_vocab=60, n_ctx=130, n_embd=100, n_head=20, n_layer=2)
+    convert(shape, random_params(shape), tmp_path / "engine")
+    text = Sequence(np.random.default_rng(5).integers(shape.n_vocab, size=130).tolist(), [2, 0, 1])
     results = []
-    for instructions in OURS:
-        for threads in (1, 2, 3, 5):
-            model = LiteRTModel(int8_file, 12, threads, instructions)
-            results.append(model.step([text.chunk(0, len(text.ids)) for text in texts]))
-            model.close()
+    for threads in (1, 3):
+        model = LiteRTModel(tmp_path / "engine", 3, threads, instructions)
+        results.append(model.step([text.chunk(0, 130)]))
+        results.append(np.concatenate([model.step([text.chunk(i, i + 1)]) for i in range(130)]))
+        model.close()
     assert all(np.array_equal(result, results[0]) for result in results)
+
+
+@pytest.mark.parametrize("instructions", OURS, ids=tiles.NAMES.get)
+def test_large_steps_small_ones_and_those_without_logits_follow_each_other(int8_file, texts, instructions, monkeypatch):
+    text = texts[0]
+    model = LiteRTModel(int8_file, 12, 3, instructions)
+    expected = model.step([text.chunk(0, 150)])
+    monkeypatch.setattr(forward, "SMALL_WORK", 20 * model.config.num_parameters)  # 20 tokens or more are shared
+    for _ in range(20):
+        assert model.step([text.chunk(0, 100, 0)]).shape == (0, model.config.n_vocab)
+        assert np.array_equal(model.step([text.chunk(100, 101)]), expected[100:101])
+        assert model.step([text.chunk(101, 102, 0)]).size == 0
+        assert np.array_equal(model.step([text.chunk(102, 150)]), expected[102:])
+    model.close()
+
+
+def test_a_closed_model_holds_no_cache(int8_file):
+    model = LiteRTModel(int8_file, 12, 2)
+    cache = weakref.ref(model._placement.kept[2])
+    assert cache() is not None
+    model.close()
+    gc.collect()
+    assert cache() is None
+
+
+def test_threads_that_the_system_does_not_give_leave_none_behind(int8_file, monkeypatch):
+    begin = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+        begun.append(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        LiteRTModel(int8_file, 4, 4)
+    assert not any(thread.is_alive() for thread in begun)
 
 
 @pytest.mark.parametrize("size", [1, 42, 64, 100, 768])
