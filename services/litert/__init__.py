@@ -13,9 +13,11 @@
     model.py        the forward pass: chunks in, logits out
     forward.py      its layers, where the processor has instructions for products of bytes
     interpreted.py  its layers on LiteRT, everywhere else and for float32
+    weights.py      int8 weights in the order in which they are read
     tiles.py        products of bytes
     rows.py         layer normalisation, GELU, rounding to bytes
     attention.py    attention over the cache, compiled
+    block.py        what it does with one block of one head
     heads.py        attention on several cores
     crew.py         threads that stay in compiled code
     cache.py        the paged cache's arrays

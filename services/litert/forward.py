@@ -14,8 +14,6 @@ rounded up to 64.
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from services.common.sources import digest
-from services.litert import crew, heads, tiles
+from services.litert import crew, heads
 from services.litert.cache import Floats, Layer
 from services.litert.crew import Crew, meet
 from services.litert.engine_file import EngineFile
@@ -34,6 +32,20 @@ from services.litert.heads import ATTENDED, HEAD_SIZE, HEADS, LAYER, MINE_ENDS, 
 from services.litert.numbers import cycles, fma, pointer, widest
 from services.litert.rows import LANES, gelu, normalise, round_to_bytes
 from services.litert.tiles import AMX, GROUP, PANEL, configure, expect, num_panels, padded, products, release
+from services.litert.weights import (
+    BIAS,
+    C_ATTN,
+    C_FC,
+    C_PROJ,
+    CHANNELS,
+    FEATURE_SCALES,
+    FEATURE_SUMS,
+    FEATURES,
+    MATRIX,
+    MLP_PROJ,
+    WEIGHTS,
+    Weights,
+)
 
 # What `job` holds after that of heads.py; arrays stand there as addresses.
 _WANTED, _NUM_WANTED, _X, _HIDDEN, _CODES, _SCALES, _ZEROS, _NORMS, _LOGITS = range(heads.JOB_ENDS, heads.JOB_ENDS + 9)
@@ -45,16 +57,7 @@ PARTS = _SINCE + 1
 PART_NAMES = ("rows", "products", "attention", "head", "waiting")
 _TO_BYTES, _PRODUCTS, _ATTENTION, _HEAD, _WAITING = range(5)
 _MINE_ENDS = PARTS + len(PART_NAMES)
-# What stands of each matrix from `job[_MATRICES]` on.
-_WEIGHTS, _FEATURE_SCALES, _FEATURE_SUMS, _BIAS, _CHANNELS, _FEATURES = range(6)
-_MATRIX = 6
-# The matrices of a layer, and of the norms before them.
-_C_ATTN, _C_PROJ, _C_FC, _MLP_PROJ = range(4)
-_NAMES = ("attn/c_attn", "attn/c_proj", "mlp/c_fc", "mlp/c_proj")
-
 _STORE, _GELU, _ADD = range(3)  # what is done with a product
-
-_LARGE_PAGE = 2 << 20
 
 # Products of a step below which waking another thread costs what it saves or more. One thread against two, one stream:
 # 10,200 against 7,300 tokens/s with 1 million parameters (`nano`), 1,530 against 1,960 with 14 million (`mini`).
@@ -94,22 +97,22 @@ def _finish(
 @numba.njit(nogil=True)
 def _multiply(mine: NDArray[np.int64], job: NDArray[np.int64], number: int, N: int, then: int, target: int) -> None:
     """This thread's columns of the product of the codes of N rows with matrix `number`, into float32 [N, F]."""
-    matrix = numba.carray(pointer(job[_MATRICES] + 8 * _MATRIX * number, np.int64), (_MATRIX,))
-    K, F, instructions = matrix[_CHANNELS], matrix[_FEATURES], job[_INSTRUCTIONS]
+    matrix = numba.carray(pointer(job[_MATRICES] + 8 * MATRIX * number, np.int64), (MATRIX,))
+    K, F, instructions = matrix[CHANNELS], matrix[FEATURES], job[_INSTRUCTIONS]
     panels = num_panels(F)
     out = numba.carray(pointer(target, np.float32), (N, F))
     scales = numba.carray(pointer(job[_SCALES], np.float32), (N,))
     zeros = numba.carray(pointer(job[_ZEROS], np.int32), (N,))
-    feature_scales = numba.carray(pointer(matrix[_FEATURE_SCALES], np.float32), (panels * PANEL,))
-    feature_sums = numba.carray(pointer(matrix[_FEATURE_SUMS], np.int32), (panels * PANEL,))
-    bias = numba.carray(pointer(matrix[_BIAS], np.float32), (panels * PANEL,))
+    feature_scales = numba.carray(pointer(matrix[FEATURE_SCALES], np.float32), (panels * PANEL,))
+    feature_sums = numba.carray(pointer(matrix[FEATURE_SUMS], np.int32), (panels * PANEL,))
+    bias = numba.carray(pointer(matrix[BIAS], np.float32), (panels * PANEL,))
     sums = numba.carray(pointer(mine[_SUMS], np.int32), (GROUP, PANEL))
     if instructions == AMX:
         configure(numba.carray(pointer(mine[_TILES], np.uint8), (64,)), N)
     for panel in range(panels * mine[_THREAD] // job[_THREADS], panels * (mine[_THREAD] + 1) // job[_THREADS]):
         first = panel * PANEL
         width = min(PANEL, F - first)
-        place = matrix[_WEIGHTS] + panel * PANEL * K
+        place = matrix[WEIGHTS] + panel * PANEL * K
         for row in range(0, N, GROUP):
             count = min(GROUP, N - row)
             products(instructions, job[_CODES] + row * K, K, count, place, row == 0, mine[_SUMS])
@@ -136,9 +139,9 @@ def _to_bytes(
 
     They go through the layer normalisation number `norm`, or none if it is -1. The matrix's begin is asked for first.
     """
-    matrix = numba.carray(pointer(job[_MATRICES] + 8 * _MATRIX * number, np.int64), (_MATRIX,))
-    panels = num_panels(matrix[_FEATURES])
-    expect(matrix[_WEIGHTS] + panels * mine[_THREAD] // job[_THREADS] * PANEL * matrix[_CHANNELS], matrix[_CHANNELS])
+    matrix = numba.carray(pointer(job[_MATRICES] + 8 * MATRIX * number, np.int64), (MATRIX,))
+    panels = num_panels(matrix[FEATURES])
+    expect(matrix[WEIGHTS] + panels * mine[_THREAD] // job[_THREADS] * PANEL * matrix[CHANNELS], matrix[CHANNELS])
     K = padded(C)
     x = numba.carray(pointer(source, np.float32), (N, C))
     codes = numba.carray(pointer(job[_CODES], np.uint8), (N, K))
@@ -198,9 +201,9 @@ def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
     mine[_SINCE] = cycles()
     for layer in range(L):
         first = 4 * layer
-        _to_bytes(mine, job, first + _C_ATTN, job[_X], N, C, 2 * layer)
+        _to_bytes(mine, job, first + C_ATTN, job[_X], N, C, 2 * layer)
         _meet(mine, job, _TO_BYTES)
-        _multiply(mine, job, first + _C_ATTN, N, _STORE, job[QKV])
+        _multiply(mine, job, first + C_ATTN, N, _STORE, job[QKV])
         if mine[_THREAD] == 0:
             job[LAYER] = layer
         _meet(mine, job, _PRODUCTS)
@@ -217,17 +220,17 @@ def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
             if N == 0:  # as in the middle of a prompt
                 _release(job)
                 return
-        _to_bytes(mine, job, first + _C_PROJ, job[ATTENDED], N, C, -1)
+        _to_bytes(mine, job, first + C_PROJ, job[ATTENDED], N, C, -1)
         _meet(mine, job, _TO_BYTES)
-        _multiply(mine, job, first + _C_PROJ, N, _ADD, job[_X])
+        _multiply(mine, job, first + C_PROJ, N, _ADD, job[_X])
         _meet(mine, job, _PRODUCTS)
-        _to_bytes(mine, job, first + _C_FC, job[_X], N, C, 2 * layer + 1)
+        _to_bytes(mine, job, first + C_FC, job[_X], N, C, 2 * layer + 1)
         _meet(mine, job, _TO_BYTES)
-        _multiply(mine, job, first + _C_FC, N, _GELU, job[_HIDDEN])
+        _multiply(mine, job, first + C_FC, N, _GELU, job[_HIDDEN])
         _meet(mine, job, _PRODUCTS)
-        _to_bytes(mine, job, first + _MLP_PROJ, job[_HIDDEN], N, 4 * C, -1)
+        _to_bytes(mine, job, first + MLP_PROJ, job[_HIDDEN], N, 4 * C, -1)
         _meet(mine, job, _TO_BYTES)
-        _multiply(mine, job, first + _MLP_PROJ, N, _ADD, job[_X])
+        _multiply(mine, job, first + MLP_PROJ, N, _ADD, job[_X])
         _meet(mine, job, _PRODUCTS)
     _to_bytes(mine, job, 4 * L, job[_X], N, C, 2 * L)
     _meet(mine, job, _TO_BYTES)
@@ -280,7 +283,7 @@ class Forward:
     ) -> None:
         config = file.config
         C, L = config.n_embd, config.n_layer
-        weights = _Weights(file)
+        weights = Weights(file)
         room = -(-max_rows // GROUP) * GROUP  # tiles are read whole
         self._x = np.zeros((room, C), np.float32)
         arrays = {
@@ -342,50 +345,3 @@ class Forward:
     def close(self) -> None:
         """End the threads and let go of weights and cache. Further calls change nothing."""
         self._crew.close()
-
-
-class _Weights:
-    """Matrices in panels, in one piece of memory with large pages: with small ones reading is a fifth slower.
-
-    Attributes:
-        matrices: int64 [4L + 1, 6], what compiled code reads of each.
-        norms: float32 [2L + 1, 2, C], gains and biases.
-        memory: what holds the matrices.
-    """
-
-    def __init__(self, file: EngineFile) -> None:
-        L, C = file.config.n_layer, file.config.n_embd
-        names = [f"model/h{layer}/{name}" for layer in range(L) for name in _NAMES]
-        shapes = [file.array(f"{name}/w").shape for name in names] + [file.wte.shape]
-        sizes = [num_panels(F) * PANEL * (padded(channels) + 12) for F, channels in shapes]
-        size = -(-sum(sizes) // _LARGE_PAGE) * _LARGE_PAGE + _LARGE_PAGE  # prefetching goes beyond the last
-        map_ = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):  # a hint, which kernels built without large pages refuse
-                map_.madvise(mmap.MADV_HUGEPAGE)
-        self.memory = np.frombuffer(map_, np.int8)
-        end = -self.memory.ctypes.data % _LARGE_PAGE
-
-        def take(shape: tuple[int, ...], dtype: type) -> NDArray:
-            nonlocal end
-            array = np.ndarray(shape, dtype, self.memory.data, end)
-            end += array.nbytes
-            return array
-
-        self.matrices = np.zeros((len(shapes), _MATRIX), np.int64)
-        for matrix, name, (F, channels) in zip(self.matrices, [*names, ""], shapes, strict=True):
-            P, K = num_panels(F), padded(channels)
-            panels = take((P, 2, K // 64, 16, 16, 4), np.int8)
-            scales, sums = take((P * PANEL,), np.float32), take((P * PANEL,), np.int32)
-            bias = take((P * PANEL,), np.float32)
-            tiles.pack(file.array(f"{name}/w") if name else file.wte, panels, sums)
-            scales[:F] = file.array(f"{name}/w/scales") if name else file.wte_scales
-            if name:
-                bias[:F] = file.array(f"{name}/b")
-            matrix[:] = [*(array.ctypes.data for array in (panels, scales, sums, bias)), K, F]
-        norms = [f"model/h{layer}/{name}" for layer in range(L) for name in ("ln_1", "ln_2")] + ["model/ln_f"]
-        if hasattr(mmap, "MADV_DONTNEED"):
-            with contextlib.suppress(OSError):  # as where memory is locked
-                file.content.madvise(mmap.MADV_DONTNEED)  # what was read is copied
-        self.norms = np.array([[file.array(f"{name}/g"), file.array(f"{name}/b")] for name in norms], np.float32)
-        assert self.norms.shape == (2 * L + 1, 2, C)

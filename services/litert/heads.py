@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from services.common.sources import digest
 from services.gpt2.config import GPT2Config
 from services.litert import crew
-from services.litert.attention import TILE, Scratch, attend, new_scratch
+from services.litert.attention import attend
+from services.litert.block import TILE, Scratch, new_scratch
 from services.litert.cache import BLOCK, Floats, Layer, widths
 from services.litert.crew import JOB_BEGINS, MINE_BEGINS, Crew
 from services.litert.numbers import pointer
