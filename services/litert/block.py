@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.litert.cache import BLOCK, Floats, Layer, widths
+from services.litert.memory import zeros
 from services.litert.numbers import (
     ROUND,
     TINY,
@@ -65,16 +66,16 @@ def new_scratch(head_size: int, context: int) -> Scratch:
     S = -(-context // BLOCK) * BLOCK
     E, F = widths(head_size)
     return Scratch(
-        scores=np.zeros((TILE, S), np.float32),
-        queries=np.zeros((TILE, E), np.float32),
-        mixed=np.zeros((TILE, F), np.float32),
-        lanes=np.zeros(BLOCK, np.float32),
-        rounded_queries=np.zeros((TILE, E), np.int16),
-        rounded_weights=np.zeros((TILE, S), np.int16),
-        sums=np.zeros((TILE, max(BLOCK, F)), np.int32),
-        query_scales=np.zeros(TILE, np.float32),
-        weight_scales=np.zeros(TILE, np.float32),
-        totals=np.zeros(TILE, np.float32),
+        scores=zeros((TILE, S), np.float32),
+        queries=zeros((TILE, E), np.float32),
+        mixed=zeros((TILE, F), np.float32),
+        lanes=zeros(BLOCK, np.float32),
+        rounded_queries=zeros((TILE, E), np.int16),
+        rounded_weights=zeros((TILE, S), np.int16),
+        sums=zeros((TILE, max(BLOCK, F)), np.int32),
+        query_scales=zeros(TILE, np.float32),
+        weight_scales=zeros(TILE, np.float32),
+        totals=zeros(TILE, np.float32),
     )
 
 

@@ -8,14 +8,13 @@ whole vectors of 16.
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.gpt2.config import GPT2Config
+from services.litert.memory import zeros
 
 BLOCK = 64  # positions of a block
 
@@ -53,10 +52,10 @@ def new_cache(config: GPT2Config, num_blocks: int, precision: str) -> Layer:
     E, F = widths(D)
     dtype = np.int8 if precision == "int8" else np.float32
     return Layer(
-        keys=_zeros((L, num_blocks, H, E // 2, BLOCK, 2), dtype),
-        values=_zeros((L, num_blocks, H, BLOCK // 2, F, 2), dtype),
-        key_scales=_zeros((L, num_blocks, H, BLOCK), np.float32),
-        value_scales=_zeros((L, num_blocks, H, BLOCK), np.float32),
+        keys=zeros((L, num_blocks, H, E // 2, BLOCK, 2), dtype),
+        values=zeros((L, num_blocks, H, BLOCK // 2, F, 2), dtype),
+        key_scales=zeros((L, num_blocks, H, BLOCK), np.float32),
+        value_scales=zeros((L, num_blocks, H, BLOCK), np.float32),
     )
 
 
@@ -64,13 +63,3 @@ def block_bytes(config: GPT2Config, precision: str) -> int:
     """Memory that one block takes, in all layers: keys, values and their scales."""
     size = 1 if precision == "int8" else 4
     return config.n_layer * BLOCK * config.n_head * (size * sum(widths(config.head_size)) + 2 * 4)
-
-
-def _zeros(shape: tuple[int, ...], dtype: type) -> NDArray:
-    """An array in large pages where the system has them: a block is a page of the usual size, so each would miss."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a hint, which kernels built without large pages refuse
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype).reshape(shape)

@@ -29,106 +29,46 @@ from services.litert.cache import Floats, Layer
 from services.litert.crew import Crew, meet
 from services.litert.engine_file import EngineFile
 from services.litert.heads import ATTENDED, HEAD_SIZE, HEADS, LAYER, MINE_ENDS, QKV, ROWS, Placement, share
-from services.litert.numbers import cycles, fma, pointer, widest
-from services.litert.rows import LANES, gelu, normalise, round_to_bytes
-from services.litert.tiles import AMX, GROUP, PANEL, configure, expect, num_panels, padded, products, release
-from services.litert.weights import (
-    BIAS,
-    C_ATTN,
-    C_FC,
-    C_PROJ,
-    CHANNELS,
-    FEATURE_SCALES,
-    FEATURE_SUMS,
-    FEATURES,
-    MATRIX,
-    MLP_PROJ,
-    WEIGHTS,
-    Weights,
-)
+from services.litert.memory import zeros
+from services.litert.numbers import cycles, pointer
+from services.litert.product import ADD, GELU, SCRATCH, STORE, multiply
+from services.litert.rows import LANES, normalise, round_to_bytes
+from services.litert.tiles import AMX, GROUP, PANEL, expect, num_panels, padded, release
+from services.litert.weights import C_ATTN, C_FC, C_PROJ, CHANNELS, FEATURES, MATRIX, MLP_PROJ, WEIGHTS, Weights
 
 # What `job` holds after that of heads.py; arrays stand there as addresses.
 _WANTED, _NUM_WANTED, _X, _HIDDEN, _CODES, _SCALES, _ZEROS, _NORMS, _LOGITS = range(heads.JOB_ENDS, heads.JOB_ENDS + 9)
 _NUM_LAYERS, _INSTRUCTIONS, _THREADS, _MATRICES = range(_LOGITS + 1, _LOGITS + 5)
 # What a thread's own `mine` holds after that of heads.py.
-_THREAD, _SUMS, _LANES, _ROW, _TILES, _SINCE = range(MINE_ENDS, MINE_ENDS + 6)
+_THREAD, _SCRATCH, _LANES, _ROW, _SINCE = range(MINE_ENDS, MINE_ENDS + 5)
 # What each thread's time went into, in ticks of the processor's clock, from `mine[PARTS]` on.
 PARTS = _SINCE + 1
 PART_NAMES = ("rows", "products", "attention", "head", "waiting")
 _TO_BYTES, _PRODUCTS, _ATTENTION, _HEAD, _WAITING = range(5)
 _MINE_ENDS = PARTS + len(PART_NAMES)
-_STORE, _GELU, _ADD = range(3)  # what is done with a product
 
 # Products of a step below which waking another thread costs what it saves or more. One thread against two, one stream:
 # 10,200 against 7,300 tokens/s with 1 million parameters (`nano`), 1,530 against 1,960 with 14 million (`mini`).
 SMALL_WORK = 5_000_000
 
 
-@numba.njit(nogil=True, error_model="numpy")  # without the branch for a division by zero
-def _finish(
-    sums: NDArray[np.int32],
-    count: int,
-    width: int,
-    scales: Floats,
-    zeros: NDArray[np.int32],
-    feature_scales: Floats,
-    feature_sums: NDArray[np.int32],
-    bias: Floats,
-    then: int,
-    out: Floats,
-    first: int,
-) -> None:
-    """Make of whole sums what they stand for, in `out[:count, first : first + width]`."""
-    widest()
-    for i in range(count):
-        scale, zero = scales[i], zeros[i]
-        row, y = sums[i], out[i, first : first + width]
-        if then == _STORE:
-            for c in range(width):
-                y[c] = fma(np.float32(row[c] - zero * feature_sums[c]), scale * feature_scales[c], bias[c])
-        elif then == _GELU:
-            for c in range(width):
-                y[c] = gelu(fma(np.float32(row[c] - zero * feature_sums[c]), scale * feature_scales[c], bias[c]))
-        else:
-            for c in range(width):
-                y[c] += fma(np.float32(row[c] - zero * feature_sums[c]), scale * feature_scales[c], bias[c])
-
-
 @numba.njit(nogil=True)
 def _multiply(mine: NDArray[np.int64], job: NDArray[np.int64], number: int, N: int, then: int, target: int) -> None:
     """This thread's columns of the product of the codes of N rows with matrix `number`, into float32 [N, F]."""
     matrix = numba.carray(pointer(job[_MATRICES] + 8 * MATRIX * number, np.int64), (MATRIX,))
-    K, F, instructions = matrix[CHANNELS], matrix[FEATURES], job[_INSTRUCTIONS]
-    panels = num_panels(F)
-    out = numba.carray(pointer(target, np.float32), (N, F))
-    scales = numba.carray(pointer(job[_SCALES], np.float32), (N,))
-    zeros = numba.carray(pointer(job[_ZEROS], np.int32), (N,))
-    feature_scales = numba.carray(pointer(matrix[FEATURE_SCALES], np.float32), (panels * PANEL,))
-    feature_sums = numba.carray(pointer(matrix[FEATURE_SUMS], np.int32), (panels * PANEL,))
-    bias = numba.carray(pointer(matrix[BIAS], np.float32), (panels * PANEL,))
-    sums = numba.carray(pointer(mine[_SUMS], np.int32), (GROUP, PANEL))
-    if instructions == AMX:
-        configure(numba.carray(pointer(mine[_TILES], np.uint8), (64,)), N)
-    for panel in range(panels * mine[_THREAD] // job[_THREADS], panels * (mine[_THREAD] + 1) // job[_THREADS]):
-        first = panel * PANEL
-        width = min(PANEL, F - first)
-        place = matrix[WEIGHTS] + panel * PANEL * K
-        for row in range(0, N, GROUP):
-            count = min(GROUP, N - row)
-            products(instructions, job[_CODES] + row * K, K, count, place, row == 0, mine[_SUMS])
-            _finish(
-                sums,
-                count,
-                width,
-                scales[row:],
-                zeros[row:],
-                feature_scales[first:],
-                feature_sums[first:],
-                bias[first:],
-                then,
-                out[row:],
-                first,
-            )
+    multiply(
+        job[_INSTRUCTIONS],
+        mine[_THREAD],
+        job[_THREADS],
+        matrix,
+        job[_CODES],
+        job[_SCALES],
+        job[_ZEROS],
+        N,
+        then,
+        target,
+        mine[_SCRATCH],
+    )
 
 
 @numba.njit(nogil=True)
@@ -203,7 +143,7 @@ def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
         first = 4 * layer
         _to_bytes(mine, job, first + C_ATTN, job[_X], N, C, 2 * layer)
         _meet(mine, job, _TO_BYTES)
-        _multiply(mine, job, first + C_ATTN, N, _STORE, job[QKV])
+        _multiply(mine, job, first + C_ATTN, N, STORE, job[QKV])
         if mine[_THREAD] == 0:
             job[LAYER] = layer
         _meet(mine, job, _PRODUCTS)
@@ -222,19 +162,19 @@ def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
                 return
         _to_bytes(mine, job, first + C_PROJ, job[ATTENDED], N, C, -1)
         _meet(mine, job, _TO_BYTES)
-        _multiply(mine, job, first + C_PROJ, N, _ADD, job[_X])
+        _multiply(mine, job, first + C_PROJ, N, ADD, job[_X])
         _meet(mine, job, _PRODUCTS)
         _to_bytes(mine, job, first + C_FC, job[_X], N, C, 2 * layer + 1)
         _meet(mine, job, _TO_BYTES)
-        _multiply(mine, job, first + C_FC, N, _GELU, job[_HIDDEN])
+        _multiply(mine, job, first + C_FC, N, GELU, job[_HIDDEN])
         _meet(mine, job, _PRODUCTS)
         _to_bytes(mine, job, first + MLP_PROJ, job[_HIDDEN], N, 4 * C, -1)
         _meet(mine, job, _TO_BYTES)
-        _multiply(mine, job, first + MLP_PROJ, N, _ADD, job[_X])
+        _multiply(mine, job, first + MLP_PROJ, N, ADD, job[_X])
         _meet(mine, job, _PRODUCTS)
     _to_bytes(mine, job, 4 * L, job[_X], N, C, 2 * L)
     _meet(mine, job, _TO_BYTES)
-    _multiply(mine, job, 4 * L, N, _STORE, job[_LOGITS])
+    _multiply(mine, job, 4 * L, N, STORE, job[_LOGITS])
     _spent(mine, _HEAD)
     _release(job)
 
@@ -285,15 +225,15 @@ class Forward:
         C, L = config.n_embd, config.n_layer
         weights = Weights(file)
         room = -(-max_rows // GROUP) * GROUP  # tiles are read whole
-        self._x = np.zeros((room, C), np.float32)
+        self._x = zeros((room, C), np.float32)
         arrays = {
-            QKV: np.zeros((room, 3 * C), np.float32),
-            ATTENDED: np.zeros((room, C), np.float32),
+            QKV: zeros((room, 3 * C), np.float32),
+            ATTENDED: zeros((room, C), np.float32),
             _X: self._x,
-            _HIDDEN: np.zeros((room, 4 * C), np.float32),
-            _CODES: np.zeros((room, padded(4 * C)), np.uint8),
-            _SCALES: np.zeros(room, np.float32),
-            _ZEROS: np.zeros(room, np.int32),
+            _HIDDEN: zeros((room, 4 * C), np.float32),
+            _CODES: zeros((room, padded(4 * C)), np.uint8),
+            _SCALES: zeros(room, np.float32),
+            _ZEROS: zeros(room, np.int32),
             _NORMS: weights.norms,
             _MATRICES: weights.matrices,
         }
@@ -307,10 +247,9 @@ class Forward:
         memory: list[NDArray] = []
         for thread, own in enumerate(mine):
             working: list[NDArray] = [
-                np.zeros((GROUP, PANEL), np.int32),
-                np.zeros(LANES, np.float32),
-                np.zeros(4 * C, np.float32),
-                np.zeros(64, np.uint8),
+                zeros(SCRATCH, np.uint8),
+                zeros(LANES, np.float32),
+                zeros(4 * C, np.float32),
             ]
             memory += working
             own += [thread, *(array.ctypes.data for array in working), 0, *[0] * len(PART_NAMES)]

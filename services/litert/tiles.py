@@ -32,7 +32,7 @@ PANEL = 32  # features whose weights stand together
 GROUP = 32  # rows that are computed together
 CHANNELS = 64  # of a tile; K is a multiple
 # Bytes of each half of a panel that are asked for before they are used; 3072 is slower, and so is 8192.
-_AHEAD = 6144
+AHEAD = 6144
 _TILE = 1024  # bytes
 
 AMX, VNNI = 1, 2  # what a product is computed with
@@ -109,40 +109,46 @@ def _fetch_ahead(builder: Any, halves: Sequence[Any], tile: Any, tiles: Any, ahe
                 call_prefetch(builder, builder.add(builder.add(half, distance), _number(line)))
 
 
-def _tile_products(row_tiles: int) -> Any:
-    """Make the product of one or two tiles of rows with a panel on AMX, see `products`.
+def _do(builder: Any, name: str, *numbers: int, at: tuple[Any, ...] = ()) -> None:
+    """Write a tile instruction: the tiles' numbers, and the address and step of what it loads or stores."""
+    place = [builder.inttoptr(at[0], ir.PointerType(ir.IntType(8))), at[1]] if at else []
+    call(builder, f"llvm.x86.{name}", [*(_number(value, 8) for value in numbers), *place])
 
-    Its eight tiles: sums 0 to 3, rows 4 and 5, the panel's columns 6 and 7.
+
+@intrinsic
+def clear_tiles(typing: Any) -> Any:
+    """Begin a product of up to 32 rows with a panel: 0 in tiles 0 to 3, which hold its sums.
+
+    The rows are loaded to 4 and 5, the panel's columns to 6 and 7.
     """
 
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        for tile in range(4):
+            _do(builder, "tilezero", tile)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def _tile_products(row_tiles: int) -> Any:
+    """Make what adds the products of 64 channels of 16 or 32 rows with a panel on AMX, see product.py."""
+
     @intrinsic
-    def multiply(typing: Any, codes: Any, step: Any, weights: Any, tiles: Any, ahead: Any, sums: Any) -> Any:
+    def multiply(typing: Any, codes: Any, step: Any, weights: Any, tile: Any, tiles: Any, ahead: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            codes, step, weights, tiles, ahead, sums = arguments
-
-            def do(name: str, *numbers: int, at: tuple[Any, ...] = ()) -> None:
-                place = [builder.inttoptr(at[0], ir.PointerType(ir.IntType(8))), at[1]] if at else []
-                call(builder, f"llvm.x86.{name}", [*(_number(value, 8) for value in numbers), *place])
-
-            for tile in range(2 * row_tiles):
-                do("tilezero", tile)
-            with cgutils.for_range(builder, tiles) as loop:
-                across = builder.add(codes, builder.mul(loop.index, _number(CHANNELS)))
-                down = builder.add(weights, builder.mul(loop.index, _number(_TILE)))
-                columns = [down, builder.add(down, builder.mul(tiles, _number(_TILE)))]
-                for row in range(row_tiles):
-                    begin = builder.add(across, builder.mul(step, _number(16 * row)))
-                    do("tileloadd64", 4 + row, at=(begin, step))
-                _fetch_ahead(builder, columns, loop.index, tiles, ahead)
-                for column, begin in enumerate(columns):
-                    do("tileloadd64", 6 + column, at=(begin, _number(64)))
-                for row in range(row_tiles):
-                    for column in range(2):
-                        do("tdpbusd", 2 * row + column, 4 + row, 6 + column)
+            codes, step, weights, tile, tiles, ahead = arguments
+            across = builder.add(codes, builder.mul(tile, _number(CHANNELS)))
+            down = builder.add(weights, builder.mul(tile, _number(_TILE)))
+            columns = [down, builder.add(down, builder.mul(tiles, _number(_TILE)))]
+            for row in range(row_tiles):
+                begin = builder.add(across, builder.mul(step, _number(16 * row)))
+                _do(builder, "tileloadd64", 4 + row, at=(begin, step))
+            _fetch_ahead(builder, columns, tile, tiles, ahead)
+            for column, begin in enumerate(columns):
+                _do(builder, "tileloadd64", 6 + column, at=(begin, _number(64)))
             for row in range(row_tiles):
                 for column in range(2):
-                    begin = builder.add(sums, _number(row * 16 * 4 * PANEL + column * 64))
-                    do("tilestored64", 2 * row + column, at=(begin, _number(4 * PANEL)))
+                    _do(builder, "tdpbusd", 2 * row + column, 4 + row, 6 + column)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 6), generate
@@ -150,8 +156,25 @@ def _tile_products(row_tiles: int) -> Any:
     return multiply
 
 
+def _tile_stores(row_tiles: int) -> Any:
+    """Make what writes the sums of 16 or 32 rows, int32 [GROUP, PANEL]."""
+
+    @intrinsic
+    def store(typing: Any, sums: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            for row in range(row_tiles):
+                for column in range(2):
+                    begin = builder.add(arguments[0], _number(row * 16 * 4 * PANEL + column * 64))
+                    _do(builder, "tilestored64", 2 * row + column, at=(begin, _number(4 * PANEL)))
+            return context.get_dummy_value()
+
+        return types.void(types.intp), generate
+
+    return store
+
+
 def _vector_products(rows: int) -> Any:
-    """Make the product of that many rows with a panel on VNNI, see `products`."""
+    """Make the product of that many rows with a panel on VNNI, see `on_vectors`."""
     vector = ir.VectorType(ir.IntType(32), 16)
 
     @intrinsic
@@ -194,12 +217,13 @@ def _vector_products(rows: int) -> Any:
     return multiply
 
 
-_tiles_16, _tiles_32 = _tile_products(1), _tile_products(2)
+multiply_16, multiply_32 = _tile_products(1), _tile_products(2)
+store_16, store_32 = _tile_stores(1), _tile_stores(2)
 _vectors_1, _vectors_4 = _vector_products(1), _vector_products(4)
 
 
 @intrinsic
-def _with_tiles(typing: Any) -> Any:
+def with_tiles(typing: Any) -> Any:
     """Let the function that says so use AMX, which it is compiled for also where the processor has none."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -232,14 +256,14 @@ def _release(typing: Any) -> Any:
 @numba.njit(nogil=True)
 def release() -> None:
     """Let this thread's tiles go, so that the system need not keep them for it."""
-    _with_tiles()
+    with_tiles()
     _release()
 
 
 @numba.njit(nogil=True)
 def configure(tiles: NDArray[np.uint8], rows: int) -> None:
     """Shape this thread's tiles for that many rows: few rows cost less. `tiles` is uint8 [64], written."""
-    _with_tiles()
+    with_tiles()
     for i in range(64):
         tiles[i] = 0
     tiles[0] = 1  # the palette
@@ -252,16 +276,8 @@ def configure(tiles: NDArray[np.uint8], rows: int) -> None:
 
 
 @numba.njit(nogil=True)
-def _on_tiles(codes: int, K: int, rows: int, panel: int, ahead: int, sums: int) -> None:
-    _with_tiles()
-    if rows > 16:
-        _tiles_32(codes, K, panel, K // CHANNELS, ahead, sums)
-    else:
-        _tiles_16(codes, K, panel, K // CHANNELS, ahead, sums)
-
-
-@numba.njit(nogil=True)
-def _on_vectors(codes: int, K: int, rows: int, panel: int, ahead: int, sums: int) -> None:
+def on_vectors(codes: int, K: int, rows: int, panel: int, ahead: int, sums: int) -> None:
+    """Sums of products of some rows with a panel on VNNI, see product.py."""
     widest()
     row = 0
     while row < rows:
@@ -279,22 +295,5 @@ def expect(panel: int, K: int) -> None:
     """Ask for the begin of both halves of a panel, at that address, before its turn comes."""
     for half in range(2):
         begin = panel + half * K * 16
-        for line in range(0, min(_AHEAD, K * 16), 64):
+        for line in range(0, min(AHEAD, K * 16), 64):
             prefetch(begin + line)
-
-
-@numba.njit(nogil=True)
-def products(instructions: int, codes: int, K: int, rows: int, panel: int, first: bool, sums: int) -> None:
-    """Sums of products of up to GROUP rows with a panel. All memory is given by its address.
-
-    Args:
-        codes: uint8 [rows, K]; with AMX what follows, up to 16 or 32 rows, is read as well.
-        panel: int8 [2, K/64, 16, 16, 4], see `pack`.
-        first: whether the panel was not read before, so that what follows it is asked for meanwhile.
-        sums: int32 [GROUP, PANEL], written.
-    """
-    ahead = _AHEAD if first else 0
-    if instructions == AMX:
-        _on_tiles(codes, K, rows, panel, ahead, sums)
-    else:
-        _on_vectors(codes, K, rows, panel, ahead, sums)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from services.litert import tiles
 from services.litert.engine_file import EngineFile
+from services.litert.memory import zeros
 from services.litert.tiles import PANEL, num_panels, padded
 
 # What stands of each matrix in `Weights.matrices`: addresses, then sizes.
@@ -42,11 +43,7 @@ class Weights:
         shapes = [file.array(f"{name}/w").shape for name in names] + [file.wte.shape]
         sizes = [num_panels(F) * PANEL * (padded(channels) + 12) for F, channels in shapes]
         size = -(-sum(sizes) // _LARGE_PAGE) * _LARGE_PAGE + _LARGE_PAGE  # prefetching goes beyond the last
-        map_ = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):  # a hint, which kernels built without large pages refuse
-                map_.madvise(mmap.MADV_HUGEPAGE)
-        self.memory = np.frombuffer(map_, np.int8)
+        self.memory = zeros(size + _LARGE_PAGE, np.int8)
         end = -self.memory.ctypes.data % _LARGE_PAGE
 
         def take(shape: tuple[int, ...], dtype: type) -> NDArray:

@@ -20,45 +20,6 @@ from tests.unit.litert.texts import PRODUCTS, Sequence, random_params
 OURS = [instructions for instructions in PRODUCTS if instructions]
 
 
-def aligned(shape: tuple[int, ...], dtype: type, spare: int = 0) -> np.ndarray:
-    """Zeros at a multiple of 64 bytes."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + 64 + spare, np.uint8)
-    begin = -memory.ctypes.data % 64
-    return memory[begin : begin + size].view(dtype).reshape(shape)
-
-
-@numba.njit
-def multiply(instructions, codes, count, panel, sums, configuration):
-    if instructions == tiles.AMX:
-        tiles.configure(configuration, count)
-    tiles.products(instructions, codes.ctypes.data, codes.shape[1], count, panel.ctypes.data, True, sums.ctypes.data)
-    if instructions == tiles.AMX:
-        tiles.release()
-
-
-@pytest.mark.parametrize(
-    ("channels", "features", "count"), [(1, 1, 1), (42, 33, 3), (64, 64, 16), (200, 50, 17), (768, 40, 32)]
-)
-@pytest.mark.parametrize("instructions", OURS, ids=tiles.NAMES.get)
-def test_products_are_those_of_whole_numbers(instructions, channels, features, count):
-    rng = np.random.default_rng(channels)
-    weights = rng.integers(-127, 128, size=(features, channels)).astype(np.int8)
-    K, P = tiles.padded(channels), tiles.num_panels(features)
-    panels = aligned((P, 2, K // 64, 16, 16, 4), np.int8, spare=2 * 2**14)
-    sums = np.zeros(P * tiles.PANEL, np.int32)
-    tiles.pack(weights, panels, sums)
-    assert np.array_equal(sums[:features], weights.sum(axis=1, dtype=np.int32))
-    codes = aligned((tiles.GROUP, K), np.uint8)
-    codes[:] = rng.integers(0, 256, size=codes.shape)
-    expected = codes[:count, :channels].astype(np.int32) @ weights.T.astype(np.int32)
-    for panel in range(P):
-        found = np.zeros((tiles.GROUP, tiles.PANEL), np.int32)
-        multiply(instructions, codes, count, panels[panel], found, np.zeros(64, np.uint8))
-        columns = expected[:, panel * tiles.PANEL : (panel + 1) * tiles.PANEL]
-        assert np.array_equal(found[:count, : columns.shape[1]], columns)
-
-
 @pytest.fixture
 def small_work_is_shared(monkeypatch):
     monkeypatch.setattr(forward, "SMALL_WORK", 0)
