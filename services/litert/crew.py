@@ -26,6 +26,7 @@ JOB_BEGINS = 16  # where the rest of `job` stands
 JOB, FOLLOWS, BEGIN, OTHERS, DONE, MEETINGS = range(6)  # what stands in `mine`
 MINE_BEGINS = 6  # where the rest of `mine` stands
 
+TURN_BYTES = 64  # a cache line, see `take`
 _SEM_BYTES = 64  # more than any system's sem_t
 _PATIENCE = 2000  # looks before the others get the processor: about 100 microseconds
 
@@ -77,6 +78,27 @@ def meet(mine: NDArray[np.int64], job: NDArray[np.int64], threads: int) -> None:
             pause()
         else:
             _sched_yield()
+
+
+@numba.njit(nogil=True)
+def begin_of(count: int, thread: int, threads: int) -> int:
+    """The first of `count` pieces of work that are a thread's own; the next thread's first is the end."""
+    return count * thread // threads
+
+
+@numba.njit(nogil=True)
+def take(turns: int, owner: int, count: int, threads: int, most: int) -> tuple[int, int]:
+    """Take up to `most` of the pieces that are `owner`'s own and nobody has taken: the first, and the end.
+
+    Each thread takes its own, and then what is left of others': one that the system keeps from working holds up no
+    more than what it has begun.
+
+    Args:
+        turns: address of TURN_BYTES for each thread, zeros before the first piece is taken.
+    """
+    first, end = begin_of(count, owner, threads), begin_of(count, owner + 1, threads)
+    first += atomic_add(turns + owner * TURN_BYTES, most)
+    return first, max(first, min(first + most, end))
 
 
 class Crew:

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from services.common.sources import digest
 from services.litert import crew, heads
 from services.litert.cache import Floats, Layer
-from services.litert.crew import Crew, meet
+from services.litert.crew import TURN_BYTES, Crew, meet, take
 from services.litert.engine_file import EngineFile
-from services.litert.heads import ATTENDED, HEAD_SIZE, HEADS, LAYER, MINE_ENDS, QKV, ROWS, Placement, share
+from services.litert.heads import ATTENDED, HEAD_SIZE, HEADS, LAYER, MINE_ENDS, NUM_RUNS, QKV, ROWS, Placement, share
 from services.litert.memory import zeros
 from services.litert.numbers import cycles, pointer
 from services.litert.product import ADD, GELU, SCRATCH, STORE, multiply
@@ -38,7 +38,8 @@ from services.litert.weights import C_ATTN, C_FC, C_PROJ, CHANNELS, FEATURES, MA
 
 # What `job` holds after that of heads.py; arrays stand there as addresses.
 _WANTED, _NUM_WANTED, _X, _HIDDEN, _CODES, _SCALES, _ZEROS, _NORMS, _LOGITS = range(heads.JOB_ENDS, heads.JOB_ENDS + 9)
-_NUM_LAYERS, _INSTRUCTIONS, _THREADS, _MATRICES = range(_LOGITS + 1, _LOGITS + 5)
+_NUM_LAYERS, _INSTRUCTIONS, _THREADS, _MATRICES, _TURNS = range(_LOGITS + 1, _LOGITS + 6)
+_JOB_ENDS = _TURNS + 1
 # What a thread's own `mine` holds after that of heads.py.
 _THREAD, _SCRATCH, _LANES, _ROW, _SINCE = range(MINE_ENDS, MINE_ENDS + 5)
 # What each thread's time went into, in ticks of the processor's clock, from `mine[PARTS]` on.
@@ -46,6 +47,8 @@ PARTS = _SINCE + 1
 PART_NAMES = ("rows", "products", "attention", "head", "waiting")
 _TO_BYTES, _PRODUCTS, _ATTENTION, _HEAD, _WAITING = range(5)
 _MINE_ENDS = PARTS + len(PART_NAMES)
+
+_PROMPT_ROWS = 8  # mean tokens of a run from which on attention computes more than it reads
 
 # Products of a step below which waking another thread costs what it saves or more. One thread against two, one stream:
 # 10,200 against 7,300 tokens/s with 1 million parameters (`nano`), 1,530 against 1,960 with 14 million (`mini`).
@@ -68,7 +71,26 @@ def _multiply(mine: NDArray[np.int64], job: NDArray[np.int64], number: int, N: i
         then,
         target,
         mine[_SCRATCH],
+        job[_TURNS] + number * job[_THREADS] * TURN_BYTES,
     )
+
+
+@numba.njit(nogil=True)
+def _attend(mine: NDArray[np.int64], job: NDArray[np.int64], part: int) -> None:
+    """This thread's heads."""
+    threads, H = job[_THREADS], job[HEADS]
+    if threads == 1:
+        share(mine, job, 0, H, np.int8)
+    elif job[ROWS] < _PROMPT_ROWS * job[NUM_RUNS]:  # tokens of many texts: all heads of one stand together in memory
+        share(mine, job, mine[heads.FIRST], mine[heads.LAST], np.int8)
+    else:
+        turns = job[_TURNS] + part * threads * TURN_BYTES
+        for offset in range(threads):
+            owner = (mine[_THREAD] + offset) % threads
+            first, end = take(turns, owner, H, threads, 1)
+            while first < end:
+                share(mine, job, first, end, np.int8)
+                first, end = take(turns, owner, H, threads, 1)
 
 
 @numba.njit(nogil=True)
@@ -147,10 +169,7 @@ def _layers(mine: NDArray[np.int64], job: NDArray[np.int64]) -> None:
         if mine[_THREAD] == 0:
             job[LAYER] = layer
         _meet(mine, job, _PRODUCTS)
-        if job[_THREADS] == 1:
-            share(mine, job, 0, job[HEADS], np.int8)
-        else:
-            share(mine, job, mine[heads.FIRST], mine[heads.LAST], np.int8)
+        _attend(mine, job, 4 * L + 1 + layer)
         _meet(mine, job, _ATTENTION)
         if layer == L - 1:
             if mine[_THREAD] == 0:
@@ -188,7 +207,7 @@ def _compiled() -> Any:
     def run(address: int) -> None:
         _key = sources
         mine = numba.carray(pointer(address, np.int64), (_MINE_ENDS,))
-        job = numba.carray(pointer(mine[crew.JOB], np.int64), (_MATRICES + 1,))
+        job = numba.carray(pointer(mine[crew.JOB], np.int64), (_JOB_ENDS,))
         if mine[crew.FOLLOWS]:
             while True:
                 crew.wait(mine[crew.BEGIN])
@@ -216,7 +235,7 @@ class Forward:
         instructions: tiles.AMX or tiles.VNNI.
     """
 
-    EXTRA = _MATRICES + 1 - heads.JOB_ENDS
+    EXTRA = _JOB_ENDS - heads.JOB_ENDS
 
     def __init__(
         self, file: EngineFile, cache: Layer, placement: Placement, max_rows: int, threads: int, instructions: int
@@ -237,6 +256,9 @@ class Forward:
             _NORMS: weights.norms,
             _MATRICES: weights.matrices,
         }
+        # For each product and each layer's attention, see crew.take.
+        self._turns = zeros((5 * L + 1, max(1, threads), TURN_BYTES // 8), np.int64)
+        arrays[_TURNS] = self._turns
         self._job = placement.job
         for place, array in arrays.items():
             self._job[place] = array.ctypes.data
@@ -272,6 +294,7 @@ class Forward:
         self._job[_THREADS] = 1 if len(x) * self._parameters < SMALL_WORK else self._threads
         self._job[_WANTED], self._job[_NUM_WANTED] = wanted.ctypes.data, len(wanted)
         self._job[_LOGITS] = logits.ctypes.data
+        self._turns[:] = 0
         self._crew.work()
 
     def take_ticks(self) -> dict[str, int]:

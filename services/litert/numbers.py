@@ -109,14 +109,16 @@ def pause(typing: Any) -> Any:
 
 @intrinsic
 def atomic_add(typing: Any, address: Any, value: Any) -> Any:
-    """Add to the int64 at an address so that no other thread's addition is lost; others see what was written before."""
+    """Add to the int64 at an address so that no other thread's addition is lost; others see what was written before.
+
+    Returns what stood there.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address, value = arguments
-        builder.atomic_rmw("add", builder.inttoptr(address, ir.PointerType(ir.IntType(64))), value, "seq_cst")
-        return context.get_dummy_value()
+        return builder.atomic_rmw("add", builder.inttoptr(address, ir.PointerType(ir.IntType(64))), value, "seq_cst")
 
-    return types.void(types.int64, types.int64), generate
+    return types.int64(types.int64, types.int64), generate
 
 
 @intrinsic

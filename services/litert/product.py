@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from services.litert.crew import take
 from services.litert.numbers import fma, pointer, prefetch, widest
 from services.litert.rows import gelu
 from services.litert.tiles import (
@@ -43,6 +44,7 @@ STORE, GELU, ADD = range(3)  # what is done with a product
 _COUNT, _WIDTH, _SUMS, _OUT, _STEP, _SCALES, _ZEROS, _FEATURE_SCALES, _FEATURE_SUMS, _BIAS, _THEN = range(11)
 BLOCK = 11
 _LINE = 64  # bytes that come from memory together
+_FEW = 8  # panels that a thread takes at once where they are read from memory: taking waits for what is under way
 SCRATCH = 2 * GROUP * PANEL * 4 + 64 + BLOCK * 8  # bytes: sums of two blocks, the tiles' shape, a block
 
 
@@ -158,6 +160,7 @@ def multiply(
     then: int,
     target: int,
     scratch: int,
+    turns: int,
 ) -> None:
     """This thread's columns of the product of N rows with a matrix. All memory is given by its address.
 
@@ -167,6 +170,7 @@ def multiply(
         then: STORE or ADD, or GELU, which is taken before it is stored.
         target: float32 [N, F].
         scratch: SCRATCH bytes of this thread's own.
+        turns: see crew.take.
     """
     K, F = matrix[CHANNELS], matrix[FEATURES]
     panels, groups = num_panels(F), -(-N // GROUP)
@@ -177,21 +181,27 @@ def multiply(
     block[_COUNT], block[_STEP], block[_THEN] = 0, 4 * F, then
     if instructions == AMX:
         configure(numba.carray(pointer(other + GROUP * PANEL * 4, np.uint8), (64,)), N)
-    for panel in range(panels * thread // threads, panels * (thread + 1) // threads):
-        first = panel * PANEL
-        place = matrix[WEIGHTS] + first * K
-        fetch = place + PANEL * K
-        for row in range(0, N, GROUP):
-            count = min(GROUP, N - row)
-            ahead = AHEAD if row == 0 else 0
-            multiply_block(instructions, codes + row * K, K, count, place, ahead, fetch, lines, one, block)
-            fetch += lines * _LINE * (K // TILE_CHANNELS)
-            block[_COUNT], block[_WIDTH] = count, min(PANEL, F - first)
-            block[_SUMS], block[_OUT] = one, target + 4 * (row * F + first)
-            block[_SCALES], block[_ZEROS] = scales + 4 * row, zeros + 4 * row
-            block[_FEATURE_SCALES] = matrix[FEATURE_SCALES] + 4 * first
-            block[_FEATURE_SUMS] = matrix[FEATURE_SUMS] + 4 * first
-            block[_BIAS] = matrix[BIAS] + 4 * first
-            one, other = other, one
+    most = _FEW if groups == 1 else 1
+    for offset in range(threads):
+        owner = (thread + offset) % threads
+        taken, end = take(turns, owner, panels, threads, most)
+        while taken < end:
+            for panel in range(taken, end):
+                first = panel * PANEL
+                place = matrix[WEIGHTS] + first * K
+                fetch = place + PANEL * K
+                for row in range(0, N, GROUP):
+                    count = min(GROUP, N - row)
+                    ahead = AHEAD if row == 0 else 0
+                    multiply_block(instructions, codes + row * K, K, count, place, ahead, fetch, lines, one, block)
+                    fetch += lines * _LINE * (K // TILE_CHANNELS)
+                    block[_COUNT], block[_WIDTH] = count, min(PANEL, F - first)
+                    block[_SUMS], block[_OUT] = one, target + 4 * (row * F + first)
+                    block[_SCALES], block[_ZEROS] = scales + 4 * row, zeros + 4 * row
+                    block[_FEATURE_SCALES] = matrix[FEATURE_SCALES] + 4 * first
+                    block[_FEATURE_SUMS] = matrix[FEATURE_SUMS] + 4 * first
+                    block[_BIAS] = matrix[BIAS] + 4 * first
+                    one, other = other, one
+            taken, end = take(turns, owner, panels, threads, most)
     for i in range(block[_COUNT]):
         _finish_row(block, i)

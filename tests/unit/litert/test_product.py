@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from services.litert import product, tiles
+from services.litert.crew import TURN_BYTES, begin_of, take
 from services.litert.weights import BIAS, CHANNELS, FEATURE_SCALES, FEATURE_SUMS, FEATURES, MATRIX, WEIGHTS
 from tests.unit.litert.texts import PRODUCTS
 
@@ -50,8 +51,9 @@ class Product:
         self.expected = rows @ (self.feature_scales[:F, None] * weights).T + self.bias[:F]  # [N, F]
 
     def compute(self, instructions, threads, then, out):
-        """One thread after another."""
+        """One thread after another; the first finds all others' work not begun."""
         scratch = aligned((product.SCRATCH,), np.uint8)
+        turns = aligned((threads, TURN_BYTES // 8), np.int64)
         for thread in range(threads):
             run(
                 instructions,
@@ -65,12 +67,13 @@ class Product:
                 then,
                 out.ctypes.data,
                 scratch.ctypes.data,
+                turns.ctypes.data,
             )
 
 
 @numba.njit
-def run(instructions, thread, threads, matrix, codes, scales, zeros, N, then, target, scratch):
-    product.multiply(instructions, thread, threads, matrix, codes, scales, zeros, N, then, target, scratch)
+def run(instructions, thread, threads, matrix, codes, scales, zeros, N, then, target, scratch, turns):
+    product.multiply(instructions, thread, threads, matrix, codes, scales, zeros, N, then, target, scratch, turns)
     if instructions == tiles.AMX:
         tiles.release()
 
@@ -109,3 +112,23 @@ def test_every_instruction_gives_the_same_bits_on_any_number_of_threads(instruct
     case.compute(tiles.VNNI, 1, then, expected)
     case.compute(instructions, 3, then, found)
     assert np.array_equal(found, expected)
+
+
+def test_every_piece_of_work_is_taken_once():
+    for count, threads, most in [(0, 1, 1), (7, 1, 3), (12, 5, 1), (100, 3, 8), (2, 4, 8)]:
+        turns = np.zeros((threads, TURN_BYTES // 8), np.int64)
+        pieces = []
+        for thread in range(threads):  # the last is there first and takes what is left of all
+            for owner in [(thread - 1 - offset) % threads for offset in range(threads)]:
+                first, end = take(turns.ctypes.data, owner, count, threads, most)
+                pieces += range(first, end)
+        while True:
+            left = [take(turns.ctypes.data, owner, count, threads, most) for owner in range(threads)]
+            if not any(first < end for first, end in left):
+                break
+            pieces += [piece for first, end in left for piece in range(first, end)]
+        assert sorted(pieces) == list(range(count))
+
+
+def test_own_work_ends_where_the_next_threads_begins():
+    assert [begin_of(7, thread, 3) for thread in range(4)] == [0, 2, 4, 7]
