@@ -18,7 +18,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults stress soak check protos up down bench bench-corpus bench-tokenizer bench-train bench-generate
+.PHONY: help run demo test faults stress soak check protos up down bench bench-corpus bench-tokenizer bench-index bench-train bench-generate
 .PHONY: parity screenshots clean
 
 help: ## Show this list.
@@ -72,6 +72,9 @@ bench-corpus: $(VENV)/dev-installed protos ## Imports against the script of 2019
 
 bench-tokenizer: $(VENV)/dev-installed protos ## Datasets, memory and calls of the tokenizer, against tiktoken (PEERS=no: alone).
 	@$(BIN)/python tests/bench/bench_tokenizer.py --peers $(or $(PEERS),yes)
+
+bench-index: $(VENV)/dev-installed protos ## The index of a corpus of ten million tokens: sorting, size, questions.
+	@$(BIN)/python tests/bench/bench_index.py $(BENCH)
 
 bench-train: $(VENV)/oracles-installed protos ## A step of GPT-2 124M beside gpt-2-simple, transformers and KerasHub (PEERS=no: alone), and a checkpoint.
 	@$(BIN)/python tests/bench/bench_train.py --peers $(or $(PEERS),yes) $(BENCH)

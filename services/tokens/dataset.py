@@ -3,6 +3,7 @@
     tokens.npy      1-D uint16 (uint32 above 65,536 ids): each document's ids, then the end-of-text id
     documents.npy   per document: start, end (exclusive, end-of-text included), num_bytes (UTF-8), split
     posts.json      per document: id, path, title
+    suffixes.npy    what corpus_index.py searches; datasets of earlier versions have none
     encoder.json    vocab.bpe: the vocabulary
     manifest.json   what it was made of, its counts, and the SHA-256 of each file
 
@@ -64,8 +65,8 @@ class Dataset:
         absent = [name for name in _NEEDED if name not in manifest]
         if absent:
             raise _corrupt(folder / MANIFEST_FILE, f"it does not say {', '.join(absent)}")
-        tokens = _map(folder / TOKENS_FILE)
-        documents = np.array(_map(folder / DOCUMENTS_FILE))
+        tokens = map_array(folder / TOKENS_FILE)
+        documents = np.array(map_array(folder / DOCUMENTS_FILE))
         if tokens.shape != (manifest["num_tokens"],) or tokens.dtype != token_type(manifest["vocabulary_size"]):
             raise _corrupt(folder / TOKENS_FILE, f"it holds {tokens.dtype} {tokens.shape}, not what the manifest says")
         if documents.dtype != DOCUMENT_TYPE or documents.shape != (manifest["num_documents"],):
@@ -169,7 +170,8 @@ def _corrupt(path: Path, problem: str) -> Corrupt:
     return Corrupt(f"{path} is damaged: {problem}; rebuild the dataset", metadata={"file": str(path)})
 
 
-def _map(path: Path) -> np.ndarray:
+def map_array(path: Path) -> np.ndarray:
+    """An array's file, mapped read-only; Corrupt names one that is missing or damaged."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

@@ -1,6 +1,7 @@
-"""Writes a dataset's folder from a stream of encoded documents, in the same memory for ten or ten million.
+"""Writes a dataset's folder from a stream of encoded documents.
 
-In: documents in the order of their post id. Out: the files that dataset.py reads, whole or not at all.
+In: documents in the order of their post id. Out: the files that dataset.py and index_files.py describe, whole or not at
+all. Only sorting the index takes memory that grows with the corpus, about 40 bytes a token.
 Each of the three files with a row per document grows as documents come; what is known at the end alone (lengths, and
 the one document that may change sides) is written over its place.
 """
@@ -31,6 +32,7 @@ from services.tokens.dataset import (
     token_type,
 )
 from services.tokens.header import HEADER_V1
+from services.tokens.index_files import write_index
 from services.tokens.split import VALIDATION, Splitter
 from services.tokens.vocabulary import ENCODER_FILE, MERGES_FILE, Vocabulary
 
@@ -104,6 +106,7 @@ def write_dataset(
         counts = _write_documents(partial, documents, vocabulary, Splitter(source.validation_fraction))
         if not counts.num_documents:
             raise FailedPrecondition(f"corpus {source.corpus!r} has no documents in this snapshot; add posts first")
+        write_index(partial)
         write_json(partial / MANIFEST_FILE, _manifest(partial, source, vocabulary, counts))
     return Dataset.open(folder)
 

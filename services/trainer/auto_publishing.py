@@ -12,12 +12,10 @@ import logging
 import math
 import threading
 
-import numpy as np
-from numpy.typing import NDArray
-
 from services.common.errors import Corrupt, FailedPrecondition, NonesuchError, NotFound
 from services.common.files import read_json, write_json
 from services.litert.apart import INEXACT
+from services.tokens.dataset import Dataset
 from services.trainer.checkpoints import Checkpoint, best, get_checkpoint, list_checkpoints
 from services.trainer.converting import held_out_rows
 from services.trainer.outcome import TURNED, read_outcome
@@ -131,18 +129,27 @@ def publish(
     Raises:
         Corrupt: a file of the checkpoint or of the run is damaged; names it.
     """
+    dataset = _dataset(volume, record)
     version = models.publish_checkpoint(
-        name, checkpoint, dataset=facts_for_publishing(volume, record), held_out=_held_out(volume, record)
+        name,
+        checkpoint,
+        dataset=facts_for_publishing(volume, record),
+        corpus=dataset.folder if dataset else None,
+        held_out=held_out_rows(dataset, record.settings.context) if dataset else None,
     )
     return version, models.prune(name, record.settings.keep_versions)
 
 
-def _held_out(volume: Volume, record: RunRecord) -> NDArray[np.int32] | None:
-    """Rows that the run was not trained on; None when its dataset is gone or damaged, or holds none."""
+def _dataset(volume: Volume, record: RunRecord) -> Dataset | None:
+    """What the run learned from; None when it is gone or damaged."""
     try:
-        return held_out_rows(open_dataset(volume, record.settings.dataset), record.settings.context)
+        return open_dataset(volume, record.settings.dataset)
     except (NotFound, Corrupt) as error:
-        log.warning("run %s: its engine file is verified on its own text: %s", record.name, error)
+        log.warning(
+            "run %s: its engine file is verified on its own text, and it goes without a corpus index: %s",
+            record.name,
+            error,
+        )
         return None
 
 

@@ -1,8 +1,8 @@
 """Published models: numbered, immutable versions under a name, complete on the volume or absent.
 
-In: a checkpoint of a run, or a base model. Out: `models/<name>/<n>/` in OpenAI's layout, with vocabulary and
-manifest, and the engine file that the generator runs. Numbers are never used again, also after a deletion, so that
-a name and a number mean one model for ever. Copies files; loads no weights.
+In: a checkpoint of a run, or a base model. Out: `models/<name>/<n>/` in OpenAI's layout, with vocabulary, manifest, the
+engine file that the generator runs, and the index of the corpus that it learned. Numbers are never used again, also
+after a deletion, so that a name and a number mean one model for ever. Copies files; loads no weights.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from services.common.files import (
 from services.gpt2.config import GPT2Config
 from services.gpt2.pointer import write_pointer
 from services.litert.stored import ENGINE, REPORT, find_engine, weights_digest
+from services.tokens.index_files import INDEX_FOLDER, copy_index
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Base
 from services.trainer.checkpoints import Checkpoint
@@ -102,12 +103,14 @@ class Models:
         checkpoint: Checkpoint,
         *,
         dataset: dict[str, Any],
+        corpus: Path | None = None,
         held_out: NDArray[np.int32] | None = None,
     ) -> ModelVersion:
         """Publish a run's checkpoint as the next version of `name`.
 
         Args:
             dataset: what is known of the dataset that the run learned from, as RunRecord.dataset_facts has it.
+            corpus: the dataset's folder, whose index goes with the version; None: it goes without.
             held_out: int32 [R, T], text that the engine file is verified on; None: what the model writes itself.
 
         Raises:
@@ -126,6 +129,7 @@ class Models:
             carried=checkpoint.folder.parent,
             vocabulary_digest=dataset["vocabulary_digest"],
             step=checkpoint.step,
+            corpus=corpus,
             held_out=held_out,
             facts={
                 "run": checkpoint.run,
@@ -320,6 +324,7 @@ class Models:
         vocabulary_digest: str,
         step: int,
         facts: dict[str, Any],
+        corpus: Path | None = None,
         held_out: NDArray[np.int32] | None = None,
     ) -> ModelVersion:
         with self._new_version(name) as (number, partial):
@@ -338,6 +343,8 @@ class Models:
                     metadata={"file": str(path)},
                 )
             config = GPT2Config.from_hparams(read_json(partial / "hparams.json"), source=str(carried / "hparams.json"))
+            if corpus is not None:
+                copy_index(corpus, partial / INDEX_FOLDER)
             if self._convert and not self._copy_engine(name, partial):
                 self._convert(partial, held_out)
             manifest = {

@@ -18,6 +18,7 @@ from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, 
 from services.common.files import check_name, write_json
 from services.gpt2.config import GPT2Config
 from services.tokens.dataset import Dataset
+from services.tokens.index_files import SUFFIXES_FILE
 from services.trainer import beginning
 from services.trainer.bases import Bases
 from services.trainer.beginning import Beginning
@@ -174,8 +175,12 @@ def facts_for_publishing(volume: Volume, record: RunRecord) -> dict[str, Any]:
 
 
 def digest_of(dataset: Dataset) -> str:
-    """SHA-256 over the digests of a dataset's files: the same for the same tokens, borders, posts and vocabulary."""
-    return hashlib.sha256(json.dumps(dataset.manifest["files"], sort_keys=True).encode()).hexdigest()
+    """SHA-256 over the digests of a dataset's files: the same for the same tokens, borders, posts and vocabulary.
+
+    The index follows from them, and datasets of earlier versions have none.
+    """
+    files = {name: digest for name, digest in dataset.manifest["files"].items() if name != SUFFIXES_FILE}
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _check_vocabulary(about: dict[str, Any], begin: Beginning) -> None:

@@ -89,6 +89,7 @@ def test_the_manifest_tells_what_the_dataset_was_made_of(dataset: Dataset) -> No
         "tokens.npy",
         "documents.npy",
         "posts.json",
+        "suffixes.npy",
         "encoder.json",
         "vocab.bpe",
     }
