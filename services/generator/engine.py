@@ -40,6 +40,7 @@ class Engine(Protocol):
     """
 
     name: str
+    exact: bool  # a row's logits are the same in every bit whatever else is in the step
     context: int
     vocabulary_size: int
     block_size: int

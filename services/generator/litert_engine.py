@@ -35,6 +35,7 @@ class LiteRTEngine:
     """
 
     name = "litert"
+    exact = True
 
     def __init__(self, path: Path, num_slots: int, *, cache_bytes: int, threads: int = 0) -> None:
         file = engine_file.read(path)  # once: its whole content is checked

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from services.common.errors import Corrupt, InvalidRequest
 from services.common.files import verify_files
 from services.generator.blocks import BlockPool
+from services.generator.drafts import Drafts
 from services.generator.engine import Engine
 from services.generator.loop import Loop
 from services.generator.pace import Pace
@@ -42,7 +43,13 @@ class LoadedModel:
             caller_limit=settings.caller_queue_limit,
             pace=Pace(settings.prefill_tokens, settings.max_stall_ms / 1000),
         )
-        self.loop = Loop(key.name, engine, scheduler, version=key.version, messages_per_s=settings.messages_per_s)
+        drafts = Drafts(None, engine.context) if settings.drafts and engine.exact else None
+        self.loop = Loop(
+            *(key.name, engine, scheduler),
+            version=key.version,
+            drafts=drafts,
+            messages_per_s=settings.messages_per_s,
+        )
 
     def encode(self, text: str, *, field: str, most: int) -> list[int]:
         """Return the ids of a text; raise InvalidRequest naming the field when there are more than `most`."""

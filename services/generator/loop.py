@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import Busy, Unavailable
 from services.generator import metrics
+from services.generator.drafts import Drafts
 from services.generator.engine import Engine
 from services.generator.generation import Generation
 from services.generator.measurement import Measurement
@@ -49,6 +50,7 @@ class Loop:
         engine: of the model.
         scheduler: a new one, over the engine's blocks.
         version: of the model, for the metrics.
+        drafts: of what the samples may go on with; None: there are none.
         messages_per_s: how often callers are told of new text, over all of them; what comes in between waits at
             least MIN_PAUSE_S and at most MAX_PAUSE_S. Infinite: at every step.
     """
@@ -60,12 +62,14 @@ class Loop:
         scheduler: Scheduler,
         *,
         version: int = 1,
+        drafts: Drafts | None = None,
         messages_per_s: float = float("inf"),
     ) -> None:
         self._name = name
         self._engine = engine
         self._scheduler = scheduler
         self._messages_per_s = messages_per_s
+        self._drafts = drafts
         self._owners: dict[Sequence, Generation | Measurement] = {}
         self._batch = Batch(scheduler.num_places)
         self._drawing: dict[Sequence, _Drawing] = {}
@@ -195,22 +199,52 @@ class Loop:
                 drawing.append(self._drawing.get(item.sequence) or self._join(item.sequence))
                 rows.append(row)
             row += item.chunk.num_logits
-        ids = self._batch.draw(logits, rows, [drawn.line for drawn in drawing]) if drawing else []
-        now = time.monotonic()
-        self._metrics.count_step(len(work), len(ids), now - started)
-        if ids:
-            self._rate.add(now, len(ids))
+        num_tokens = 0
         try:
-            for drawn, row, token_id in zip(drawing, rows, ids, strict=True):
-                self._write(drawn, token_id, logits[row], now)
+            num_tokens = self._draw(drawing, rows, logits)
         finally:  # whatever happens to one, the end of another is told
+            now = time.monotonic()
+            self._metrics.count_step(len(work), num_tokens, now - started)
             self._tell(drawing, now)
+        if num_tokens:
+            self._rate.add(now, num_tokens)
+        if self._drafts is not None:
+            self._metrics.count_drafts(*self._drafts.learn(work, num_tokens, now - started))
+
+    def _draw(self, drawing: list[_Drawing], rows: list[int], logits: NDArray[np.float32]) -> int:
+        """Draw and write an id of each sample; return how many were written.
+
+        Where the id is the one that the sample's draft has there, the logits after it are known too, in the next row:
+        there the next id is drawn as well, with the random number that is its own.
+        """
+        num_tokens = 0
+        while drawing:
+            ids = self._batch.draw(logits, rows, [drawn.line for drawn in drawing])
+            now = time.monotonic()
+            num_tokens += len(ids)
+            drafted: list[_Drawing] = []
+            rows_after: list[int] = []
+            for drawn, row, token_id in zip(drawing, rows, ids, strict=True):
+                if self._write(drawn, token_id, logits[row], now) and self._confirms(drawn.sequence, token_id):
+                    drafted.append(drawn)
+                    rows_after.append(row + 1)
+            drawing, rows = drafted, rows_after
+        return num_tokens
+
+    def _confirms(self, sequence: Sequence, token_id: int) -> bool:
+        """Whether an id that was written is the one that the draft has there."""
+        if not sequence.draft or sequence.draft.pop(0) != token_id:
+            return False
+        self._scheduler.confirm(sequence)
+        return True
 
     def _join(self, sequence: Sequence) -> _Drawing:
         """The first id of a sample is about to be drawn."""
         generation = self._owners[sequence]
         assert isinstance(generation, Generation)
         line = generation.writer_of(sequence).join(self._batch)
+        if self._drafts is not None:
+            self._drafts.join(sequence, generation.request.max_new_tokens)
         self._drawing[sequence] = drawn = _Drawing(sequence, generation, line)
         return drawn
 
@@ -220,23 +254,25 @@ class Loop:
         if measurement.take(item.chunk.start, rows):
             self._remove(item.sequence)
 
-    def _write(self, drawn: _Drawing, token_id: int, row: NDArray[np.float32], now: float) -> None:
+    def _write(self, drawn: _Drawing, token_id: int, row: NDArray[np.float32], now: float) -> bool:
+        """Write an id that was drawn; return whether the sample goes on."""
         sequence, generation = drawn.sequence, drawn.generation
         if token_id == NOTHING_LEFT:
             self._fail(sequence, why_nothing_is_left(row, len(sequence.ids)))
-            return
+            return False
         try:
             finish = generation.write(sequence, token_id, row)
         except Exception as error:  # a bug in one request must not end the others, nor this thread
             log.exception("%s: writing a token failed", self._name)
             self._fail(sequence, error)
-            return
+            return False
         if generation.first_token_at is None:
             generation.first_token_at = now
             self._metrics.observe_first_token(now - generation.submitted_at)
         if finish is not None:
             self._remove(sequence)
             self._metrics.count_sample(finish.name)
+        return finish is None
 
     def _tell(self, drawing: list[_Drawing], now: float) -> None:
         """Let callers have what was written: all of them at once when it is time, so that threads are woken together.
@@ -272,6 +308,8 @@ class Loop:
         drawn = self._drawing.pop(sequence, None)
         if drawn is not None:
             self._batch.remove(drawn.line)
+            if self._drafts is not None:
+                self._drafts.leave(sequence)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End a whole request; its other sequences are swept before the next step."""

@@ -18,6 +18,8 @@ SHARED_TOKENS = Counter(
     "nonesuch_generator_shared_tokens_total", "Tokens of prompts that the cache held already.", ["model"]
 )
 TOKENS = Counter("nonesuch_generator_tokens_total", "Tokens written.", ["model"])
+DRAFTED = Counter("nonesuch_generator_drafted_tokens_total", "Tokens that drafts proposed.", ["model"])
+ACCEPTED = Counter("nonesuch_generator_accepted_tokens_total", "Drafted tokens that were written.", ["model"])
 SAMPLES = Counter("nonesuch_generator_samples_total", "Samples that ended, by reason.", ["model", "finish"])
 REJECTED = Counter(
     "nonesuch_generator_rejected_total",
@@ -63,6 +65,7 @@ class LoopMetrics:
         self._running, self._waiting = RUNNING.labels(model, version), WAITING.labels(model, version)
         self._cache_use = CACHE_USE.labels(model, version)
         self._tokens, self._shared_tokens = TOKENS.labels(model), SHARED_TOKENS.labels(model)
+        self._drafted, self._accepted = DRAFTED.labels(model), ACCEPTED.labels(model)
         self._queue, self._first_token = QUEUE.labels(model), FIRST_TOKEN.labels(model)
         self._token, self._batch = TOKEN.labels(model), BATCH.labels(model)
 
@@ -78,6 +81,12 @@ class LoopMetrics:
         if num_tokens:
             self._tokens.inc(num_tokens)
             self._token.observe(seconds)
+
+    def count_drafts(self, num_drafted: int, num_accepted: int) -> None:
+        """Drafts of so many tokens were checked, and so many of them written."""
+        if num_drafted:
+            self._drafted.inc(num_drafted)
+            self._accepted.inc(num_accepted)
 
     def count_shared(self, num_tokens: int) -> None:
         """So many prompt tokens need not be computed."""

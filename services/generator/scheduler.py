@@ -25,11 +25,15 @@ MAX_MEASURED_IDS = 64  # of one text in one step: their logits are 13 MB at GPT-
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A chunk and whose it is; `last` when the next id can be drawn after it."""
+    """A chunk and whose it is; `last` when the next id can be drawn after it.
+
+    Of the chunk's ids the last `num_drafted` are a draft: they stand in the cache only for those that are confirmed.
+    """
 
     sequence: Sequence
     chunk: Chunk
     last: bool
+    num_drafted: int = 0
 
 
 class Scheduler:
@@ -137,7 +141,7 @@ class Scheduler:
         """A step is done and took so long: its ids stand in the cache."""
         num_prompt_ids = 0
         for item in work:
-            sequence, count = item.sequence, len(item.chunk.ids)
+            sequence, count = item.sequence, len(item.chunk.ids) - item.num_drafted
             if count > 1:
                 num_prompt_ids += count
             sequence.num_computed += count
@@ -145,6 +149,12 @@ class Scheduler:
                 self.pool.settle(sequence.holding, sequence.context, sequence.num_computed)
         if num_prompt_ids:
             self._pace.observe(num_prompt_ids, seconds)
+
+    def confirm(self, sequence: Sequence) -> None:
+        """The next id of the draft that was computed is what was written: it stands in the cache."""
+        sequence.num_computed += 1
+        if sequence.holding is not None:
+            self.pool.settle(sequence.holding, sequence.context, sequence.num_computed)
 
     def take_begun(self) -> list[Sequence]:
         """Those that got their place since the last call."""
@@ -213,7 +223,9 @@ def _need(sequence: Sequence) -> int:
 def _work(pool: BlockPool, sequence: Sequence, size: int) -> Work:
     assert sequence.holding is not None
     start, end = sequence.num_computed, sequence.num_computed + size
-    pool.cover(sequence.holding, end)
     last = end == len(sequence.context)
-    num_logits = size if sequence.measured else int(last)
-    return Work(sequence, Chunk(sequence.holding.blocks, start, sequence.context[start:end], num_logits), last)
+    draft = sequence.draft if last and not sequence.measured else []
+    pool.cover(sequence.holding, end + len(draft))
+    num_logits = size if sequence.measured else int(last) + len(draft)
+    ids = sequence.context[start:end] + draft
+    return Work(sequence, Chunk(sequence.holding.blocks, start, ids, num_logits), last, len(draft))

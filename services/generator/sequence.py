@@ -21,6 +21,7 @@ class Sequence:
         measured: logits are wanted after every id, and nothing is written.
         context: what the model sees: `ids`, less what slid out.
         num_computed: how many of `context` stand in the cache.
+        draft: ids that may follow; computed with the last id, so that it is seen at once whether they do.
         holding: its blocks of the cache; None while it waits.
         cancelled: why nobody waits for it any more, so that the next step drops it; empty: somebody does.
         deadline: monotonic seconds after which nobody waits for it.
@@ -32,6 +33,7 @@ class Sequence:
     measured: bool = False
     context: list[int] = field(init=False)
     num_computed: int = 0
+    draft: list[int] = field(default_factory=list)
     holding: Holding | None = None
     cancelled: str = ""
     deadline: float = float("inf")
@@ -59,3 +61,4 @@ class Sequence:
         tail = max(1, (len(self.context) - keep) // 2)  # the newest id at least: the next is drawn after it
         self.context = self.context[:keep] + self.context[len(self.context) - tail :]
         self.num_computed = min(self.num_computed, keep)
+        self.draft = []

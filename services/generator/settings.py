@@ -53,6 +53,10 @@ class GeneratorSettings:
     cache_mb: int = setting(
         1024, "Megabytes of cache that one model may have on litert; fewer slots where they do not fit.", minimum=1
     )
+    drafts: bool = setting(
+        True,
+        "Guess from the corpus what a text goes on with, and let the engine litert check it; changes speed alone.",
+    )
     threads: int = setting(0, "CPU threads of a step; 0: one if the model is small, else all cores.", minimum=0)
 
     def __post_init__(self) -> None:

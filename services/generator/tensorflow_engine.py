@@ -64,6 +64,7 @@ class TensorflowEngine:
     """
 
     name = "tensorflow"
+    exact = False
 
     def __init__(self, folder: Path, num_slots: int, precision: str = "float32", *, threads: int = 0) -> None:
         gpus = tf.config.list_physical_devices("GPU")

@@ -60,6 +60,7 @@ class SpellingEngine:
     """
 
     name = "spelling"
+    exact = True
     vocabulary_size = 257
 
     def __init__(

@@ -1,0 +1,92 @@
+"""The drafts of all samples that one model writes: each follows its text, and is as long as it pays.
+
+In: what each step computed and wrote. Out: in each sequence, the ids that the next step checks. Changes nothing of what
+is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from services.generator.drafter import MOST, Drafter
+from services.generator.pay import Pay
+from services.generator.scheduler import Work
+from services.generator.sequence import Sequence
+from services.tokens.corpus_index import CorpusIndex
+
+MOST_IN_STEP = 128  # ids of all drafts: a step that only writes stays far from one that reads prompts
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A sample: its drafter, how long it may get, and the level of the draft that is being checked."""
+
+    drafter: Drafter
+    most_ids: int
+    num_seen: int
+    level: int = 0
+
+
+class Drafts:
+    """Of one model. The model's thread alone calls it.
+
+    Args:
+        index: of the corpus that the model learned; None: texts are looked up in themselves only.
+        context: longest sequence of the model.
+    """
+
+    def __init__(self, index: CorpusIndex | None, context: int) -> None:
+        self._index = index
+        self._context = context
+        self._pay = Pay()
+        self._followed: dict[Sequence, _Followed] = {}
+
+    def join(self, sequence: Sequence, max_new_tokens: int) -> None:
+        """A sample begins to be written."""
+        drafter = Drafter(self._index, sequence.ids)
+        self._followed[sequence] = _Followed(drafter, len(sequence.ids) + max_new_tokens, len(sequence.ids))
+
+    def leave(self, sequence: Sequence) -> None:
+        """It has ended."""
+        self._followed.pop(sequence, None)
+
+    def learn(self, work: Iterable[Work], num_tokens: int, seconds: float) -> tuple[int, int]:
+        """A step is over; make the drafts of the next.
+
+        Args:
+            work: of the step.
+            num_tokens: written in it.
+            seconds: that it took.
+
+        Returns:
+            how many ids were drafted for the step, and how many of them were written.
+        """
+        num_rows = num_drafted = num_accepted = 0
+        only_writes = True
+        for item in work:
+            num_rows += len(item.chunk.ids)
+            only_writes &= len(item.chunk.ids) == 1 + item.num_drafted and not item.sequence.measured
+            followed = self._followed.get(item.sequence)
+            if followed is None or not item.num_drafted:
+                continue
+            accepted = min(item.num_drafted, max(0, len(item.sequence.ids) - followed.num_seen - 1))
+            self._pay.observe_draft(followed.level, item.num_drafted, accepted)
+            num_drafted, num_accepted = num_drafted + item.num_drafted, num_accepted + accepted
+        if only_writes and num_tokens:
+            self._pay.observe_step(num_rows, num_tokens, seconds)
+        for sequence, followed in self._followed.items():
+            self._propose(sequence, followed)
+        return num_drafted, num_accepted
+
+    def _propose(self, sequence: Sequence, followed: _Followed) -> None:
+        drafter = followed.drafter
+        for token_id in sequence.ids[followed.num_seen :]:
+            drafter.push(token_id)
+        followed.num_seen = len(sequence.ids)
+        # The id that is drawn after the draft needs its room as well.
+        room = min(self._context - len(sequence.context), followed.most_ids - len(sequence.ids)) - 1
+        most = min(MOST, room, MOST_IN_STEP // len(self._followed))
+        followed.level = drafter.level
+        length = self._pay.length(followed.level, most) if followed.level and most > 0 else 0
+        sequence.draft = drafter.propose(length) if length else []

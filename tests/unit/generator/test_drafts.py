@@ -1,0 +1,145 @@
+"""Drafts change how fast a text is written, and nothing of what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.generator.drafter import LEVELS, MOST, Drafter
+from services.generator.drafts import Drafts
+from services.generator.events import Text
+from services.generator.generation import Generation
+from services.generator.loop import Loop
+from services.generator.pay import Pay
+from services.sampling.parameters import SamplingParameters
+from services.tokens.corpus_index import CorpusIndex
+from tests.unit.generator.fakes import END, DreamingEngine, SpellingEngine, codec, request, scheduler, spell
+from tests.unit.tokens.brute_force import make_index
+
+STORY = "Once upon a time, naïve owls wrote posts of owls who wrote posts of owls who wrote posts."
+CODEC = codec()
+
+
+def corpus(*texts: str) -> CorpusIndex:
+    return make_index([list(text.encode()) for text in texts], end=END)
+
+
+def texts_of(engine: SpellingEngine, drafts: Drafts | None, requests: list[Any]) -> list[list[tuple[int, list[int]]]]:
+    """What each request gets, all of them at once: by sample its ids, in order."""
+    loop = Loop("test", engine, scheduler(engine, prefill_tokens=6), drafts=drafts)
+    try:
+        generations = [Generation(wanted, CODEC, engine.context) for wanted in requests]
+        for generation in generations:
+            loop.submit(generation)
+        found = []
+        for generation in generations:
+            ids: dict[int, list[int]] = {}
+            for event in generation.events():
+                if isinstance(event, Text):
+                    ids.setdefault(event.index, []).extend(event.ids)
+            found.append(sorted(ids.items()))
+        assert loop.blocks_held[0] == 0
+        return found
+    finally:
+        loop.stop()
+
+
+def test_a_text_of_the_corpus_is_written_in_few_steps() -> None:
+    plain, drafted = (SpellingEngine(spell(STORY), context=128) for _ in range(2))
+    wanted = [request(max_new_tokens=100)]
+    expected = texts_of(plain, None, wanted)
+    assert texts_of(drafted, Drafts(corpus(STORY), 128), wanted) == expected
+    assert bytes(expected[0][0][1]).decode() == STORY
+    assert len(drafted.steps) < len(plain.steps) / 3
+
+
+def test_without_a_corpus_a_text_is_a_draft_of_itself() -> None:
+    story = "owls wrote posts. " * 5
+    plain, drafted = (SpellingEngine(spell(story), context=128) for _ in range(2))
+    wanted = [request(max_new_tokens=100)]
+    assert texts_of(drafted, Drafts(None, 128), wanted) == texts_of(plain, None, wanted)
+    assert len(drafted.steps) < len(plain.steps) / 1.5
+
+
+@pytest.mark.parametrize("slide", [False, True])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"temperature": 1.0},
+        {"temperature": 0.0},
+        {"temperature": 0.7, "top_k": 3, "repetition_penalty": 1.2},
+        {"temperature": 1.0, "no_repeat_ngram": 2, "frequency_penalty": 0.5},
+    ],
+    ids=str,
+)
+def test_texts_are_the_same_with_drafts_and_without(rules: dict[str, Any], slide: bool) -> None:
+    sampling = SamplingParameters(**({"top_k": 4} | rules))
+    wanted = [
+        request(
+            prompt,
+            sampling=sampling,
+            seed=seed,
+            n=2,
+            best_of=2,
+            max_new_tokens=40 + seed,
+            slide=slide,
+            stop=("q", "zz") if seed % 2 else (),
+        )
+        for seed, prompt in enumerate([b"", b"owls", b"owls wrote posts of owls", b"x" * 20])
+    ]
+    plain = texts_of(DreamingEngine(num_slots=4, context=48, block_size=4), None, wanted)
+    # What the model writes is the corpus: drafts are right until the texts part.
+    written = [bytes(ids) for samples in plain for _, ids in samples]
+    index = make_index([list(text) for text in written], end=END)
+    for drafts in (Drafts(index, 48), Drafts(None, 48)):
+        assert texts_of(DreamingEngine(num_slots=4, context=48, block_size=4), drafts, wanted) == plain
+
+
+def test_a_drafter_looks_up_the_longest_end_of_the_text() -> None:
+    index = corpus("the owl flew off", "an owl wrote a post")
+    drafter = Drafter(index, list(b"and then an o"))
+    for byte in b"wl":
+        drafter.push(byte)
+    assert bytes(drafter.propose(8)) == b" wrote a"
+    assert drafter.level == len("an owl").bit_length() == 3
+    drafter.push(ord("!"))
+    assert (drafter.level, drafter.propose(8)) == (0, [])
+
+
+def test_a_draft_ends_with_its_document() -> None:
+    assert bytes(Drafter(corpus("owls", "mice"), list(b"ow")).propose(8)) == b"ls"
+
+
+def test_drafts_that_pay_get_longer_and_others_end() -> None:
+    pay = Pay()
+    for _ in range(60):  # each row more takes a twentieth of a step
+        for accepted, level in ((MOST, 5), (0, 1)):
+            length = pay.length(level)
+            pay.observe_draft(level, MOST, accepted)
+            pay.observe_step(1 + length, 1 + min(length, accepted), 1.0 + 0.05 * length)
+    assert pay.length(5) == MOST
+    lengths = [pay.length(1) for _ in range(100)]
+    assert set(lengths) == {0, 1}, "a level that does not pay is tried now and then"
+    assert 2 <= sum(lengths) <= 5
+
+
+def test_drafts_do_not_pay_where_each_row_takes_as_long_as_the_first() -> None:
+    pay = Pay()
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        rows = int(rng.integers(30, 34))
+        pay.observe_step(rows, rows, 0.1 * rows)
+        pay.observe_draft(3, 4, 2)
+    assert sum(pay.length(3) for _ in range(64)) <= 2
+
+
+def test_levels_grow_with_the_length_of_what_is_alike() -> None:
+    story = "abcdefghijklmnopqrstuvwxyz" * 4
+    drafter = Drafter(corpus(story), [])
+    levels = []
+    for byte in story.encode():
+        drafter.push(byte)
+        levels.append(drafter.level)
+    assert levels[0] == 1 and max(levels) == LEVELS - 1
