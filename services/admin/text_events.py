@@ -1,8 +1,8 @@
 """A text while it is written, as the page's script reads it.
 
 In: the deltas of GenerateStream. Out: server-sent events: `start` (model and seed), `text` (characters that
-follow), `header` (the title and so on, once they are whole), `end` (why it ended, how fast it was),
-`problem`.
+follow), `header` (the title and so on, once they are whole), `originality` (what of it is borrowed, see borrowed.py),
+`end` (why it ended, how fast it was), `problem`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from protos import generator_pb2
-from services.admin import streams, words
+from services.admin import borrowed, streams, words
 from services.admin.problems import explain
 from services.client.connection import Connection
 from services.client.post import parse
 from services.client.writing import stream
-from services.common.errors import NonesuchError
+from services.common.errors import FailedPrecondition, NonesuchError
 
 # A header is three short lines; what goes on longer without a blank line is text that only looks like one.
 MAX_HEADER_CHARACTERS = 1000
@@ -53,7 +53,7 @@ class HeaderWatch:
             "title": post.title,
             "tags": list(post.tags),
             "date": post.date,
-            "skip": _script_length(head + end),
+            "skip": borrowed.script_length(head + end),
         }
 
 
@@ -70,9 +70,10 @@ def may_be_header(text: str) -> bool:
 def lines(services: Connection, request: generator_pb2.GenerateRequest, stopping: threading.Event) -> Iterator[str]:
     """The events of one text."""
     watch = HeaderWatch(request.prompt)
+    whole = ""
     reason: int = generator_pb2.FINISH_REASON_UNSPECIFIED
     try:
-        deltas = stream(services, request)
+        deltas = _measured(services, request)
         for batch in streams.batches(deltas, stopping):
             if not batch:
                 yield streams.HEARTBEAT
@@ -83,11 +84,15 @@ def lines(services: Connection, request: generator_pb2.GenerateRequest, stopping
                         yield streams.event("start", _start_json(delta.start))
                     case "text":
                         written += delta.text.text
+                        whole += delta.text.text
                     case "end":
                         reason = delta.end.finish_reason
-                    case "done":
                         yield from _text(written, watch)
                         written = ""
+                        if delta.end.HasField("originality"):
+                            found = borrowed.as_json(delta.end.originality, whole, request.prompt)
+                            yield streams.event("originality", found)
+                    case "done":
                         if header := watch.push("", is_last=True):
                             yield streams.event("header", header)
                         if reason == generator_pb2.FINISH_REASON_LENGTH and not request.HasField("max_new_tokens"):
@@ -98,6 +103,18 @@ def lines(services: Connection, request: generator_pb2.GenerateRequest, stopping
             yield from _text(written, watch)
     except NonesuchError as error:
         yield streams.event("problem", explain(error).as_json())
+
+
+def _measured(services: Connection, request: generator_pb2.GenerateRequest) -> Iterator[generator_pb2.GenerateDelta]:
+    """The deltas, with originality where the model can tell it."""
+    measured = generator_pb2.GenerateRequest(originality=True)
+    measured.MergeFrom(request)
+    try:
+        yield from stream(services, measured)
+    except FailedPrecondition as error:
+        if error.reason != "NO_INDEX":  # told before anything is written
+            raise
+        yield from stream(services, request)
 
 
 def _text(written: str, watch: HeaderWatch) -> Iterator[str]:
@@ -122,8 +139,3 @@ def _end_json(done: generator_pb2.StreamEnd, reason: int) -> dict[str, Any]:
         "seconds": words.duration(seconds) if seconds >= 10 else f"{seconds:.1f} s",
         "speed": speed,
     }
-
-
-def _script_length(text: str) -> int:
-    """Length in UTF-16 units, which is how a browser's script counts."""
-    return len(text.encode("utf-16-le")) // 2

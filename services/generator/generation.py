@@ -17,6 +17,7 @@ from services.generator.events import End, Event, Failed, Finish, Text
 from services.generator.outbox import Outbox
 from services.generator.request import SampleRequest
 from services.generator.sequence import Sequence
+from services.generator.verbatim import VerbatimLimit
 from services.generator.writer import Writer
 from services.tokens.codec import Codec
 
@@ -44,6 +45,7 @@ class Generation:
         timeout_s: seconds after which the caller is gone; None: never.
         streams: whether the caller wants to hear of the text before its end.
         unread_limit: tokens that may wait for the caller to read them; None: any number.
+        limit: makes what keeps a sample from reciting; None: nothing does.
         on_slow: called by the model's thread when more would wait, after the request was given up.
     """
 
@@ -57,13 +59,15 @@ class Generation:
         timeout_s: float | None = None,
         streams: bool = True,
         unread_limit: int | None = None,
+        limit: Callable[[], VerbatimLimit] | None = None,
         on_slow: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
         self.submitted_at = time.monotonic()
         deadline = float("inf") if timeout_s is None else self.submitted_at + timeout_s
         self.writers = [
-            Writer(request, index, codec, context, caller=caller, deadline=deadline) for index in range(request.best_of)
+            Writer(request, index, codec, context, caller=caller, deadline=deadline, limit=limit() if limit else None)
+            for index in range(request.best_of)
         ]
         self.sequences = [writer.sequence for writer in self.writers]
         self.started_at: float | None = None  # the first sample got its place

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from services.common.errors import Corrupt, InvalidRequest
+from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest
 from services.common.files import verify_files
 from services.generator.blocks import BlockPool
+from services.generator.corpus import Corpus, open_corpus
 from services.generator.drafts import Drafts
 from services.generator.engine import Engine
 from services.generator.loop import Loop
@@ -29,12 +30,16 @@ class LoadedModel:
         engine: warmed.
         codec: of the vocabulary that the model carries.
         settings: of the queue and of the steps.
+        corpus: what the model learned; None: it carries no index.
     """
 
-    def __init__(self, key: Key, engine: Engine, codec: Codec, settings: GeneratorSettings) -> None:
+    def __init__(
+        self, key: Key, engine: Engine, codec: Codec, settings: GeneratorSettings, corpus: Corpus | None = None
+    ) -> None:
         self.key = key
         self.engine = engine
         self.codec = codec
+        self._corpus = corpus
         self._longest_token = max(len(token) for token in codec.vocabulary.ranks)  # bytes
         scheduler = Scheduler(
             BlockPool(engine.num_blocks, engine.block_size),
@@ -43,7 +48,8 @@ class LoadedModel:
             caller_limit=settings.caller_queue_limit,
             pace=Pace(settings.prefill_tokens, settings.max_stall_ms / 1000),
         )
-        drafts = Drafts(None, engine.context) if settings.drafts and engine.exact else None
+        index = corpus.index if corpus else None
+        drafts = Drafts(index, engine.context) if settings.drafts and engine.exact else None
         self.loop = Loop(
             *(key.name, engine, scheduler),
             version=key.version,
@@ -63,6 +69,18 @@ class LoadedModel:
                 field=field,
             )
         return ids
+
+    @property
+    def corpus(self) -> Corpus:
+        """What it learned; FailedPrecondition when it carries no index."""
+        if self._corpus is None:
+            raise FailedPrecondition(
+                f"model {self.key} carries no index of its corpus: it is a base model, or was published by an earlier "
+                "version; publish the run's checkpoint again",
+                reason="NO_INDEX",
+                metadata={"model": str(self.key)},
+            )
+        return self._corpus
 
     def close(self) -> None:
         """Cancel what runs and free the memory."""
@@ -88,4 +106,5 @@ def load(published: Published, settings: GeneratorSettings, make_engine: Callabl
             f"{folder / 'hparams.json'} says a vocabulary of {engine.vocabulary_size} entries, "
             f"but encoder.json has {vocabulary.size}"
         )
-    return LoadedModel(published.key, engine, Codec(vocabulary), settings)
+    codec = Codec(vocabulary)
+    return LoadedModel(published.key, engine, codec, settings, open_corpus(folder, codec))

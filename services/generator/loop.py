@@ -23,6 +23,7 @@ from services.generator.measurement import Measurement
 from services.generator.rate import Rate
 from services.generator.scheduler import Scheduler, Work
 from services.generator.sequence import Sequence
+from services.generator.verbatim import VerbatimLimit
 from services.sampling.batch import Batch
 from services.sampling.compiled import NOTHING_LEFT
 from services.sampling.rules import why_nothing_is_left
@@ -35,11 +36,12 @@ MAX_PAUSE_S = 0.25  # longer, and a reader sees text stand still
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """A sample that has begun to draw ids, and its line of the batch."""
+    """A sample that has begun to draw ids, its line of the batch, and what keeps it from reciting."""
 
     sequence: Sequence
     generation: Generation
     line: int
+    limit: VerbatimLimit | None
 
 
 class Loop:
@@ -219,17 +221,34 @@ class Loop:
         """
         num_tokens = 0
         while drawing:
+            for drawn in drawing:
+                if drawn.limit is not None:
+                    self._batch.exclude(drawn.line, drawn.limit.excluded())
             ids = self._batch.draw(logits, rows, [drawn.line for drawn in drawing])
             now = time.monotonic()
             num_tokens += len(ids)
             drafted: list[_Drawing] = []
             rows_after: list[int] = []
             for drawn, row, token_id in zip(drawing, rows, ids, strict=True):
+                if drawn.limit is not None:
+                    token_id = self._within(drawn.limit, drawn.line, token_id, logits, row)
                 if self._write(drawn, token_id, logits[row], now) and self._confirms(drawn.sequence, token_id):
                     drafted.append(drawn)
                     rows_after.append(row + 1)
             drawing, rows = drafted, rows_after
         return num_tokens
+
+    def _within(self, limit: VerbatimLimit, line: int, token_id: int, logits: NDArray[np.float32], row: int) -> int:
+        """The id that was drawn, or another, drawn with the same random number, with which nothing is recited."""
+        if token_id == NOTHING_LEFT or limit.allows(token_id):
+            return token_id
+        refused = limit.excluded()
+        while token_id != NOTHING_LEFT and not limit.allows(token_id):
+            refused.append(token_id)
+            self._batch.exclude(line, refused)
+            self._batch.take_back(line)
+            (token_id,) = self._batch.draw(logits, [row], [line])
+        return token_id
 
     def _confirms(self, sequence: Sequence, token_id: int) -> bool:
         """Whether an id that was written is the one that the draft has there."""
@@ -242,10 +261,11 @@ class Loop:
         """The first id of a sample is about to be drawn."""
         generation = self._owners[sequence]
         assert isinstance(generation, Generation)
-        line = generation.writer_of(sequence).join(self._batch)
+        writer = generation.writer_of(sequence)
+        line = writer.join(self._batch)
         if self._drafts is not None:
             self._drafts.join(sequence, generation.request.max_new_tokens)
-        self._drawing[sequence] = drawn = _Drawing(sequence, generation, line)
+        self._drawing[sequence] = drawn = _Drawing(sequence, generation, line, writer.limit)
         return drawn
 
     def _measure(self, item: Work, rows: NDArray[np.float32]) -> None:

@@ -8,8 +8,9 @@ from typing import cast
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from protos import generator_pb2 as pb
-from services.common.errors import InvalidRequest, Unimplemented
+from services.common.errors import InvalidRequest
 from services.generator.choice import ModelStatus, State, Wish
+from services.generator.corpus import Corpus
 from services.generator.events import End, Finish, Logprob, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
@@ -17,18 +18,7 @@ from services.generator.request import Limits, SampleRequest
 from services.sampling.draw import new_seed
 from services.sampling.parameters import NUMBERS, SamplingParameters
 from services.tokens.codec import Codec
-
-
-def refuse_unbuilt(request: pb.GenerateRequest | pb.GeneratePostRequest) -> None:
-    """Raise Unimplemented naming the first field that asks for what is not built yet."""
-    if request.HasField("max_verbatim_tokens"):
-        raise _unbuilt("max_verbatim_tokens")
-    if request.originality:
-        raise _unbuilt("originality")
-
-
-def _unbuilt(field: str) -> Unimplemented:
-    return Unimplemented(f"{field} is not built yet in this version; leave it unset", field=field)
+from services.tokens.originality import VerbatimRun
 
 
 def wish_of(request: pb.GenerateRequest) -> Wish:
@@ -50,9 +40,7 @@ def sample_request(request: pb.GenerateRequest, model: LoadedModel, limits: Limi
 
     Raises:
         InvalidRequest: a field does not fit; names it.
-        Unimplemented: a field asks for what is not built yet.
     """
-    refuse_unbuilt(request)
     if request.prompt and request.prompt_ids:
         raise InvalidRequest("give prompt or prompt_ids, not both", field="prompt_ids")
     if request.prompt:
@@ -77,6 +65,7 @@ def sample_request(request: pb.GenerateRequest, model: LoadedModel, limits: Limi
         slide=request.slide,
         slide_keep=request.slide_keep if request.HasField("slide_keep") else 0,
         logprobs=request.logprobs if request.HasField("logprobs") else None,
+        max_verbatim_tokens=request.max_verbatim_tokens if request.HasField("max_verbatim_tokens") else None,
     )
     wanted.validate(limits)
     return wanted
@@ -141,6 +130,34 @@ def sample_end(event: End) -> pb.GenerateDelta:
     """The end of one sample of a stream."""
     return pb.GenerateDelta(
         end=pb.SampleEnd(index=event.index, finish_reason=finish_reason(event.finish), stop=event.stop)
+    )
+
+
+def originality(text: str, corpus: Corpus) -> pb.Originality:
+    """What a sample's text has from the corpus."""
+    found = corpus.measure(text)
+    return pb.Originality(
+        verbatim_share=found.verbatim_share,
+        longest_run_tokens=found.longest_run,
+        min_run_tokens=found.min_run,
+        runs=[_verbatim_run(run, corpus) for run in found.runs],
+        nearest_post="" if found.nearest is None else corpus.post(found.nearest).id,
+    )
+
+
+def _verbatim_run(run: VerbatimRun, corpus: Corpus) -> pb.VerbatimRun:
+    post, shown = corpus.post(run.place.document), corpus.excerpt(run)
+    return pb.VerbatimRun(
+        start=run.start,
+        end=run.end,
+        num_tokens=run.num_tokens,
+        num_places=run.num_places,
+        post=post.id,
+        title=post.title,
+        post_start=shown.post_start,
+        excerpt=shown.text,
+        excerpt_start=shown.start,
+        excerpt_end=shown.end,
     )
 
 

@@ -47,6 +47,7 @@ class SampleRequest:
     Attributes:
         prompt_ids: at least one id, shorter than the context.
         logprobs: how many alternatives to return per token; None: no log-probabilities.
+        max_verbatim_tokens: of the longest run of the corpus; None: any run may be written.
     """
 
     prompt_ids: tuple[int, ...]
@@ -62,6 +63,7 @@ class SampleRequest:
     slide: bool = False
     slide_keep: int = 0
     logprobs: int | None = None
+    max_verbatim_tokens: int | None = None
 
     def validate(self, limits: Limits) -> None:
         """Raise InvalidRequest naming the first field that does not fit the limits."""
@@ -80,6 +82,8 @@ class SampleRequest:
         _check_range("best_of", self.best_of, self.n, limits.max_samples)
         # What stays must leave room for at least as much that moves.
         _check_range("slide_keep", self.slide_keep, 0, min(len(self.prompt_ids), limits.context // 2))
+        if self.max_verbatim_tokens is not None:
+            _check_range("max_verbatim_tokens", self.max_verbatim_tokens, 1, limits.max_new_tokens)
         if self.logprobs is not None:
             _check_range("logprobs", self.logprobs, 0, MAX_LOGPROBS)
         if not limits.streams:

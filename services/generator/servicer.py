@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import grpc
 from google.protobuf import timestamp_pb2
@@ -66,6 +67,8 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                     sample.text = "".join(pieces[event.index])
                     sample.finish_reason = messages.finish_reason(event.finish)
                     sample.stop = event.stop
+                    if request.originality:
+                        sample.originality.CopyFrom(messages.originality(sample.text.removeprefix(echo), model.corpus))
             return pb.GenerateResponse(
                 samples=[samples[index] for index in generation.likeliest()],
                 model=messages.model_reference(model),
@@ -89,12 +92,17 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
             if echo := messages.echo_of(request, model):
                 for index in range(len(generation.writers)):
                     yield messages.text_delta(Text(index, echo), model.codec)
+            written = [""] * len(generation.writers)
             for event in generation.events():
                 if isinstance(event, Text):
+                    written[event.index] += event.text
                     yield messages.text_delta(event, model.codec)
                 else:
                     _raise_if_cancelled(event)
-                    yield messages.sample_end(event)
+                    delta = messages.sample_end(event)
+                    if request.originality:
+                        delta.end.originality.CopyFrom(messages.originality(written[event.index], model.corpus))
+                    yield delta
             yield pb.GenerateDelta(
                 done=pb.StreamEnd(usage=messages.usage(generation), timings=messages.timings(generation))
             )
@@ -182,7 +190,6 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         self, request: pb.GenerateRequest, context: grpc.ServicerContext, unread_limit: int | None = None
     ) -> Iterator[tuple[LoadedModel, Generation]]:
         """Queue a request at its model; its slots are free again once the block is left."""
-        messages.refuse_unbuilt(request)
         with self._use(request.model, messages.wish_of(request), context) as model:
             limits = Limits(
                 context=model.engine.context,
@@ -192,6 +199,9 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 streams=unread_limit is not None,
             )
             wanted = messages.sample_request(request, model, limits)
+            most_verbatim = wanted.max_verbatim_tokens
+            # Told before anything is written when the model carries none.
+            corpus = model.corpus if request.originality or most_verbatim is not None else None
             generation = Generation(
                 wanted,
                 model.codec,
@@ -200,6 +210,9 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                 timeout_s=_timeout(context),
                 streams=unread_limit is not None,
                 unread_limit=unread_limit,
+                limit=partial(corpus.limit, most_verbatim, is_cut=bool(wanted.stop))
+                if corpus is not None and most_verbatim is not None
+                else None,
                 on_slow=lambda: cut_off.start(),
             )
             # The thread that sends may be stuck behind what is not read, and then cannot tell the status either.

@@ -12,6 +12,7 @@ from services.generator.events import End, Event, Finish, Logprob, Text
 from services.generator.request import SampleRequest
 from services.generator.sequence import Sequence
 from services.generator.stops import StopMatcher
+from services.generator.verbatim import VerbatimLimit
 from services.sampling.batch import Batch
 from services.sampling.likelihood import log_probabilities, top_ids
 from services.tokens.codec import Codec, IncrementalDecoder
@@ -27,6 +28,7 @@ class Writer:
         context: longest sequence of the model.
         caller: whose it is.
         deadline: monotonic seconds after which nobody waits.
+        limit: on what may be recited; None: there is none.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Writer:
         *,
         caller: str = "",
         deadline: float = float("inf"),
+        limit: VerbatimLimit | None = None,
     ) -> None:
         self.request = request
+        self.limit = limit
         self.index = index
         self.sequence = Sequence(list(request.prompt_ids), len(request.prompt_ids), caller, deadline=deadline)
         self.finish: Finish | None = None  # why the sample is over
@@ -88,6 +92,8 @@ class Writer:
             return
 
         sequence.append(token_id)
+        if self.limit is not None:
+            self.limit.push(token_id)
         self._drawn.append((token_id, logprob))
         if request.stop:
             self._spell()

@@ -36,6 +36,7 @@ class Batch:
         self._bias_ids = np.zeros((num_lines, 0), np.int32)
         self._biases = np.zeros((num_lines, 0), np.float64)
         self._excluded = np.zeros((num_lines, 0), np.int32)
+        self._shut: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), ())] * num_lines
 
     def add(
         self,
@@ -56,7 +57,7 @@ class Batch:
             seed, sample: own the random numbers, see draw.uniform.
             prompt: ids before what is drawn.
             max_new_tokens: most ids that will be drawn.
-            excluded: ids that must never be drawn.
+            excluded: ids that must never be drawn; see `exclude` too.
             excluded_early: nor these, before min_new_tokens have been.
         """
         number = self._free.pop()
@@ -75,11 +76,25 @@ class Batch:
         self._biases = _widened(self._biases, len(biases))
         self._bias_ids[number, : len(biases)] = [token_id for token_id, _ in biases]
         self._biases[number, : len(biases)] = [bias for _, bias in biases]
-        shut = (*excluded, *excluded_early)
-        line["num_excluded"], line["num_excluded_early"] = len(excluded), len(shut)
+        self._shut[number] = tuple(excluded), tuple(excluded_early)
+        self.exclude(number, ())
+        return number
+
+    def exclude(self, number: int, ids: Sequence[int]) -> None:
+        """Say which ids a sample must not draw until this is said anew, beside those it was added with."""
+        always, early = self._shut[number]
+        shut = (*ids, *always, *early)
+        line = self._lines[number]
+        line["num_excluded"], line["num_excluded_early"] = len(ids) + len(always), len(shut)
         self._excluded = _widened(self._excluded, len(shut))
         self._excluded[number, : len(shut)] = shut
-        return number
+
+    def take_back(self, number: int) -> None:
+        """Forget the id that a sample drew last; the next is drawn with the same random number."""
+        line = self._lines[number]
+        line["position"] -= 1
+        if line["keeps_history"]:
+            line["num_history"] -= 1
 
     def remove(self, line: int) -> None:
         """The sample has ended; its line is free."""

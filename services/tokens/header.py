@@ -11,12 +11,15 @@ Lines for what a post does not have are left out; a post with none of them has n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEADER_NONE = "none"
 HEADER_V1 = "header-v1"
 HEADER_FORMATS = (HEADER_NONE, HEADER_V1)
+_NAMES = ("title: ", "tags: ", "date: ")
+_FIELD = re.compile(r"(?P<name>(title|tags|date): )[^\n]*(\n|$)")
 
 
 def compose_header(title: str = "", tags: Sequence[str] = (), date: str = "") -> str:
@@ -62,3 +65,28 @@ def part_header(document: str) -> Parted | None:
     )
     composed = compose_header(parted.title, parted.tags, parted.date)
     return parted if composed and composed + text == document else None
+
+
+def name_spans(document: str) -> list[tuple[int, int]]:
+    """Where the names of a header's fields stand in a document or its begin, in characters: colon and space included.
+
+    Fields are the lines before the first that is none; of the last, only the begin of its name may be there. The blank
+    line that ends a header counts as a name.
+    """
+    spans, start = [], 0
+    while (field := _FIELD.match(document, start)) is not None:
+        spans.append((start, field.end("name")))
+        start = field.end()
+    if spans and document.startswith("\n", start):
+        spans.append((start - 1, start + 1))
+    elif start < len(document) and any(name.startswith(document[start:]) for name in _NAMES):
+        spans.append((start, len(document)))
+    return spans
+
+
+def is_in_header(text: str) -> bool:
+    """Whether a document that begins so may still be in its header."""
+    *lines, last = text.split("\n")
+    return all(_FIELD.fullmatch(line) for line in lines) and any(
+        name.startswith(last) or last.startswith(name) for name in _NAMES
+    )

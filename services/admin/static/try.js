@@ -11,19 +11,59 @@ let skip = 0; // length of the header that is shown as a title instead
 let prompt = "";
 let seed = "";
 let stopper = null;
+let borrowed = { marks: [], runs: [] }; // pieces that stand in the posts, see borrowed.py
 
 function render() {
-  const body = written.slice(skip);
   // What the reader gave stands apart from what the model wrote.
-  const begun = Math.max(0, prompt.length - skip);
-  byId("begun").textContent = body.slice(0, begun);
-  byId("text").textContent = body.slice(begun);
+  const begun = Math.max(skip, prompt.length);
+  byId("begun").textContent = written.slice(skip, begun);
+  const parts = [];
+  let at = begun;
+  for (const { start, end, run } of borrowed.marks) {
+    if (end <= at) continue;
+    parts.push(written.slice(at, Math.max(at, start)), piece(written.slice(Math.max(at, start), end), run));
+    at = end;
+  }
+  byId("text").replaceChildren(...parts, written.slice(at));
+}
+
+function piece(text, run) {
+  const mark = document.createElement("mark");
+  mark.textContent = text;
+  mark.tabIndex = 0;
+  for (const kind of ["mouseenter", "focus", "click"]) mark.addEventListener(kind, () => showSource(mark, borrowed.runs[run]));
+  return mark;
+}
+
+function showSource(mark, run) {
+  for (const other of byId("text").querySelectorAll(".chosen")) other.classList.remove("chosen");
+  mark.classList.add("chosen");
+  byId("source-title").textContent = run.title;
+  const others = run.others === 1 ? " It stands in one more place." : run.others ? ` It stands in ${run.others} more places.` : "";
+  byId("source-facts").textContent = `${run.length} of this post.${others}`;
+  const same = document.createElement("mark");
+  same.textContent = run.text;
+  byId("source-text").replaceChildren("… ", run.before, same, run.after, " …");
+  show("source", true);
+  const text = byId("source-text");
+  text.scrollTop = Math.max(0, same.offsetTop - text.offsetTop - 30);
+}
+
+function showOriginality(found) {
+  borrowed = found;
+  byId("originality").textContent = found.summary;
+  byId("originality").dataset.level = found.level;
+  show("originality", true);
+  render();
 }
 
 function clear() {
   written = prompt;
   skip = 0;
   seed = "";
+  borrowed = { marks: [], runs: [] };
+  show("source", false);
+  show("originality", false);
   show("problem", false);
   show("blank", false);
   show("after", false);
@@ -113,6 +153,7 @@ async function write() {
       start: (start) => { seed = start.seed; who = `${start.model}, version ${start.version}, seed ${seed}. `; },
       text: (more) => { written += more; render(); },
       header: showHeader,
+      originality: showOriginality,
       end: (end) => { facts = [end.reason, `${end.tokens} in ${end.seconds}${end.speed ? `, ${end.speed}` : ""}.`].join(" "); },
       problem: complain,
     });

@@ -95,7 +95,9 @@ def _parameter_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--ignore-end-of-text", is_flag=True, help="Never end a sample by itself.")
 @click.option("--slide", is_flag=True, help="Go on when the context is full, forgetting the oldest half.")
 @click.option("--echo", is_flag=True, help="Begin the text with the prompt.")
-@click.option("--originality", is_flag=True, help="With --json: how much stands verbatim in the corpus.")
+@click.option(
+    "--originality", is_flag=True, help="Say what stands word for word in the posts it learned, and colour it."
+)
 @click.option("--min-words", type=click.IntRange(min=1), metavar="N", help="Draw again until a sample has N words.")
 @click.option("--wait", is_flag=True, help=f"Wait up to {WAIT_S:.0f} s for a model that was just published.")
 @generator_option

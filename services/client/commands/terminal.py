@@ -35,6 +35,7 @@ from services.client import post as posts
 from services.client.commands.plain import plain
 from services.common.errors import Busy, NonesuchError, Unavailable
 
+MARKED = "black on yellow"
 READING_WIDTH = 88  # columns: longer lines are hard to read
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -164,12 +165,13 @@ def paragraph(text: str, *, indent: str = "") -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def print_post(text: str, *, title: str = "") -> None:
+def print_post(text: str, *, title: str = "", marked: Sequence[tuple[int, int]] = ()) -> None:
     """Print a post for reading: on a terminal with its header set apart and lines broken between words.
 
     Args:
         text: as the model wrote it.
         title: printed above, such as `sample 2`; a rule on a terminal, train.py's line elsewhere.
+        marked: pieces that are coloured on a terminal, from character to character.
     """
     console = out()
     if not console.is_terminal:
@@ -188,7 +190,11 @@ def print_post(text: str, *, title: str = "") -> None:
         console.print(Text(printable(about), style="dim"), width=width)
     if parsed.has_header:
         console.print()
-    console.print(Text(printable(parsed.body if parsed.has_header else text)), width=width)
+    whole = Text(printable(text))
+    for start, end in marked:
+        whole.stylize(MARKED, start, end)
+    first = len(text.rstrip("\n")) - len(parsed.body) if parsed.has_header else 0
+    console.print(whole[first : first + len(parsed.body)], width=width)
 
 
 def print_sample(sample: trainer_pb2.Sample, *, with_title: bool = True) -> None:

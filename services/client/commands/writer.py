@@ -8,7 +8,7 @@ from itertools import chain
 
 from protos import generator_pb2
 from services.client import writing
-from services.client.commands import terminal
+from services.client.commands import borrowed, terminal
 from services.client.commands.plain import enum_name
 from services.client.nonesuch import MODEL_PATIENCE_S, Nonesuch
 from services.common.errors import FailedPrecondition
@@ -55,9 +55,17 @@ class Writer:
                 (terminal.print_json_line if as_line else terminal.print_json)(response)
             else:
                 for sample in response.samples:
-                    terminal.print_post(sample.text, title=self._title(sample.index))
+                    self._print(sample)
                 _remark(response)
         self.num_written += self.request.n
+
+    def _print(self, sample: generator_pb2.GeneratedSample) -> None:
+        echo = len(self.request.prompt) if self.request.echo else 0
+        marked = [(echo + start, echo + end) for start, end in borrowed.spans(sample.originality)]
+        title = self._title(sample.index)
+        terminal.print_post(sample.text, title=title, marked=marked)
+        if self.request.originality:
+            borrowed.note(sample.text[echo:], sample.originality, title)
 
     def _title(self, index: int) -> str:
         return f"sample {self.num_written + index + 1}" if self.is_numbered else ""
@@ -111,7 +119,8 @@ class Writer:
                 terminal.print_json_line(delta)
             return
         kept: dict[int, str] = {}
-        ended: set[int] = set()
+        written: dict[int, str] = {}
+        ended: dict[int, generator_pb2.SampleEnd] = {}
         current = 0
         begun = -1
         start = generator_pb2.StreamStart()
@@ -121,9 +130,10 @@ class Writer:
                 if kind == "start":
                     start = delta.start
                 elif kind == "text":
-                    kept[delta.text.index] = kept.get(delta.text.index, "") + delta.text.text
+                    for texts in (kept, written):
+                        texts[delta.text.index] = texts.get(delta.text.index, "") + delta.text.text
                 elif kind == "end":
-                    ended.add(delta.end.index)
+                    ended[delta.end.index] = delta.end
                 elif kind == "done":
                     _remark(
                         generator_pb2.GenerateResponse(
@@ -142,6 +152,10 @@ class Writer:
                     if current not in ended:
                         break
                     terminal.say()
+                    if self.request.originality:
+                        echo = len(self.request.prompt) if self.request.echo else 0
+                        text = written.pop(current, "")[echo:]
+                        borrowed.note(text, ended[current].originality, self._title(current))
                     current += 1
         except KeyboardInterrupt:
             terminal.say()

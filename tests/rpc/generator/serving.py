@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from services.gpt2.config import GPT2Config
 from services.gpt2.model import init_params
 from services.litert.stored import weights_digest
 from services.litert.verified import convert_verified
+from services.tokens.dataset import DOCUMENT_TYPE, DOCUMENTS_FILE, POSTS_FILE, TOKENS_FILE
+from services.tokens.index_files import INDEX_FOLDER, write_index
 from services.tokens.vocabulary import digest_of
-from tests.unit.generator.fakes import vocabulary_files
+from tests.unit.generator.fakes import END, vocabulary_files
 from tests.waiting import PATIENCE_S
 
 CONFIG = GPT2Config(n_vocab=257, n_ctx=64, n_embd=8, n_head=2, n_layer=2)
@@ -38,12 +40,27 @@ DEFAULTS = {"poll_s": 0.02, "slots": 4, "unread_limit": 1_000_000_000}
 CREATIVE = pb.SamplingParameters(temperature=1.5, top_k=0)
 
 
-def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFIG, engine: bool = True) -> Path:
-    """Write a model version with random weights, as the trainer does; without `engine` it lacks its engine file."""
+def publish(
+    folder: Path,
+    name: str,
+    version: int,
+    *,
+    config: GPT2Config = CONFIG,
+    engine: bool = True,
+    corpus: Sequence[bytes] = (),
+) -> Path:
+    """Write a model version with random weights, as the trainer does.
+
+    Args:
+        engine: without it the version lacks its engine file.
+        corpus: the posts that it carries an index of, `0.md` and so on; none: it carries no index.
+    """
     with new_folder(folder / name / str(version)) as partial:
         files = vocabulary_files()
         for file, content in files.items():
             (partial / file).write_bytes(content)
+        if corpus:
+            write_corpus(partial / INDEX_FOLDER, corpus)
         params = {k: np.asarray(v) * 5 for k, v in init_params(config, version).items()}  # far from uniform
         write_weights(partial, 10 * version, params, config)
         if engine:
@@ -63,6 +80,19 @@ def publish(folder: Path, name: str, version: int, *, config: GPT2Config = CONFI
             },
         )
     return folder / name / str(version)
+
+
+def write_corpus(folder: Path, posts: Sequence[bytes]) -> None:
+    """Write the index of posts, as a version carries it."""
+    folder.mkdir()
+    ends = np.cumsum([len(post) + 1 for post in posts])
+    documents = np.zeros(len(posts), DOCUMENT_TYPE)
+    documents["end"], documents["start"][1:] = ends, ends[:-1]
+    np.save(folder / DOCUMENTS_FILE, documents)
+    np.save(folder / TOKENS_FILE, np.array([id_ for post in posts for id_ in (*post, END)], np.uint16))
+    named = [{"id": f"blog/{i}.md", "path": f"{i}.md", "title": f"Post {i}"} for i in range(len(posts))]
+    write_json(folder / POSTS_FILE, named)
+    write_index(folder)
 
 
 class Service:

@@ -22,6 +22,7 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from prometheus_client import REGISTRY
 
 from protos import generator_pb2 as pb
 from services.generator.engine import Engine
@@ -81,13 +82,23 @@ def dreaming_engine() -> Engine:
     return DreamingEngine(num_slots=SLOTS, context=CONFIG.n_ctx, block_size=4)
 
 
-def make_service(folder: Path, engine: str) -> Service:
-    """A server that the callers of `run` ask for more than it takes.
+def make_services(folder: Path, engine: str) -> tuple[Service, Service]:
+    """A server that the callers of `run` ask for more than it takes, and one without drafts to compare with.
+
+    The model carries an index of what it writes itself, so that many drafts are right.
 
     Args:
         engine: `litert`, or `dreaming`, whose logits are a digest of all ids before them.
     """
-    publish(folder, MODEL, 1, config=CONFIG)
+    publish(folder / "without", MODEL, 1, config=CONFIG)
+    writer = _make_service(folder / "without", engine, drafts=False)
+    posts = [writer.generate(prompt=head, sampling=rules, seed=1).samples for head in HEADS for rules in SAMPLING]
+    writer.stop()
+    publish(folder, MODEL, 1, config=CONFIG, corpus=[SNOW.encode(), *(bytes(sample.ids) for (sample,) in posts)])
+    return _make_service(folder, engine, drafts=True), _make_service(folder, engine, drafts=False)
+
+
+def _make_service(folder: Path, engine: str, *, drafts: bool) -> Service:
     service = Service(
         folder,
         make_engine=dreaming_engine if engine == "dreaming" else None,
@@ -99,6 +110,7 @@ def make_service(folder: Path, engine: str) -> Service:
         max_new_tokens=100_000,
         unread_limit=128,
         prefill_tokens=24,
+        drafts=drafts,
     )
     service.generate(max_new_tokens=1)  # it is loaded
     return service
@@ -121,8 +133,12 @@ def run(service: Service, *, num_requests: int, num_callers: int, seed: int) -> 
     return [outcome for of_caller in outcomes for outcome in of_caller]
 
 
-def problems(service: Service, outcomes: list[Outcome]) -> list[str]:
-    """What is wrong: with codes, with answers beside those of the same requests alone, and with what is left."""
+def problems(service: Service, plain: Service, outcomes: list[Outcome]) -> list[str]:
+    """What is wrong: with codes, with answers, and with what is left.
+
+    Args:
+        plain: gives what each request gives alone and without drafts.
+    """
     wait_for(lambda: (service.info().num_running, service.info().num_queued) == (0, 0), "all is over")
     (loop,) = [status.loaded.loop for status in service.models.statuses() if status.loaded]
     found = [f"{loop.blocks_held[0]} blocks are still held"] if loop.blocks_held[0] else []
@@ -131,7 +147,7 @@ def problems(service: Service, outcomes: list[Outcome]) -> list[str]:
             found.append(f"{outcome.kind} ended with {outcome.code}: {outcome.request}")
         if outcome.code == "RESOURCE_EXHAUSTED" and not outcome.retry and outcome.reason != "SLOW_READER":
             found.append(f"{outcome.reason} does not say when to try again")
-        if not _agrees(service, outcome):
+        if not _agrees(plain, outcome):
             found.append(f"{outcome.kind} is not what it is alone: {outcome.request}")
     return found
 
@@ -233,6 +249,8 @@ def _generate(chance: random.Random, kind: str) -> pb.GenerateRequest:
         request.logprobs = chance.randint(0, 20)
     if chance.random() < 0.2:
         request.min_new_tokens = min(3, request.max_new_tokens)
+    if chance.random() < 0.2:
+        request.max_verbatim_tokens = chance.randint(1, 12)
     if kind in ("slow", "late"):
         request.slide, request.ignore_end_of_text, request.max_new_tokens = True, True, 600
         request.ClearField("stop")
@@ -253,13 +271,13 @@ def main() -> int:
     parser.add_argument("--engine", choices=("litert", "dreaming"), default="litert")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        service = make_service(Path(folder) / "models", asked.engine)
+        service, plain = make_services(Path(folder) / "models", asked.engine)
         try:
             wrong: list[str] = []
             for number in range(asked.rounds):
                 seed = asked.seed + number
                 outcomes = run(service, num_requests=asked.requests, num_callers=asked.callers, seed=seed)
-                found = problems(service, outcomes)
+                found = problems(service, plain, outcomes)
                 wrong += found
                 codes = Counter(f"{outcome.kind} {outcome.code} {outcome.reason}".strip() for outcome in outcomes)
                 print(
@@ -270,6 +288,8 @@ def main() -> int:
                             "problems": found,
                             "resident_mib": _resident_mib(),
                             "threads": threading.active_count(),
+                            "drafted": total("drafted"),
+                            "accepted": total("accepted"),
                             "outcomes": dict(sorted(codes.items())),
                         }
                     ),
@@ -277,7 +297,13 @@ def main() -> int:
                 )
         finally:
             service.stop()
+            plain.stop()
     return 1 if wrong else 0
+
+
+def total(what: str) -> float:
+    """Tokens that were drafted, or accepted of those."""
+    return REGISTRY.get_sample_value(f"nonesuch_generator_{what}_tokens_total", {"model": MODEL}) or 0.0
 
 
 def _resident_mib() -> float:

@@ -190,14 +190,6 @@ def test_more_samples_than_slots_and_queue_hold_are_refused_for_good(
     assert len(made.generate(n=5, max_new_tokens=1).samples) == 5
 
 
-@pytest.mark.parametrize("unbuilt", [{"max_verbatim_tokens": 5}, {"originality": True}], ids=str)
-def test_what_is_not_built_is_refused_by_name(service: Service, unbuilt: dict[str, Any]) -> None:
-    code, message, _ = refused(lambda: service.generate(**unbuilt))
-
-    assert code == grpc.StatusCode.UNIMPLEMENTED
-    assert next(iter(unbuilt)) in message
-
-
 def test_generate_post_is_not_built(service: Service) -> None:
     code, _, _ = refused(lambda: service.stub.GeneratePost(pb.GeneratePostRequest(), timeout=PATIENCE_S))
     assert code == grpc.StatusCode.UNIMPLEMENTED

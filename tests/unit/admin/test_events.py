@@ -221,7 +221,9 @@ def test_what_was_filled_in_reaches_the_generator_and_nothing_else(client, servi
         prompt="Once\r\nupon", model="run1@3", temperature="0", top_k="", seed=str(2**64 - 1), stop="END",
     ).get_data()  # fmt: skip
 
-    expected = generator_pb2.GenerateRequest(prompt="Once\nupon", model="run1", version=3, seed=2**64 - 1, stop=["END"])
+    expected = generator_pb2.GenerateRequest(
+        prompt="Once\nupon", model="run1", version=3, seed=2**64 - 1, stop=["END"], originality=True
+    )
     expected.sampling.temperature = 0
     assert services.generator.asked(generator_pb2.GenerateRequest)[0] == expected
 

@@ -82,6 +82,18 @@ def test_a_post_on_a_terminal_has_its_header_set_apart_and_cannot_steer():
     assert "\x1b[2J" not in shown.getvalue()
 
 
+def test_marked_pieces_are_coloured_where_they_stand_in_the_body():
+    text = "title: A\n\nowls wrote posts\n"
+    start = text.index("wrote")
+
+    with screen() as shown:
+        terminal.print_post(text, marked=[(start, start + 5)])
+        terminal.print_post("owls wrote posts", marked=[(5, 10)])
+
+    coloured = "owls \x1b[30;43mwrote\x1b[0m posts"
+    assert shown.getvalue().count(coloured) == 2
+
+
 def test_what_is_printed_while_a_bar_is_shown_goes_above_it():
     with screen() as made, terminal.progress() as on_progress:
         on_progress("sending posts", 1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from services.sampling.batch import Batch
 from services.sampling.compiled import NOTHING_LEFT
@@ -78,3 +79,31 @@ def test_a_line_that_is_taken_again_remembers_nothing() -> None:
     line = batch.add(SamplingParameters(temperature=0.0), seed=0, sample=0, prompt=[0], max_new_tokens=1)
 
     assert batch.draw(np.array([[1, 3, 2, 0]], np.float32), [0], [line]) == [1]
+
+
+@pytest.mark.parametrize(
+    "rules", [{}, {"temperature": 0.0}, {"repetition_penalty": 1.5, "no_repeat_ngram": 1}], ids=str
+)
+def test_an_id_that_was_taken_back_is_as_if_it_had_never_been_drawn(rules: dict[str, float]) -> None:
+    parameters = SamplingParameters(**{"top_k": 0} | rules)
+    logits = np.random.default_rng(2).normal(size=(1, SIZE)).astype(np.float32)
+
+    def add(excluded: list[int]) -> tuple[Batch, int]:
+        batch = Batch(1)
+        early = {"excluded_early": [1], "min_new_tokens": 1}
+        return batch, batch.add(
+            parameters, seed=5, sample=0, prompt=[0], max_new_tokens=9, excluded=[2, *excluded], **early
+        )
+
+    batch, line = add([])
+    shut: list[int] = []
+    for _ in range(5):
+        (drawn,) = batch.draw(logits, [0], [line])
+        other, other_line = add(shut)
+        assert [drawn] == other.draw(logits, [0], [other_line])
+        shut.append(drawn)
+        batch.exclude(line, shut)
+        batch.take_back(line)
+    assert len(set(shut)) == 5 and not {1, 2} & set(shut)
+    batch.exclude(line, ())
+    assert batch.draw(logits, [0], [line]) == shut[:1]

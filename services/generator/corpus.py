@@ -1,0 +1,72 @@
+"""The corpus that a model learned, as its version carries it: what in a text is borrowed, and from which post.
+
+In: a text. Out: how much of it is borrowed, and the posts. Knows no requests.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from services.common.files import read_json
+from services.generator.verbatim import VerbatimLimit
+from services.tokens import originality
+from services.tokens.codec import Codec
+from services.tokens.corpus_index import CorpusIndex
+from services.tokens.dataset import POSTS_FILE
+from services.tokens.index_files import INDEX_FOLDER
+from services.tokens.originality import Excerpt, Originality, VerbatimRun
+from services.tokens.spellings import Spellings
+
+
+class Post(NamedTuple):
+    """Names of a document."""
+
+    id: str
+    title: str
+
+
+class Corpus:
+    """One corpus. Safe to share between threads.
+
+    Args:
+        folder: of the index.
+        codec: of the model's vocabulary.
+    """
+
+    def __init__(self, folder: Path, codec: Codec) -> None:
+        self.index = CorpusIndex.open(folder, codec.vocabulary.end_of_text_id)
+        self._folder, self._codec = folder, codec
+
+    @cached_property
+    def _posts(self) -> list[dict[str, Any]]:
+        """Id, path and title of each document; read when first asked for."""
+        posts: list[dict[str, Any]] = read_json(self._folder / POSTS_FILE)
+        return posts
+
+    def limit(self, most: int, *, is_cut: bool) -> VerbatimLimit:
+        """What keeps one sample from reciting more than `most` tokens; see VerbatimLimit."""
+        return VerbatimLimit(self.index, self._codec, self._spellings, most, is_cut=is_cut)
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings(self._codec.vocabulary)
+
+    def measure(self, text: str) -> Originality:
+        """Compare a text with the corpus."""
+        return originality.measure(text, self._codec, self.index)
+
+    def post(self, document: int) -> Post:
+        """What a document is called."""
+        post = self._posts[document]
+        return Post(post["id"], post["title"])
+
+    def excerpt(self, run: VerbatimRun) -> Excerpt:
+        """What stands around a run in its post."""
+        return originality.excerpt(run.place, run.num_ids, self._codec, self.index)
+
+
+def open_corpus(folder: Path, codec: Codec) -> Corpus | None:
+    """The corpus that a version's folder carries; None: it has none. Corrupt names a damaged file."""
+    return Corpus(folder / INDEX_FOLDER, codec) if (folder / INDEX_FOLDER).is_dir() else None

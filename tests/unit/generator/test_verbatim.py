@@ -1,0 +1,123 @@
+"""Whatever is drawn, the text that is written holds no longer run than allowed, encoded anew."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.generator.verbatim import BORDER, VerbatimLimit
+from services.tokens.codec import Codec
+from services.tokens.corpus_index import CorpusIndex
+from services.tokens.originality import measure
+from services.tokens.spellings import Spellings
+from services.tokens.vocabulary import Vocabulary
+from tests.gpt2_files import gpt2_folder
+from tests.unit.tokens.brute_force import make_index, runs
+
+POSTS = [
+    "title: The compiler\ntags: code, compilers\ndate: 2020-01-02\n\nThe compiler compiles what compilers compiled.",
+    "The compiler's author didn't compile it. “Naïve,” said the owl — and flew off…\n\nIt rained for three days.",
+    "title: Rain\n\nIt rained for three days, and the owl flew off to the compiler's author.\n    indented code()\n",
+]
+
+
+@cache
+def codec() -> Codec:
+    return Codec(Vocabulary.load(gpt2_folder()))
+
+
+@cache
+def documents() -> list[list[int]]:
+    return [codec().encode(post) for post in POSTS]
+
+
+@cache
+def index() -> CorpusIndex:
+    return make_index(documents(), end=codec().vocabulary.end_of_text_id)
+
+
+@cache
+def spellings() -> Spellings:
+    return Spellings(codec().vocabulary)
+
+
+def write(limit: VerbatimLimit, most: int, chance: random.Random, *, drift: float) -> str:
+    """Let a model write that wants to recite, in odd tokens at times, and wanders off now and then."""
+    tokens: list[int] = []
+    end = codec().vocabulary.end_of_text_id
+    wanted = chance.choice(POSTS).encode()
+    while len(tokens) < most:
+        data = codec().decode_bytes(tokens)
+        rest = wanted[len(data) :] if wanted.startswith(data) else b""
+        if not rest or chance.random() < drift:  # go on somewhere else, perhaps within a word or a character
+            post = chance.choice(POSTS).encode()
+            rest = post[chance.randrange(len(post)) :]
+            wanted = data + rest
+        # Any token that the rest begins with: not only the one that the encoding would take.
+        choices = [token for size in range(1, 12) if (token := codec().vocabulary.ranks.get(rest[:size])) is not None]
+        chance.shuffle(choices)
+        choices += chance.sample(range(end), 2000)
+        shut = set(limit.excluded())
+        assert end not in shut and limit.allows(end)
+        found = next(token for token in choices if token not in shut and limit.allows(token))
+        limit.push(found)
+        tokens.append(found)
+    return codec().decode(tokens)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 9), st.sampled_from([0.0, 0.1, 0.4]))
+def test_no_text_holds_a_longer_run_than_allowed(seed, most, drift):
+    limit = VerbatimLimit(index(), codec(), spellings(), most)
+    text = write(limit, 60, random.Random(seed), drift=drift)
+    assert measure(text, codec(), index()).longest_run <= most
+    if not text.startswith(("title: ", "tags: ", "date: ")):
+        assert max((length for _, length in runs(documents(), codec().encode(text))), default=0) <= most
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32), st.integers(2, 6))
+def test_a_text_that_may_be_cut_anywhere_keeps_the_promise_anywhere(seed, most):
+    limit = VerbatimLimit(index(), codec(), spellings(), most, is_cut=True)
+    text = write(limit, 25, random.Random(seed), drift=0.1)
+    for end in range(len(text) + 1):
+        assert measure(text[:end], codec(), index()).longest_run <= most
+
+
+def test_what_begins_as_the_next_token_of_a_run_is_excluded():
+    limit = VerbatimLimit(index(), codec(), spellings(), 5)  # "rained" has two tokens
+    for token_id in codec().encode("It rained for three"):
+        assert limit.allows(token_id)
+        limit.push(token_id)
+    shut = {codec().decode_bytes([token_id]) for token_id in limit.excluded()}
+    assert {b" ", b" d", b" da", b" day", b" days"} <= shut
+    assert not shut & {b" weeks", b" night", b"day"}
+
+
+def test_a_run_that_was_broken_may_begin_again():
+    limit = VerbatimLimit(index(), codec(), spellings(), 6)
+    for token_id in codec().encode("It rained for three weeks.\nIt rained for three"):
+        assert token_id not in limit.excluded()
+        assert limit.allows(token_id)
+        limit.push(token_id)
+    assert limit.excluded()  # with the line break there are six
+
+
+@pytest.mark.parametrize("header", ["title: ", "title: Rain\ndate: ", "title: The compiler\ntags: "])
+def test_the_names_of_header_fields_may_be_written(header):
+    limit = VerbatimLimit(index(), codec(), spellings(), 3)
+    for token_id in codec().encode(header):
+        assert token_id not in limit.excluded()
+        assert limit.allows(token_id)
+        limit.push(token_id)
+
+
+@given(st.text(alphabet="ab ,.'_-–\n\t1é日。", max_size=20), st.text(alphabet="ab ,.'_-–\n\t1é日。", max_size=20))
+def test_what_follows_a_border_changes_no_ids_before_it(text, more):
+    for match in BORDER.finditer(text):
+        before, after = text[: match.start()], text[match.start() :]
+        assert codec().encode(before) + codec().encode(after + more) == codec().encode(text + more)

@@ -1,0 +1,94 @@
+"""What a text has from the corpus is told exactly."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.tokens.header import compose_header, name_spans
+from services.tokens.originality import excerpt, measure
+from tests.unit.generator.fakes import END, codec
+from tests.unit.tokens.brute_force import make_index, runs
+
+CODEC = codec()  # a token is a byte
+RIVER = compose_header("The river", ["water"], "2024-03-01") + "The river was high that day, and the ferry lay idle."
+WINTER = compose_header("Winter", [], "2023-12-24") + "Schnee fiel. Überall lag the ferry lay idle, im Hafen."
+DOCUMENTS = [list(text.encode()) for text in (RIVER, WINTER)]
+INDEX = make_index(DOCUMENTS, end=END)
+
+
+def pieces(text, min_run=12):
+    """The runs as text."""
+    return [text[run.start : run.end] for run in measure(text, CODEC, INDEX, min_run).runs]
+
+
+def test_planted_runs_are_told_and_nothing_else():
+    text = "Q: Schnee fiel. Überall lag Q, Q: was high that day, Q"
+    found = measure(text, CODEC, INDEX)
+    assert pieces(text) == [" Schnee fiel. Überall lag "[1:], " was high that day, "]
+    assert [run.num_tokens for run in found.runs] == [len("Schnee fiel. Überall lag ".encode()), 20]
+    assert [(run.place.document, run.num_places) for run in found.runs] == [(1, 1), (0, 1)]
+    assert found.longest_run == found.runs[0].num_tokens
+    assert found.verbatim_share == sum(run.num_tokens for run in found.runs) / len(text.encode())
+    assert found.nearest == 1
+
+
+def test_runs_that_overlap_count_once_in_the_share():
+    text = "that day, and the ferry lay idle, im Hafen"
+    assert pieces(text) == ["that day, and the ferry lay idle", " the ferry lay idle, im Hafen"]
+    assert measure(text, CODEC, INDEX).verbatim_share == 1.0
+
+
+def test_a_shorter_run_is_told_as_the_longest_only():
+    found = measure("Q was high Q", CODEC, INDEX)
+    assert (found.runs, found.longest_run, found.verbatim_share, found.nearest) == ((), 10, 0.0, None)
+
+
+def test_a_text_without_tokens_has_nothing_from_the_corpus():
+    assert measure("", CODEC, INDEX).verbatim_share == 0.0
+
+
+def test_the_names_of_header_fields_do_not_count():
+    text = "title: Q\ntags: Q\ndate: Q\n\nQ"
+    assert pieces(text, min_run=3) == []
+    assert measure(text, CODEC, INDEX).longest_run <= 2
+    # Of a whole header that stands in the corpus, what the author chose does.
+    header = compose_header("The river", ["water"], "2024-03-01")
+    assert measure(header, CODEC, INDEX).longest_run == len("The river\nwater\n2024-03-01")
+
+
+@given(st.text(), st.lists(st.text()), st.text(), st.text())
+def test_names_of_fields_are_all_that_a_header_adds(title, tags, date, body):
+    header = compose_header(title, tags, date)
+    text = header + "." + body
+    spans = name_spans(text)
+    named = "".join(text[start:end] for start, end in spans)
+    names = [name for name in ("title", "tags", "date") if f"{name}: " in header]
+    if header and all(header.count(f"{name}: ") == 1 for name in names):
+        assert named == "".join(f"{name}: " for name in names) + "\n\n"
+
+
+def test_a_text_without_a_header_has_no_names():
+    assert name_spans("A story\ntitle: no\n") == name_spans("") == []
+
+
+@given(st.text(alphabet="Sch nefi.Ül", max_size=40))
+def test_runs_are_those_of_a_search_of_the_whole_corpus(text):
+    found = measure(text, CODEC, INDEX, min_run=1)
+    expected = runs(DOCUMENTS, list(text.encode()))
+    assert [run.num_tokens for run in found.runs] == [length for _, length in expected]
+    assert found.longest_run == max((length for _, length in expected), default=0)
+
+
+def test_an_excerpt_shows_the_run_in_its_post():
+    run = measure("Q Überall lag Q", CODEC, INDEX).runs[0]
+    shown = excerpt(run.place, run.num_ids, CODEC, INDEX, around=8)
+    assert shown.text == "ee fiel. Überall lag the ferr"
+    assert shown.text[shown.start : shown.end] == " Überall lag "
+    assert WINTER[shown.post_start :].startswith(" Überall lag ")
+
+
+def test_an_excerpt_stays_in_its_document():
+    run = measure("lay idle, im Hafen.", CODEC, INDEX).runs[0]
+    shown = excerpt(run.place, run.num_ids, CODEC, INDEX, around=1000)
+    assert shown.text == WINTER
