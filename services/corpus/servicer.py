@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+from google.protobuf import json_format
 
 from protos import corpus_pb2 as pb
 from protos import corpus_pb2_grpc
 from services.common.errors import Busy, InvalidRequest
-from services.corpus import bundles, messages, reports, snapshots, upload
+from services.corpus import bundles, habits, messages, reports, snapshots, upload
 from services.corpus.catalogue import Catalogue
 from services.corpus.choosing import Choosing, Facts, check_rules
 from services.corpus.cleaners import Cleaners
@@ -195,6 +196,11 @@ class CorpusServicer(corpus_pb2_grpc.CorpusServiceServicer):
         digest = request.snapshot or snapshots.create(self._catalogue, corpus).digest
         for path, document in snapshots.documents(self._catalogue, corpus, digest):
             yield messages.document_message(corpus, path, document)
+
+    def GetBlogStyle(self, request: pb.GetBlogStyleRequest, context: grpc.ServicerContext) -> pb.GetBlogStyleResponse:
+        """Say how the blog writes its posts."""
+        style = habits.learn(habits.newest(self._catalogue, _corpus(request), request.snapshot))
+        return pb.GetBlogStyleResponse(style=json_format.ParseDict(style.as_json(), pb.BlogStyle()))
 
     def GetCorpusReport(
         self, request: pb.GetCorpusReportRequest, context: grpc.ServicerContext

@@ -109,6 +109,27 @@ def documents(catalogue: Catalogue, corpus: str, digest: str) -> Iterator[tuple[
         after = rows[-1]["path"]
 
 
+def newest_sources(catalogue: Catalogue, corpus: str, digest: str, limit: int) -> list[tuple[str, str, str]]:
+    """Path, date and SHA-256 of the source of up to `limit` posts that have documents, the newest first.
+
+    Args:
+        digest: of a snapshot; empty: the posts as they are now.
+
+    Raises:
+        NotFound: no such corpus or snapshot.
+    """
+    with catalogue.database.reading() as connection:
+        find_corpus(connection, corpus)
+        where = ("snapshot_posts", "snapshot", _need(connection, corpus, digest)["id"]) if digest else None
+        table, column, value = where or ("posts", "corpus", corpus)
+        rows = connection.execute(
+            f"SELECT path, date, source FROM {table} JOIN documents ON hash = document "
+            f"WHERE {column} = ? AND code IS NULL ORDER BY date DESC, path DESC LIMIT ?",
+            (value, limit),
+        )
+        return [(row["path"], row["date"], row["source"]) for row in rows]
+
+
 def delete(catalogue: Catalogue, corpus: str, digest: str) -> None:
     """Forget a snapshot; raise NotFound if the corpus or the snapshot does not exist."""
     with catalogue.database.writing() as connection:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,7 @@ def build_dataset(
     vocabularies: Vocabularies,
     datasets: Datasets,
     *,
+    style: Mapping[str, Any] | None = None,
     created_at: str = "",
     num_processes: int = 1,
     progress: Progress = lambda done: None,
@@ -121,6 +122,7 @@ def build_dataset(
     """Write the dataset of an order and return it; one that is there and whole is returned as it is.
 
     Args:
+        style: how the blog writes its posts, as services.blog tells it; goes with the dataset.
         created_at: when it was asked for, ISO 8601.
         num_processes: how many encode at a time.
         progress: told documents done; what it raises ends the work and leaves no dataset.
@@ -165,7 +167,8 @@ def build_dataset(
         num_processes=num_processes,
         progress=progress,
     )
-    return write_dataset(datasets.clear(order.dataset_id), encoded, vocabulary_folder=facts.folder, source=source)
+    folder = datasets.clear(order.dataset_id)
+    return write_dataset(folder, encoded, vocabulary_folder=facts.folder, source=source, style=style)
 
 
 def _no_documents(corpus: str) -> FailedPrecondition:

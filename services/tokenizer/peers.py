@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
+from google.protobuf import json_format
 
 from protos import corpus_pb2 as pb
 from protos import corpus_pb2_grpc
@@ -78,6 +80,14 @@ class CorpusPeer:
                     call.cancel()  # tells the corpus service when nobody reads on
 
         return open_documents
+
+    def style(self, snapshot: Snapshot) -> dict[str, Any]:
+        """How the blog writes its posts, as plain values that services.blog.style reads."""
+        request = pb.GetBlogStyleRequest(corpus=snapshot.corpus, snapshot=snapshot.digest)
+        with self._our_errors():
+            self._wait_until_there()
+            style = self._stub.GetBlogStyle(request, timeout=CALL_S).style
+        return json_format.MessageToDict(style, preserving_proto_field_name=True)
 
     def _wait_until_there(self) -> None:
         request = pb.ListCorporaRequest(page_size=1)

@@ -272,6 +272,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
                 self._corpus.documents(order.snapshot),
                 self._vocabularies,
                 self._datasets,
+                style=self._corpus.style(order.snapshot),
                 created_at=created_at,
                 num_processes=self._settings.encoding_processes,
                 progress=progress,

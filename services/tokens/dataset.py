@@ -3,6 +3,7 @@
     tokens.npy      1-D uint16 (uint32 above 65,536 ids): each document's ids, then the end-of-text id
     documents.npy   per document: start, end (exclusive, end-of-text included), num_bytes (UTF-8), split
     posts.json      per document: id, path, title
+    style.json      how the blog writes its posts (services/blog); imported datasets have none
     suffixes.npy    what corpus_index.py searches; datasets of earlier versions have none
     encoder.json    vocab.bpe: the vocabulary
     manifest.json   what it was made of, its counts, and the SHA-256 of each file
@@ -29,6 +30,7 @@ DOCUMENT_TYPE = np.dtype([("start", "<i8"), ("end", "<i8"), ("num_bytes", "<i8")
 TOKENS_FILE = "tokens.npy"
 DOCUMENTS_FILE = "documents.npy"
 POSTS_FILE = "posts.json"
+STYLE_FILE = "style.json"
 MANIFEST_FILE = "manifest.json"
 _NEEDED = ("num_tokens", "num_documents", "vocabulary_size", "vocabulary_digest", "end_of_text_id", "files")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from services.tokens.dataset import (
     DOCUMENTS_FILE,
     MANIFEST_FILE,
     POSTS_FILE,
+    STYLE_FILE,
     TOKENS_FILE,
     Dataset,
     token_type,
@@ -86,7 +87,12 @@ class _Counts:
 
 
 def write_dataset(
-    folder: Path, documents: Iterable[EncodedDocument], *, vocabulary_folder: Path, source: DatasetSource
+    folder: Path,
+    documents: Iterable[EncodedDocument],
+    *,
+    vocabulary_folder: Path,
+    source: DatasetSource,
+    style: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Write `folder` and return it opened.
 
@@ -94,6 +100,7 @@ def write_dataset(
         folder: must not exist; appears complete or not at all.
         documents: in the order of their ids; taken one by one.
         vocabulary_folder: where `encoder.json` and `vocab.bpe` are copied from.
+        style: how the blog writes its posts, as services.blog tells it; None: nobody knows.
 
     Raises:
         FailedPrecondition: there are no documents.
@@ -107,6 +114,8 @@ def write_dataset(
         if not counts.num_documents:
             raise FailedPrecondition(f"corpus {source.corpus!r} has no documents in this snapshot; add posts first")
         write_index(partial)
+        if style is not None:
+            write_json(partial / STYLE_FILE, dict(style))
         write_json(partial / MANIFEST_FILE, _manifest(partial, source, vocabulary, counts))
     return Dataset.open(folder)
 

@@ -1,6 +1,7 @@
 """The files of a corpus's index, in a dataset and in a published model.
 
     tokens.npy documents.npy posts.json   as in a dataset (dataset.py)
+    style.json                            the same; absent where nobody knows the blog's style
     suffixes.npy                          uint32 per token: positions in the order of the text from there (suffixes.py)
 
 In: the folder of a dataset. Out: the file that is added, or all of them in another folder. corpus_index.py reads them.
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from services.common.errors import Corrupt
-from services.tokens.dataset import DOCUMENTS_FILE, POSTS_FILE, TOKENS_FILE, map_array
+from services.tokens.dataset import DOCUMENTS_FILE, POSTS_FILE, STYLE_FILE, TOKENS_FILE, map_array
 from services.tokens.suffixes import sort_suffixes
 
 SUFFIXES_FILE = "suffixes.npy"
@@ -42,6 +43,8 @@ def copy_index(dataset: Path, folder: Path) -> None:
         except FileNotFoundError:
             path = dataset / name
             raise Corrupt(f"{path} is missing; rebuild the dataset", metadata={"file": str(path)}) from None
+    if (dataset / STYLE_FILE).is_file():
+        shutil.copyfile(dataset / STYLE_FILE, folder / STYLE_FILE)
     if (dataset / SUFFIXES_FILE).is_file():
         shutil.copyfile(dataset / SUFFIXES_FILE, folder / SUFFIXES_FILE)
     else:  # of an earlier version

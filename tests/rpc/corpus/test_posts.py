@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import grpc
 import pytest
 
@@ -185,3 +187,32 @@ def test_a_selection_that_is_none_is_refused(stub, field, value):
 
     assert (code, named) == (grpc.StatusCode.INVALID_ARGUMENT, field)
     assert str(value) in message
+
+
+def test_the_blogs_style_is_told_of_its_newest_posts(stub):
+    old = b"---\ntitle: Old\ndate: 2001-02-03\n---\nolder words\n"
+    new = b"+++\ntitle = 'New'\ndate = 2024-05-06\n[taxonomies]\ntags = ['tea']\n+++\n%d newer words\n"
+    upload(stub, "style", {"2001/old.md": old, **{f"2024/new-{n}.md": new % n for n in range(2)}})
+    snapshot = stub.CreateSnapshot(pb.CreateSnapshotRequest(corpus="style")).snapshot.digest
+
+    style = stub.GetBlogStyle(pb.GetBlogStyleRequest(corpus="style")).style
+
+    assert (style.format, style.path) == ("toml", "%Y/{slug}.md")
+    assert [(field.name, field.role) for field in style.fields] == [
+        *(("title", "title"), ("date", "date"), ("taxonomies.tags", "tags"))
+    ]
+    stub.DeletePosts(pb.DeletePostsRequest(corpus="style", paths=["2024/new-0.md", "2024/new-1.md"]))
+    assert stub.GetBlogStyle(pb.GetBlogStyleRequest(corpus="style")).style.format == "yaml"
+    assert stub.GetBlogStyle(pb.GetBlogStyleRequest(corpus="style", snapshot=snapshot)).style == style
+    for name, wrong in ("style", "ab" * 32), ("nobody", ""):
+        asked = pb.GetBlogStyleRequest(corpus=name, snapshot=wrong)
+        assert failure(stub.GetBlogStyle, asked)[0] is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_damaged_post_has_no_part_in_the_style(stub, folder):
+    posts = {f"{n}.md": b"+++\ntitle = 'A%d'\n+++\nsome words %d\n" % (n, n) for n in range(2)}
+    upload(stub, "torn-style", {**posts, "a.md": b"---\ntitle: X\n---\nother words\n"})
+    for content in posts.values():
+        digest = hashlib.sha256(content).hexdigest()
+        (folder / "posts" / digest[:2] / digest).write_bytes(b"torn")
+    assert stub.GetBlogStyle(pb.GetBlogStyleRequest(corpus="torn-style")).style.format == "yaml"

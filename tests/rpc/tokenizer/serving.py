@@ -50,6 +50,11 @@ class FakeCorpus(corpus_pb2_grpc.CorpusServiceServicer):
             return corpus_pb2.ListSnapshotsResponse(snapshots=[self._snapshot("00" * 32)], next_page_token="2")
         return corpus_pb2.ListSnapshotsResponse(snapshots=[self._snapshot(DIGEST)])
 
+    def GetBlogStyle(self, request: Any, context: Any) -> corpus_pb2.GetBlogStyleResponse:
+        self._check(request.corpus, context)
+        style = corpus_pb2.BlogStyle(format="toml", path="%Y/{slug}.md")
+        return corpus_pb2.GetBlogStyleResponse(style=style)
+
     def ListDocuments(self, request: Any, context: Any) -> Iterator[corpus_pb2.Document]:
         self._check(request.corpus, context)
         for n in range(12):

@@ -8,8 +8,10 @@ from pathlib import Path
 from google.protobuf.json_format import MessageToDict
 
 from protos import tokenizer_pb2 as pb
+from services.blog.style import Style, read_style
+from services.common.files import read_json
 from services.tokens.codec import Codec
-from services.tokens.dataset import Dataset
+from services.tokens.dataset import STYLE_FILE, Dataset
 from tests.gpt2_files import gpt2_folder
 from tests.rpc.tokenizer.serving import DIGEST, FakeCorpus, House, assert_refused
 from tests.waiting import PATIENCE_S, wait_for
@@ -52,6 +54,7 @@ def test_a_dataset_is_built_watched_and_opened(house: House) -> None:
     assert done.created_at == started.created_at
     assert done.vocabulary.startswith("default-300-")
     dataset.verify()
+    assert read_style(read_json(dataset.folder / STYLE_FILE)) == Style("toml", (), "%Y/{slug}.md")
     first = dataset.tokens[: dataset.documents["end"][0] - 1].tolist()
     assert dataset.end_of_text_id not in first
     assert Codec(dataset.vocabulary()).decode(first) == (

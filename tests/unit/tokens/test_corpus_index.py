@@ -95,11 +95,13 @@ def folder(tmp_path: Path) -> Path:
 def test_an_index_is_copied_or_sorted_where_there_is_none(folder: Path, tmp_path: Path):
     copy_index(folder, tmp_path / "sorted")
     write_index(folder)
+    (folder / "style.json").write_text("{}")
     copy_index(folder, tmp_path / "copied")
     for name in ("sorted", "copied"):
         index = CorpusIndex.open(tmp_path / name, END)
         assert index.places(index.find([1, 2])) == [(0, 0), (1, 0)]
         assert (tmp_path / name / "posts.json").read_text() == "[]"
+        assert (tmp_path / name / "style.json").exists() == (name == "copied")
 
 
 def test_a_corpus_with_too_many_tokens_goes_without_an_index(folder: Path, tmp_path: Path, monkeypatch):

@@ -1,0 +1,98 @@
+"""How a blog writes its posts: the lines above each, in their order, and the name of its file.
+
+    Style("yaml", (Field("layout", Role.CONSTANT, value="post"), Field("title", Role.TITLE, quoted=True),
+                   Field("date", Role.DATE, "%Y-%m-%d 10:00:00 +0100"), Field("tags", Role.TAGS, "block")),
+          "_posts/%Y-%m-%d-{slug}.md")
+
+In: nothing but values. Learned in services/corpus/habits.py, kept with a dataset and a model, used in composing.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+YAML, TOML, JSON, LINES = "yaml", "toml", "json", "lines"
+FORMATS = (YAML, TOML, JSON, LINES)
+# Of tags: [a, b]; one a line; "a, b"; "a b".
+LIST, BLOCK, COMMAS, WORDS = "list", "block", "commas", "words"
+TAG_FORMS = (LIST, BLOCK, COMMAS, WORDS)
+SLUG = "{slug}"
+
+
+class Role(StrEnum):
+    """What stands in a field."""
+
+    TITLE = "title"
+    TAGS = "tags"
+    DATE = "date"
+    ADDRESS = "address"
+    """Where the post is found on the site."""
+    CONSTANT = "constant"
+    """What it is in every post."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of front matter.
+
+    Args:
+        name: as the blog writes it; parts of a nested one are joined by dots.
+        role: what stands in it.
+        form: of tags one of TAG_FORMS; of a date as `strftime` reads it; of an address that with SLUG.
+        quoted: a string that is in quotes also where it need not be.
+        value: of a constant: a string, number, truth value, or a list of them.
+    """
+
+    name: str
+    role: Role
+    form: str = ""
+    quoted: bool = False
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Of one blog.
+
+    Args:
+        format: one of FORMATS: YAML between `---`, TOML between `+++`, a JSON object, or lines `Title: ...`.
+        fields: in order.
+        path: of a post's file in the blog's folder, as `strftime` reads it, with SLUG.
+        separator: of a slug's words.
+    """
+
+    format: str
+    fields: tuple[Field, ...]
+    path: str
+    separator: str = "-"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values that `read_style` reads."""
+        return asdict(self)
+
+
+PLAIN = Style(
+    YAML,
+    (Field("title", Role.TITLE), Field("date", Role.DATE, "%Y-%m-%d"), Field("tags", Role.TAGS, LIST)),
+    f"%Y-%m-%d-{SLUG}.md",
+)
+"""Where nothing is known of the blog."""
+
+
+def read_style(values: Mapping[str, Any]) -> Style:
+    """The style that `as_json` told.
+
+    Raises:
+        ValueError: it is none; says what is wrong.
+    """
+    try:
+        fields = tuple(Field(**{**field, "role": Role(field["role"])}) for field in values.get("fields", ()))
+        style = Style(str(values["format"]), fields, str(values["path"]), str(values.get("separator", "-")))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"it does not describe a style: {error}") from None
+    if style.format not in FORMATS or SLUG not in style.path:
+        raise ValueError(f"format {style.format!r} or path {style.path!r} is none of a style")
+    return style
