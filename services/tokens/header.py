@@ -70,18 +70,24 @@ def part_header(document: str) -> Parted | None:
 def name_spans(document: str) -> list[tuple[int, int]]:
     """Where the names of a header's fields stand in a document or its begin, in characters: colon and space included.
 
-    Fields are the lines before the first that is none; of the last, only the begin of its name may be there. The blank
-    line that ends a header counts as a name.
+    Fields are the lines before the first that is none; of the last, only the begin of its name may be there. The line
+    ends between fields, and the blank line behind them, belong to names.
     """
     spans, start = [], 0
     while (field := _FIELD.match(document, start)) is not None:
-        spans.append((start, field.end("name")))
+        spans.append((max(0, start - 1), field.end("name")))
         start = field.end()
-    if spans and document.startswith("\n", start):
-        spans.append((start - 1, start + 1))
-    elif start < len(document) and any(name.startswith(document[start:]) for name in _NAMES):
-        spans.append((start, len(document)))
+    if not spans:
+        return [(0, len(document))] if document and _begins_name(document) else []
+    if document.endswith("\n", 0, start):
+        is_blank = document.startswith("\n", start)
+        is_begun = _begins_name(document[start:])
+        spans.append((start - 1, start + 1 if is_blank else len(document) if is_begun else start))
     return spans
+
+
+def _begins_name(text: str) -> bool:
+    return any(name.startswith(text) for name in _NAMES)
 
 
 def is_in_header(text: str) -> bool:
