@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from services.blog.style import PLAIN, Style, read_style
+from services.common.errors import Corrupt
 from services.common.files import read_json
 from services.generator.verbatim import VerbatimLimit
 from services.tokens import originality
 from services.tokens.codec import Codec
 from services.tokens.corpus_index import CorpusIndex
-from services.tokens.dataset import POSTS_FILE
+from services.tokens.dataset import POSTS_FILE, STYLE_FILE
 from services.tokens.index_files import INDEX_FOLDER
 from services.tokens.originality import Excerpt, Originality, VerbatimRun
 from services.tokens.spellings import Spellings
@@ -45,9 +47,9 @@ class Corpus:
         posts: list[dict[str, Any]] = read_json(self._folder / POSTS_FILE)
         return posts
 
-    def limit(self, most: int, *, is_cut: bool) -> VerbatimLimit:
-        """What keeps one sample from reciting more than `most` tokens; see VerbatimLimit."""
-        return VerbatimLimit(self.index, self._codec, self._spellings, most, is_cut=is_cut)
+    def limit(self, most: int, *, stops: tuple[str, ...], prompt: str, own: str = "") -> VerbatimLimit:
+        """What keeps one sample from reciting more than `most` tokens; arguments as of VerbatimLimit."""
+        return VerbatimLimit(*(self.index, self._codec, self._spellings, most), stops=stops, prompt=prompt, own=own)
 
     @cached_property
     def _spellings(self) -> Spellings:
@@ -65,6 +67,15 @@ class Corpus:
     def excerpt(self, run: VerbatimRun) -> Excerpt:
         """What stands around a run in its post."""
         return originality.excerpt(run.place, run.num_ids, self._codec, self.index)
+
+
+def read_blog_style(folder: Path) -> Style:
+    """The style that a version's folder carries, or else a plain one. Corrupt names a damaged file."""
+    path = folder / INDEX_FOLDER / STYLE_FILE
+    try:
+        return read_style(read_json(path)) if path.is_file() else PLAIN
+    except ValueError as error:
+        raise Corrupt(f"{path} is damaged: {error}", metadata={"file": str(path)}) from None
 
 
 def open_corpus(folder: Path, codec: Codec) -> Corpus | None:

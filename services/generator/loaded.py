@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from services.blog.style import PLAIN, Style
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest
 from services.common.files import verify_files
 from services.generator.blocks import BlockPool
-from services.generator.corpus import Corpus, open_corpus
+from services.generator.corpus import Corpus, open_corpus, read_blog_style
 from services.generator.drafts import Drafts
 from services.generator.engine import Engine
 from services.generator.loop import Loop
@@ -31,14 +32,25 @@ class LoadedModel:
         codec: of the vocabulary that the model carries.
         settings: of the queue and of the steps.
         corpus: what the model learned; None: it carries no index.
+        style: of the blog that it learned.
+        has_headers: whether the posts that it learned have a header.
     """
 
     def __init__(
-        self, key: Key, engine: Engine, codec: Codec, settings: GeneratorSettings, corpus: Corpus | None = None
+        self,
+        key: Key,
+        engine: Engine,
+        codec: Codec,
+        settings: GeneratorSettings,
+        corpus: Corpus | None = None,
+        *,
+        style: Style = PLAIN,
+        has_headers: bool = False,
     ) -> None:
         self.key = key
         self.engine = engine
         self.codec = codec
+        self.style, self.has_headers = style, has_headers
         self._corpus = corpus
         self._longest_token = max(len(token) for token in codec.vocabulary.ranks)  # bytes
         scheduler = Scheduler(
@@ -107,4 +119,8 @@ def load(published: Published, settings: GeneratorSettings, make_engine: Callabl
             f"but encoder.json has {vocabulary.size}"
         )
     codec = Codec(vocabulary)
-    return LoadedModel(published.key, engine, codec, settings, open_corpus(folder, codec))
+    return LoadedModel(
+        *(published.key, engine, codec, settings, open_corpus(folder, codec)),
+        style=read_blog_style(folder),
+        has_headers=published.has_headers,
+    )

@@ -221,33 +221,58 @@ class Loop:
         """
         num_tokens = 0
         while drawing:
-            for drawn in drawing:
-                if drawn.limit is not None:
-                    self._batch.exclude(drawn.line, drawn.limit.excluded())
+            kept = [self._exclude(drawn) for drawn in drawing]
+            rows = [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]
+            drawing = [drawn for drawn, is_kept in zip(drawing, kept, strict=True) if is_kept]
             ids = self._batch.draw(logits, rows, [drawn.line for drawn in drawing])
             now = time.monotonic()
             num_tokens += len(ids)
             drafted: list[_Drawing] = []
             rows_after: list[int] = []
-            for drawn, row, token_id in zip(drawing, rows, ids, strict=True):
-                if drawn.limit is not None:
-                    token_id = self._within(drawn.limit, drawn.line, token_id, logits, row)
+            for drawn, row, drawn_id in zip(drawing, rows, ids, strict=True):
+                token_id = self._within(drawn, drawn_id, logits, row) if drawn.limit is not None else drawn_id
+                if token_id is None:
+                    continue
                 if self._write(drawn, token_id, logits[row], now) and self._confirms(drawn.sequence, token_id):
                     drafted.append(drawn)
                     rows_after.append(row + 1)
             drawing, rows = drafted, rows_after
         return num_tokens
 
-    def _within(self, limit: VerbatimLimit, line: int, token_id: int, logits: NDArray[np.float32], row: int) -> int:
-        """The id that was drawn, or another, drawn with the same random number, with which nothing is recited."""
-        if token_id == NOTHING_LEFT or limit.allows(token_id):
-            return token_id
-        refused = limit.excluded()
-        while token_id != NOTHING_LEFT and not limit.allows(token_id):
-            refused.append(token_id)
-            self._batch.exclude(line, refused)
-            self._batch.take_back(line)
-            (token_id,) = self._batch.draw(logits, [row], [line])
+    def _exclude(self, drawn: _Drawing) -> bool:
+        """Exclude what a sample's limit does not allow; return False where that failed and ended the request."""
+        if drawn.limit is None:
+            return True
+        try:
+            excluded = drawn.limit.excluded()
+            stops = drawn.generation.request.stop_ids  # are never written
+            self._batch.exclude(drawn.line, excluded[~np.isin(excluded, stops)] if stops else excluded)
+        except Exception as error:  # a bug in one request's limit must not end the others
+            log.exception("%s: limiting what is recited failed", self._name)
+            self._fail(drawn.sequence, error)
+            return False
+        return True
+
+    def _within(self, drawn: _Drawing, token_id: int, logits: NDArray[np.float32], row: int) -> int | None:
+        """The id that was drawn, or another, drawn with the same random number, with which nothing is recited.
+
+        End-of-text where no other is left, whatever else was asked for. None where nobody waits for it any more.
+        """
+        sequence, limit, stops = drawn.sequence, drawn.limit, drawn.generation.request.stop_ids
+        assert limit is not None
+        try:
+            while token_id != NOTHING_LEFT and token_id not in stops and not limit.allows(token_id):
+                if sequence.cancelled:
+                    return None
+                self._batch.exclude_one(drawn.line, token_id)
+                self._batch.take_back(drawn.line)
+                (token_id,) = self._batch.draw(logits, [row], [drawn.line])
+        except Exception as error:
+            log.exception("%s: limiting what is recited failed", self._name)
+            self._fail(sequence, error)
+            return None
+        if token_id == NOTHING_LEFT and not np.isnan(logits[row]).any():
+            return limit.end_of_text_id
         return token_id
 
     def _confirms(self, sequence: Sequence, token_id: int) -> bool:

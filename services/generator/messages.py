@@ -12,7 +12,7 @@ from services.common.errors import InvalidRequest
 from services.generator.choice import ModelStatus, State, Wish
 from services.generator.corpus import Corpus
 from services.generator.events import End, Finish, Logprob, Text
-from services.generator.generation import Generation
+from services.generator.generation import Generation, Timings
 from services.generator.loaded import LoadedModel
 from services.generator.request import Limits, SampleRequest
 from services.sampling.draw import new_seed
@@ -21,7 +21,7 @@ from services.tokens.codec import Codec
 from services.tokens.originality import VerbatimRun
 
 
-def wish_of(request: pb.GenerateRequest) -> Wish:
+def wish_of(request: pb.GenerateRequest | pb.GeneratePostRequest) -> Wish:
     """The version asked for, by number or alias; None: the default."""
     choice = request.WhichOneof("version_choice")
     if choice == "version":
@@ -78,6 +78,14 @@ def echo_of(request: pb.GenerateRequest, model: LoadedModel) -> str:
     return str(request.prompt) or model.codec.decode(request.prompt_ids)
 
 
+def prompt_of(request: pb.GenerateRequest, model: LoadedModel) -> str:
+    """What the prompt has of the document that a sample goes on with: of ids what is behind the last end-of-text."""
+    if request.prompt or not request.prompt_ids:
+        return str(request.prompt)
+    ids, end = list(request.prompt_ids), model.codec.vocabulary.end_of_text_id
+    return model.codec.decode(ids[len(ids) - ids[::-1].index(end) :] if end in ids else ids)
+
+
 def effective(request: SampleRequest) -> pb.EffectiveParameters:
     """What was used of each parameter."""
     rules = {name: getattr(request.sampling, name) for name in NUMBERS}
@@ -103,7 +111,11 @@ def usage(generation: Generation) -> pb.Usage:
 
 def timings(generation: Generation) -> pb.Timings:
     """Where the time went."""
-    seconds = generation.timings()
+    return timings_message(generation.timings())
+
+
+def timings_message(seconds: Timings) -> pb.Timings:
+    """Where the time went."""
     return pb.Timings(
         queue=_duration(seconds.queue_s),
         prefill=_duration(seconds.prefill_s),

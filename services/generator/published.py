@@ -14,6 +14,7 @@ from typing import Any
 
 from services.common.errors import Corrupt
 from services.common.files import read_json
+from services.tokens.header import HEADER_V1
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
@@ -40,6 +41,7 @@ class Published:
         created_at: when it was published, UTC.
         digests: SHA-256 by relative path.
         vocabulary_digest: of the vocabulary that it must carry.
+        has_headers: whether the posts that it learned have a header.
         run, step, num_parameters: for people.
     """
 
@@ -50,6 +52,7 @@ class Published:
     created_at: datetime = datetime.min.replace(tzinfo=UTC)
     digests: dict[str, str]
     vocabulary_digest: str = ""
+    has_headers: bool = False
     run: str = ""
     step: int = 0
     num_parameters: int = 0
@@ -110,6 +113,7 @@ def _facts(manifest: Any, key: Key, folder: Path) -> dict[str, Any]:
             "created_at": created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC),
             "digests": {str(path): str(digest) for path, digest in manifest["files"].items()},
             "vocabulary_digest": str(manifest["vocabulary_digest"]),
+            "has_headers": manifest.get("header_format") == HEADER_V1,
             "run": str(manifest.get("run") or ""),
             "step": int(manifest.get("step") or 0),
             "num_parameters": int(manifest.get("num_parameters") or 0),

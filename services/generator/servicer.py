@@ -14,15 +14,16 @@ from google.protobuf import timestamp_pb2
 import services
 from protos import generator_pb2 as pb
 from protos import generator_pb2_grpc
-from services.common.errors import Busy, Cancelled, InvalidRequest, Unimplemented
-from services.generator import messages, metrics, peers
+from services.common.errors import Busy, Cancelled, InvalidRequest
+from services.generator import messages, metrics, peers, post_messages
 from services.generator.choice import State, Wish
 from services.generator.events import End, Finish, Text
 from services.generator.generation import Generation
 from services.generator.loaded import LoadedModel
 from services.generator.measurement import Measurement
 from services.generator.models import Models
-from services.generator.request import Limits
+from services.generator.post import Piece, Written, write_post
+from services.generator.request import Limits, SampleRequest
 from services.generator.scheduler import RETRY_AFTER_S
 from services.generator.settings import GeneratorSettings
 
@@ -109,7 +110,19 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
 
     def GeneratePost(self, request: pb.GeneratePostRequest, context: grpc.ServicerContext) -> pb.GeneratePostResponse:
         """A whole post."""
-        raise Unimplemented("GeneratePost is not built yet in this version; use Generate with an empty prompt")
+        order = post_messages.order_of(request)
+        with self._use(request.model, messages.wish_of(request), context) as model:
+            if request.originality:
+                _ = model.corpus  # told before anything is written when the model carries none
+            pieces = post_messages.Pieces(request, model, self._limits(model, streams=False))
+
+            def write(piece: Piece) -> Written:
+                wanted, prompt = pieces.request_of(piece), piece.text.removesuffix(piece.own)
+                with self._generate(model, wanted, context, prompt=prompt, own=piece.own) as generation:
+                    return pieces.take(generation, _text_of(generation))
+
+            post = write_post(order, write, has_headers=model.has_headers)
+            return pieces.response(post)
 
     def Score(self, request: pb.ScoreRequest, context: grpc.ServicerContext) -> pb.ScoreResponse:
         """How likely a text is."""
@@ -191,40 +204,64 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
     ) -> Iterator[tuple[LoadedModel, Generation]]:
         """Queue a request at its model; its slots are free again once the block is left."""
         with self._use(request.model, messages.wish_of(request), context) as model:
-            limits = Limits(
-                context=model.engine.context,
-                vocabulary_size=model.engine.vocabulary_size,
-                max_new_tokens=self._settings.max_new_tokens,
-                max_samples=min(self._settings.max_samples, model.loop.most_at_once),
-                streams=unread_limit is not None,
-            )
-            wanted = messages.sample_request(request, model, limits)
-            most_verbatim = wanted.max_verbatim_tokens
-            # Told before anything is written when the model carries none.
-            corpus = model.corpus if request.originality or most_verbatim is not None else None
-            generation = Generation(
-                wanted,
-                model.codec,
-                limits.context,
-                caller=peers.caller_of(context),
-                timeout_s=_timeout(context),
-                streams=unread_limit is not None,
-                unread_limit=unread_limit,
-                limit=partial(corpus.limit, most_verbatim, is_cut=bool(wanted.stop))
-                if corpus is not None and most_verbatim is not None
-                else None,
-                on_slow=lambda: cut_off.start(),
-            )
-            # The thread that sends may be stuck behind what is not read, and then cannot tell the status either.
-            cut_off = threading.Timer(CUT_OFF_S, context.cancel)
-            cut_off.daemon = True
-            self._submit(model, generation, context)
-            metrics.PROMPT_TOKENS.labels(model.key.name).inc(len(wanted.prompt_ids))
-            try:
+            wanted = messages.sample_request(request, model, self._limits(model, streams=unread_limit is not None))
+            if request.originality:
+                _ = model.corpus  # told before anything is written when the model carries none
+            prompt = messages.prompt_of(request, model)
+            with self._generate(model, wanted, context, unread_limit=unread_limit, prompt=prompt) as generation:
                 yield model, generation
-            finally:
-                generation.cancel()
-                cut_off.cancel()
+
+    def _limits(self, model: LoadedModel, *, streams: bool) -> Limits:
+        """What this model and server allow."""
+        return Limits(
+            context=model.engine.context,
+            vocabulary_size=model.engine.vocabulary_size,
+            max_new_tokens=self._settings.max_new_tokens,
+            max_samples=min(self._settings.max_samples, model.loop.most_at_once),
+            streams=streams,
+        )
+
+    @contextmanager
+    def _generate(
+        self,
+        model: LoadedModel,
+        wanted: SampleRequest,
+        context: grpc.ServicerContext,
+        *,
+        unread_limit: int | None = None,
+        prompt: str = "",
+        own: str = "",
+    ) -> Iterator[Generation]:
+        """Queue samples at a model, to be given up when the block is left.
+
+        Args:
+            prompt, own: the text that they go on from, and what counts behind it, for `max_verbatim_tokens`.
+        """
+        limit = None
+        if wanted.max_verbatim_tokens is not None:
+            most = wanted.max_verbatim_tokens
+            limit = partial(model.corpus.limit, most, stops=wanted.stop, prompt=prompt, own=own)
+        generation = Generation(
+            wanted,
+            model.codec,
+            model.engine.context,
+            caller=peers.caller_of(context),
+            timeout_s=_timeout(context),
+            streams=unread_limit is not None,
+            unread_limit=unread_limit,
+            limit=limit,
+            on_slow=lambda: cut_off.start(),
+        )
+        # The thread that sends may be stuck behind what is not read, and then cannot tell the status either.
+        cut_off = threading.Timer(CUT_OFF_S, context.cancel)
+        cut_off.daemon = True
+        self._submit(model, generation, context)
+        metrics.PROMPT_TOKENS.labels(model.key.name).inc(len(wanted.prompt_ids))
+        try:
+            yield generation
+        finally:
+            generation.cancel()
+            cut_off.cancel()
 
     @contextmanager
     def _use(self, name: str, wish: Wish, context: grpc.ServicerContext) -> Iterator[LoadedModel]:
@@ -249,6 +286,18 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         if not context.add_callback(lambda: request.cancel(peers.why_gone(context))):
             raise Cancelled("the caller gave up before its request was queued")
         model.loop.submit(request)
+
+
+def _text_of(generation: Generation) -> Written:
+    """The text of a request's one sample, once it has ended."""
+    text = ""
+    for event in generation.events():
+        if isinstance(event, Text):
+            text += event.text
+        else:
+            _raise_if_cancelled(event)
+            return Written(text, event.finish)
+    raise AssertionError("a sample ended without saying so")
 
 
 def worker_threads(settings: GeneratorSettings) -> int:

@@ -2,25 +2,30 @@
 
 In: ids as they are written. Out: ids that must not be written next. The promise is about text, not about the tokens it
 was written with: a model that may not say " compiler" would otherwise say " comp" and "iler". So where a run has K
-tokens, every token is excluded whose bytes begin as a forbidden one's do; and whatever else was drawn is written only
-if the text with it, encoded anew, keeps the promise. The names of a header's fields do not count (originality.py).
+tokens, what may follow it is excluded, and what begins to spell that; and whatever else was drawn is written only if
+the text with it, encoded anew, keeps the promise. The names of a header's fields do not count (originality.py).
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
 
 from services.tokens.codec import Codec
 from services.tokens.corpus_index import NOWHERE, CorpusIndex
-from services.tokens.header import is_in_header
+from services.tokens.header import is_in_header, is_in_value
 from services.tokens.originality import counted_tokens, token_edges
 from services.tokens.spellings import Spellings
 
-MOST_FOLLOWERS = 256  # of a run: of more, the first; what they leave is seen when it is drawn
+MOST_FOLLOWERS = 4096  # of a run: of more, the first; what they leave is seen when it is drawn
 # Where GPT-2's pattern always cuts a text before it is encoded: before white space, and between a punctuation mark and
 # a letter or digit. So what follows changes no ids before it.
 BORDER = re.compile(r"(?<=\S)(?=\s)|(?<=[^\s\w'])(?=[^\W_])")
+_NONE: NDArray[np.int32] = np.zeros(0, np.int32)
 
 
 class VerbatimLimit:
@@ -31,82 +36,114 @@ class VerbatimLimit:
         codec: of the model's vocabulary.
         spellings: of the same.
         most: tokens of the longest run that is allowed, at least 1.
-        is_cut: the text may end within a token, as before a stop text.
+        stops: texts before which the sample may be cut, also within a token.
+        prompt: the text that the sample goes on from. It does not count, but may have begun a header.
+        own: what was written behind that prompt already, and counts.
     """
 
     def __init__(
-        self, index: CorpusIndex, codec: Codec, spellings: Spellings, most: int, *, is_cut: bool = False
+        self,
+        index: CorpusIndex,
+        codec: Codec,
+        spellings: Spellings,
+        most: int,
+        *,
+        stops: tuple[str, ...] = (),
+        prompt: str = "",
+        own: str = "",
     ) -> None:
-        self._index, self._codec, self._spellings, self._most, self._is_cut = index, codec, spellings, most, is_cut
+        self._index, self._codec, self._spellings, self._most, self._stops = index, codec, spellings, most, stops
+        self.end_of_text_id = index.end_of_text_id
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._in_header = True  # it may be; until it is not, all of the text is the tail
-        # The text up to a border that stays one whatever follows: its ids, which of them count, the run that ends it.
+        # Until the header is over all of the text is the tail; before it stands what the prompt has of the header.
+        self._in_header = is_in_header(prompt)
+        self._begun = prompt if self._in_header else ""
+        # The text up to a border that stays one whatever follows: its ids, of how many first ids how many count, and
+        # the run that ends it.
         self._settled: list[int] = []
-        self._counts: list[bool] = []
+        self._sums = [0]
         self._settled_run = NOWHERE
-        self._tail = ""  # the text after it
+        self._tail = own  # the text after it
         self._measured: str | None = None  # the tail that these are of:
         self._run = NOWHERE  # that ends the text
         self._length = 0  # how many of its tokens count
         self._longest = 0  # of all runs that end in the tail
+        self._settle()
 
-    def excluded(self) -> list[int]:
+    def excluded(self) -> NDArray[np.int32]:
         """The ids that would make the run longer that ends the text, or begin to. Never end-of-text."""
         self._measure(self._tail)
-        if self._length < self._most or self._in_header:
-            return []
-        following = self._index.followers(self._run, MOST_FOLLOWERS)
-        return self._spellings.beginning_as(set(following) - {self._index.end_of_text_id})
+        text = self._begun + self._tail
+        if self._length < self._most or (self._in_header and not is_in_value(text)):
+            return _NONE
+        following = np.array([*self._index.followers(self._run, MOST_FOLLOWERS)], np.int32)
+        if self._in_header:  # the end of the line does not count
+            following = following[~self._spellings.begins_with_line_end[following]]
+        return self._spellings.beginning_as(following[following != self.end_of_text_id])
 
     def allows(self, token_id: int) -> bool:
-        """Whether the text keeps the promise with this id. With end-of-text it always does."""
-        piece = self._piece(token_id)
-        ends = range(1, len(piece) + 1) if self._is_cut else [len(piece)]
-        for end in ends:
-            self._measure(self._tail + piece[:end])
-            if self._longest > self._most:
-                return False
-        return True
+        """Whether the text keeps the promise with this id. End-of-text changes no text."""
+        if token_id == self.end_of_text_id:
+            return True
+        piece, cut = self._piece(token_id)
+        # The sample may end here, within a character too, or at a stop text that begins here.
+        ends = [end for end in range(1, len(piece)) if self._may_be_cut(piece[end:])]
+        return all(
+            self._keeps(self._tail + text)
+            for text in (piece, *([piece + cut] if cut else []), *(piece[:e] for e in ends))
+        )
 
     def push(self, token_id: int) -> None:
         """The id was written."""
-        self._tail += self._piece(token_id, keep=True)
-        if self._in_header and is_in_header(self._tail):
-            return
-        borders = [match.start() for match in BORDER.finditer(self._tail)]
-        if len(borders) > 1:
-            self._settle(self._tail[: borders[-1]])
+        if token_id != self.end_of_text_id:
+            self._tail += self._utf8.decode(self._codec.decode_bytes([token_id]))
+            self._settle()
 
-    def _piece(self, token_id: int, *, keep: bool = False) -> str:
-        """The characters that an id completes."""
-        if token_id == self._index.end_of_text_id:
-            return ""
+    def _keeps(self, tail: str) -> bool:
+        self._measure(tail)
+        return self._longest <= self._most
+
+    def _may_be_cut(self, rest: str) -> bool:
+        return any(stop.startswith(rest) or rest.startswith(stop) for stop in self._stops)
+
+    def _piece(self, token_id: int) -> tuple[str, str]:
+        """The characters that an id completes, and what stands for one that it leaves incomplete if the text ends."""
         state = self._utf8.getstate()
         piece = self._utf8.decode(self._codec.decode_bytes([token_id]))
-        if not keep:
-            self._utf8.setstate(state)
-        return piece
+        cut = self._utf8.decode(b"", final=True)
+        self._utf8.setstate(state)
+        return piece, cut
 
-    def _settle(self, text: str) -> None:
-        """This begin of the tail, up to a border, is looked at no more."""
+    def _settle(self) -> None:
+        """Look no more at the begin of the tail, up to the last border but one; at a header only once it is over."""
+        if self._in_header and is_in_header(self._begun + self._tail):
+            return
+        borders = [match.start() for match in BORDER.finditer(self._tail)]
+        if len(borders) < 2:
+            return
+        text = self._tail[: borders[-1]]
+        if self._in_header and is_in_header(self._begun + text):
+            return  # some of the header's last line end would be left
         ids = self._codec.encode(text)
         _, run = self._index.follow(self._settled_run, [*self._ids_of_run(), *ids])
-        self._counts += self._counted(text, ids)
+        self._sums += list(accumulate(self._counted(text, ids), initial=self._sums[-1]))[1:]
         self._settled += ids
         self._settled_run = run
         self._tail = self._tail[len(text) :]
-        self._in_header, self._measured = False, None
+        self._in_header, self._begun, self._measured = False, "", None
 
     def _measure(self, tail: str) -> None:
         if tail == self._measured:
             return
         ids = self._codec.encode(tail)
         lengths, self._run = self._index.follow(self._settled_run, [*self._ids_of_run(), *ids])
-        counts = [*self._counts, *self._counted(tail, ids)]
-        ends = range(len(counts) - len(ids) + 1, len(counts) + 1)
-        counted = [sum(counts[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
+        before = self._settled_run.length  # settled ids that a run may reach back to
+        sums = self._sums[len(self._sums) - 1 - before :]
+        sums = [*sums, *list(accumulate(self._counted(tail, ids), initial=sums[-1]))[1:]]
+        ends = range(before + 1, len(sums))
+        counted = [sums[end] - sums[end - length] for end, length in zip(ends, lengths, strict=True)]
         self._longest = max(counted, default=0)
-        self._length = counted[-1] if counted else 0
+        self._length = counted[-1] if counted else self._sums[-1] - sums[0]
         self._measured = tail
 
     def _ids_of_run(self) -> list[int]:
@@ -115,4 +152,6 @@ class VerbatimLimit:
     def _counted(self, text: str, ids: list[int]) -> list[bool]:
         if not self._in_header:
             return [True] * len(ids)
-        return counted_tokens(text, token_edges(ids, self._codec)).tolist()
+        edges = token_edges(ids, self._codec) + len(self._begun)
+        counted: list[bool] = counted_tokens(self._begun + text, edges).tolist()
+        return counted

@@ -80,14 +80,24 @@ class Batch:
         self.exclude(number, ())
         return number
 
-    def exclude(self, number: int, ids: Sequence[int]) -> None:
+    def exclude(self, number: int, ids: Sequence[int] | NDArray[np.int32]) -> None:
         """Say which ids a sample must not draw until this is said anew, beside those it was added with."""
         always, early = self._shut[number]
-        shut = (*ids, *always, *early)
+        num_always = len(ids) + len(always)
         line = self._lines[number]
-        line["num_excluded"], line["num_excluded_early"] = len(ids) + len(always), len(shut)
-        self._excluded = _widened(self._excluded, len(shut))
-        self._excluded[number, : len(shut)] = shut
+        line["num_excluded"], line["num_excluded_early"] = num_always, num_always + len(early)
+        self._excluded = _widened(self._excluded, num_always + len(early))
+        row = self._excluded[number]
+        row[: len(ids)], row[len(ids) : num_always], row[num_always : num_always + len(early)] = ids, always, early
+
+    def exclude_one(self, number: int, token_id: int) -> None:
+        """Add an id to those that were said last."""
+        line = self._lines[number]
+        place, end = int(line["num_excluded"]), int(line["num_excluded_early"])
+        self._excluded = _widened(self._excluded, end + 1)
+        row = self._excluded[number]
+        row[end], row[place] = row[place], token_id  # the early ones come last
+        line["num_excluded"], line["num_excluded_early"] = place + 1, end + 1
 
     def take_back(self, number: int) -> None:
         """Forget the id that a sample drew last; the next is drawn with the same random number."""

@@ -24,6 +24,7 @@ from services.sampling.greatest import NONE, Bits, Row, greatest, k_greatest
 from services.sampling.weights import Floats, heaviest, pick, typical, weigh
 
 NOTHING_LEFT = NONE
+FEW = 16  # exclusions that are looked through at each candidate; for more the row is copied without them
 
 
 def _kept(sources: int) -> tuple[Any, Any]:
@@ -99,7 +100,7 @@ def _draw(
         line: what the sample asked for, a record of line.LINE.
         history: ids so far, prompt first, [N].
         bias_ids, biases: what to add to which logits.
-        excluded: ids that must not be chosen; few.
+        excluded: ids that must not be chosen.
         u: random number in [0, 1).
     """
     if (
@@ -109,13 +110,28 @@ def _draw(
         and line.no_repeat_ngram == 0
         and len(bias_ids) == 0
     ):
+        if len(excluded) > FEW:
+            logits = _without(logits, excluded)
+            excluded = excluded[:0]
         return _choose(logits, logits.view(np.int32), line, excluded, u)
     row = logits.astype(np.float64)
     _penalise(row, line, history)
     for i in range(len(bias_ids)):
         row[bias_ids[i]] += biases[i]
     _exclude_repeats(row, history, line.no_repeat_ngram)
+    if len(excluded) > FEW:
+        row = _without(row, excluded)
+        excluded = excluded[:0]
     return _choose(row, row.view(np.int64), line, excluded, u)
+
+
+@numba.njit(nogil=True)
+def _without(row: Row, excluded: NDArray[np.int32]) -> Row:
+    """A row in which these are -inf."""
+    other = row.copy()
+    for token_id in excluded:
+        other[token_id] = -np.inf
+    return other
 
 
 @numba.njit(nogil=True)

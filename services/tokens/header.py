@@ -90,6 +90,11 @@ def _begins_name(text: str) -> bool:
     return any(name.startswith(text) for name in _NAMES)
 
 
+def is_in_value(text: str) -> bool:
+    """Whether a document that begins so, and may still be in its header, ends within a field's value."""
+    return text.rpartition("\n")[2].startswith(_NAMES)
+
+
 def is_in_header(text: str) -> bool:
     """Whether a document that begins so may still be in its header."""
     *lines, last = text.split("\n")

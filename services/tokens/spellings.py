@@ -1,17 +1,19 @@
 """The tokens of a vocabulary by the bytes that they stand for.
 
 In: ids. Out: ids that are spelled alike at the begin.
+V vocabulary.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from services.tokens.vocabulary import Vocabulary
-
-_REMEMBERED = 4096
 
 
 class Spellings:
@@ -19,24 +21,32 @@ class Spellings:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._id_of = vocabulary.ranks  # bytes -> id
-        self._sorted = sorted(vocabulary.ranks)
-        self._bytes_of = {token_id: token for token, token_id in vocabulary.ranks.items()}
-        self._remembered = lru_cache(_REMEMBERED)(self._like)
+        self._size = vocabulary.size
 
-    def beginning_as(self, ids: Iterable[int]) -> list[int]:
-        """The ids with which a text may begin to be spelled as one of these: what it begins with, and what begins so.
+    def beginning_as(self, ids: NDArray[Any]) -> NDArray[np.int32]:
+        """The ids with which a text may begin to be spelled as one of these: themselves and what they begin with.
 
-        For " compiler" these are " ", " c", " comp" and so on, " compiler" itself, and " compilers".
+        For " compiler" these are " ", " c", " comp" and so on, and " compiler". What goes on beyond it, such as
+        " compilers", is another text.
         """
-        return sorted({other for token_id in ids for other in self._remembered(token_id)})
+        first, others = self._begins
+        counts = first[ids + 1] - first[ids]
+        # Of each id its stretch of `others`, one after the other.
+        places = np.repeat(first[ids] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        return np.unique(np.concatenate([ids, others[places]])).astype(np.int32)
 
-    def _like(self, token_id: int) -> tuple[int, ...]:
-        token = self._bytes_of.get(token_id, b"")
-        if not token:
-            return ()
-        begins = [self._id_of[token[:end]] for end in range(1, len(token)) if token[:end] in self._id_of]
-        place = bisect_left(self._sorted, token)
-        while place < len(self._sorted) and self._sorted[place].startswith(token):
-            begins.append(self._id_of[self._sorted[place]])
-            place += 1
-        return tuple(begins)
+    @cached_property
+    def begins_with_line_end(self) -> NDArray[np.bool_]:
+        """Of each id whether its bytes begin with a line end, [V]."""
+        found = np.zeros(self._size, np.bool_)
+        found[[token_id for token, token_id in self._id_of.items() if token.startswith(b"\n")]] = True
+        return found
+
+    @cached_property
+    def _begins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each id's stretch begins, [V + 1], and the ids of what each begins with."""
+        begins: list[list[int]] = [[] for _ in range(self._size)]
+        for token, token_id in self._id_of.items():
+            begins[token_id] = [self._id_of[token[:e]] for e in range(1, len(token)) if token[:e] in self._id_of]
+        first = np.array([0, *accumulate(map(len, begins))], np.int64)
+        return first, np.array([other for others in begins for other in others], np.int64)

@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from protos import generator_pb2 as pb
 from protos.generator_pb2_grpc import GeneratorServiceStub, add_GeneratorServiceServicer_to_server
+from services.blog.style import Style
 from services.common import rpc
 from services.common.files import new_folder, sha256_files, write_json
 from services.generator.engine import Engine
@@ -28,7 +29,8 @@ from services.gpt2.config import GPT2Config
 from services.gpt2.model import init_params
 from services.litert.stored import weights_digest
 from services.litert.verified import convert_verified
-from services.tokens.dataset import DOCUMENT_TYPE, DOCUMENTS_FILE, POSTS_FILE, TOKENS_FILE
+from services.tokens.dataset import DOCUMENT_TYPE, DOCUMENTS_FILE, POSTS_FILE, STYLE_FILE, TOKENS_FILE
+from services.tokens.header import HEADER_NONE, HEADER_V1
 from services.tokens.index_files import INDEX_FOLDER, write_index
 from services.tokens.vocabulary import digest_of
 from tests.unit.generator.fakes import END, vocabulary_files
@@ -48,12 +50,14 @@ def publish(
     config: GPT2Config = CONFIG,
     engine: bool = True,
     corpus: Sequence[bytes] = (),
+    style: Style | None = None,
 ) -> Path:
     """Write a model version with random weights, as the trainer does.
 
     Args:
         engine: without it the version lacks its engine file.
         corpus: the posts that it carries an index of, `0.md` and so on; none: it carries no index.
+        style: of their blog, whose posts have headers then.
     """
     with new_folder(folder / name / str(version)) as partial:
         files = vocabulary_files()
@@ -61,6 +65,8 @@ def publish(
             (partial / file).write_bytes(content)
         if corpus:
             write_corpus(partial / INDEX_FOLDER, corpus)
+        if style is not None:
+            write_json(partial / INDEX_FOLDER / STYLE_FILE, style.as_json())
         params = {k: np.asarray(v) * 5 for k, v in init_params(config, version).items()}  # far from uniform
         write_weights(partial, 10 * version, params, config)
         if engine:
@@ -75,6 +81,7 @@ def publish(
                 "step": 10 * version,
                 "created_at": f"2024-01-01T00:00:{version:02}Z",
                 "vocabulary_digest": digest_of(files["encoder.json"], files["vocab.bpe"]),
+                "header_format": HEADER_NONE if style is None else HEADER_V1,
                 "num_parameters": config.num_parameters,
                 "files": sha256_files(partial),
             },

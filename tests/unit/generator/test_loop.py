@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from services.common.errors import Busy, InvalidRequest, Unavailable
@@ -425,3 +426,60 @@ def _alone(engine: SpellingEngine, context: list[int]) -> list[int]:
         if len(context) == engine.context:
             context = context[len(context) - len(context) // 2 :]
     return written
+
+
+class Limit:
+    """Allows what it is told to; stands for a VerbatimLimit."""
+
+    end_of_text_id = END
+
+    def __init__(self, allows: Callable[[int], bool]) -> None:
+        self.allows = allows
+
+    def excluded(self) -> np.ndarray:
+        return np.zeros(0, np.int32)
+
+    def push(self, token_id: int) -> None:
+        """Remembers nothing."""
+
+
+def limited(made: Bench, allows: Callable[[int], bool], **fields: Any) -> Generation:
+    generation = Generation(
+        request(**fields),
+        CODEC,
+        made.engine.context,
+        limit=lambda: Limit(allows),  # type: ignore[arg-type, return-value]
+    )
+    made.loop.submit(generation)
+    return generation
+
+
+@pytest.mark.parametrize("fields", [{"ignore_end_of_text": True}, {"min_new_tokens": 9}], ids=str)
+def test_where_a_limit_leaves_nothing_the_sample_ends(bench: Callable[..., Bench], fields: dict[str, Any]) -> None:
+    story = iter([True, True, *[False] * 1000])
+    events = list(limited(bench(), lambda token_id: next(story), max_new_tokens=20, **fields).events())
+
+    assert "".join(event.text for event in events if isinstance(event, Text)) == STORY[:2]
+    assert events[-1] == End(0, Finish.END_OF_TEXT)
+
+
+def test_a_stop_id_is_never_written_so_no_limit_refuses_it(bench: Callable[..., Bench]) -> None:
+    (end,) = limited(bench(), lambda token_id: False, max_new_tokens=9, stop_ids=(ord(STORY[0]),)).events()
+    assert end == End(0, Finish.STOP)
+
+
+def test_a_limit_that_fails_ends_its_own_request_alone(bench: Callable[..., Bench]) -> None:
+    def broken(token_id: int) -> bool:
+        raise KeyError("a bug")
+
+    made = bench()
+    made.engine.gate.clear()  # both are in one step
+    failing, other = limited(made, broken, max_new_tokens=9), made.submit(request(max_new_tokens=9))
+    made.engine.gate.set()
+
+    with pytest.raises(KeyError):
+        list(failing.events())
+    *texts, end = other.events()
+    assert "".join(event.text for event in texts if isinstance(event, Text)) == STORY[:9]
+    assert end == End(0, Finish.LENGTH)
+    wait_for(lambda: made.loop.num_running == 0)

@@ -45,7 +45,7 @@ def spellings() -> Spellings:
     return Spellings(codec().vocabulary)
 
 
-def write(limit: VerbatimLimit, most: int, chance: random.Random, *, drift: float) -> str:
+def write(limit: VerbatimLimit, most: int, chance: random.Random, *, drift: float) -> list[int]:
     """Let a model write that wants to recite, in odd tokens at times, and wanders off now and then."""
     tokens: list[int] = []
     end = codec().vocabulary.end_of_text_id
@@ -61,31 +61,68 @@ def write(limit: VerbatimLimit, most: int, chance: random.Random, *, drift: floa
         choices = [token for size in range(1, 12) if (token := codec().vocabulary.ranks.get(rest[:size])) is not None]
         chance.shuffle(choices)
         choices += chance.sample(range(end), 2000)
-        shut = set(limit.excluded())
+        shut = set(limit.excluded().tolist())
         assert end not in shut and limit.allows(end)
         found = next(token for token in choices if token not in shut and limit.allows(token))
         limit.push(found)
         tokens.append(found)
-    return codec().decode(tokens)
+    return tokens
 
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 9), st.sampled_from([0.0, 0.1, 0.4]))
 def test_no_text_holds_a_longer_run_than_allowed(seed, most, drift):
     limit = VerbatimLimit(index(), codec(), spellings(), most)
-    text = write(limit, 60, random.Random(seed), drift=drift)
-    assert measure(text, codec(), index()).longest_run <= most
+    tokens = write(limit, 60, random.Random(seed), drift=drift)
+    # Wherever it ends, within a character too.
+    assert all(measure(codec().decode(tokens[:end]), codec(), index()).longest_run <= most for end in range(61))
+    text = codec().decode(tokens)
     if not text.startswith(("title: ", "tags: ", "date: ")):
         assert max((length for _, length in runs(documents(), codec().encode(text))), default=0) <= most
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(2, 6))
-def test_a_text_that_may_be_cut_anywhere_keeps_the_promise_anywhere(seed, most):
-    limit = VerbatimLimit(index(), codec(), spellings(), most, is_cut=True)
-    text = write(limit, 25, random.Random(seed), drift=0.1)
-    for end in range(len(text) + 1):
-        assert measure(text[:end], codec(), index()).longest_run <= most
+def test_a_text_keeps_the_promise_where_a_stop_cuts_it(seed, most):
+    stops = ("e", "rained for", "\n\n", "wl f")
+    limit = VerbatimLimit(index(), codec(), spellings(), most, stops=stops)
+    text = codec().decode(write(limit, 25, random.Random(seed), drift=0.1))
+    for end in range(len(text)):
+        if text.startswith(stops, end):
+            assert measure(text[:end], codec(), index()).longest_run <= most
+
+
+def test_a_character_that_is_never_completed_counts_as_what_is_shown_of_it():
+    posts = [codec().encode("The owl wrote of snow\ufffd and went.")]
+    snow = make_index(posts, end=codec().vocabulary.end_of_text_id)
+    begun = codec().vocabulary.ranks[b"\xe6"]
+    limit = VerbatimLimit(snow, codec(), spellings(), 4)
+    for token_id in codec().encode(" owl wrote of snow"):
+        assert limit.allows(token_id)
+        limit.push(token_id)
+    assert not limit.allows(begun)  # if the text ended there, U+FFFD would be the fifth
+
+
+def test_what_a_prompt_has_of_a_header_makes_names_of_names():
+    for prompt, is_header in (("title: The com", True), ("The com", False)):
+        limit = VerbatimLimit(index(), codec(), spellings(), 1, prompt=prompt)
+        text = "piler\ntags: zebra\ndate: "
+        allowed = []
+        for token_id in codec().encode(text):
+            allowed.append(limit.allows(token_id))
+            limit.push(token_id)
+        assert all(allowed) == is_header
+
+
+def test_what_was_written_already_counts():
+    own = "title: Q\n\nIt rained"
+    limit = VerbatimLimit(index(), codec(), spellings(), 3, own=own)
+    whole = VerbatimLimit(index(), codec(), spellings(), 3)
+    for token_id in codec().encode(own):
+        whole.push(token_id)
+    for other in (limit, whole):
+        assert not other.allows(codec().encode(" for")[0])  # "rained" has two tokens
+    assert limit.allows(codec().encode(" zebra")[0])
 
 
 def test_what_begins_as_the_next_token_of_a_run_is_excluded():
@@ -95,7 +132,7 @@ def test_what_begins_as_the_next_token_of_a_run_is_excluded():
         limit.push(token_id)
     shut = {codec().decode_bytes([token_id]) for token_id in limit.excluded()}
     assert {b" ", b" d", b" da", b" day", b" days"} <= shut
-    assert not shut & {b" weeks", b" night", b"day"}
+    assert not shut & {b" weeks", b" night", b"day", b" daylight"}
 
 
 def test_a_run_that_was_broken_may_begin_again():
@@ -104,7 +141,7 @@ def test_a_run_that_was_broken_may_begin_again():
         assert token_id not in limit.excluded()
         assert limit.allows(token_id)
         limit.push(token_id)
-    assert limit.excluded()  # with the line break there are six
+    assert len(limit.excluded())  # with the line break there are six
 
 
 @pytest.mark.parametrize("header", ["title: ", "title: Rain\ndate: ", "title: The compiler\ntags: "])

@@ -65,7 +65,8 @@ def test_the_compiled_rules_equal_the_reference(rule: dict[str, Any]) -> None:
         logits = _row(generator, size)
         history = [int(i) for i in generator.integers(0, 7, size=generator.integers(0, 12))]
         num_prompt = int(generator.integers(0, len(history) + 1))
-        excluded = [int(i) for i in generator.integers(0, size, size=2)]
+        num_excluded = generator.choice([2, size // 2])  # few, and more than are looked through
+        excluded = [int(i) for i in generator.integers(0, size, size=num_excluded)]
         u = float(generator.random())
 
         expected = reference.sample(logits, parameters, history, u, num_prompt=num_prompt, excluded=excluded)
