@@ -87,7 +87,7 @@ def test_only_the_edge_of_a_service_knows_the_wire(service):
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in modules_of(service)
-        if path.name not in edge and not path.name.endswith("_rpcs.py")
+        if path.name not in edge and not path.name.endswith(("_rpcs.py", "_messages.py"))
         for name in imports_of(path)
         if name.split(".")[0] in {"grpc", "protos"}
     ]

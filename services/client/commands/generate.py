@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import click
@@ -98,6 +99,12 @@ def _parameter_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--originality", is_flag=True, help="Say what stands word for word in the posts it learned, and colour it."
 )
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write the samples to a new file samples-<N> in this folder, a header line before each.",
+)
 @click.option("--min-words", type=click.IntRange(min=1), metavar="N", help="Draw again until a sample has N words.")
 @click.option("--wait", is_flag=True, help=f"Wait up to {WAIT_S:.0f} s for a model that was just published.")
 @generator_option
@@ -112,6 +119,7 @@ def generate(
     interactive: bool,
     as_stream: bool,
     min_words: int | None,
+    out: Path | None,
     wait: bool,
     generator: str,
     as_json: bool,
@@ -130,6 +138,8 @@ def generate(
         )
     if generator:
         nonesuch.connection.generator = Service("generator", generator)
+    if out is not None and (interactive or as_stream):
+        raise click.UsageError("--out writes whole samples to a file; leave --interactive and --stream out")
     given = _prompt(prompt)
     flags = {name: value or None for name, value in options.items() if isinstance(value, bool)}
     options |= flags
@@ -137,7 +147,7 @@ def generate(
         request = writing.make_request(given, n=num_samples, **options)
     except ValueError as error:  # a number too large for the field
         raise click.UsageError(str(error)) from None
-    writer = Writer(nonesuch, request, as_stream=as_stream, as_json=as_json, wait=wait)
+    writer = Writer(nonesuch, request, as_stream=as_stream, as_json=as_json, wait=wait, out=out)
     writer.min_words = min_words or 0
     if interactive:
         _converse(writer)
@@ -153,7 +163,7 @@ def _go_on(writer: Writer) -> None:
     first_seed = writer.request.seed if writer.request.HasField("seed") else None
     for number in count():
         if first_seed is not None:
-            writer.request.seed = (first_seed + number) % (1 << 64)
+            writer.request.seed = (first_seed + number * writer.num_parts) % (1 << 64)
         writing.patiently(lambda: _one_round(writer), FOREVER_S if number else writer.patience_s)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import chain
+from pathlib import Path
 
 from protos import generator_pb2
 from services.client import writing
 from services.client.commands import borrowed, terminal
 from services.client.commands.plain import enum_name
+from services.client.commands.sample_files import SampleFile
 from services.client.nonesuch import MODEL_PATIENCE_S, Nonesuch
 from services.common.errors import FailedPrecondition
 
@@ -24,6 +27,7 @@ class Writer:
         request: asked for each time; may be changed between rounds.
         as_stream: print the text while it is written.
         wait: be patient with a model that is not there yet.
+        out: where the samples of a round go instead, into a file of their own; None: they are printed.
     """
 
     def __init__(
@@ -34,8 +38,11 @@ class Writer:
         as_stream: bool,
         as_json: bool,
         wait: bool,
+        out: Path | None = None,
     ) -> None:
         self.request = request
+        self._num_samples = request.n  # of a round
+        self._out = out
         self.patience_s = WAIT_S if wait else MODEL_PATIENCE_S
         self._connection = nonesuch.connection
         self._as_stream = as_stream
@@ -46,7 +53,51 @@ class Writer:
         self.is_numbered = request.n > 1
 
     def write(self, *, as_line: bool = False) -> None:
-        """Ask for the samples and print them; `as_line`: JSON on one line, as part of a sequence."""
+        """Ask for the samples and print them; `as_line`: JSON on one line, as part of a sequence.
+
+        More than the server writes for one request are asked for in parts, each with its own seed.
+        """
+        file: SampleFile | None = None
+        first_seed = self.request.seed if self.request.HasField("seed") else None
+        sizes = self._parts
+        for number, size in enumerate(sizes):
+            self.request.n = size
+            if first_seed is not None:
+                self.request.seed = (first_seed + number) % (1 << 64)
+            if self._out is None:
+                self._write_part(as_line=as_line or len(sizes) > 1)
+            else:
+                response = self._ask_until_long()
+                file = file or SampleFile(self._out)  # once there is something to put into it
+                file.add(sample.text for sample in response.samples)
+                _remark(response)
+            self.num_written += size
+        if first_seed is not None:
+            self.request.seed = first_seed
+        if file is not None and self._as_json:
+            terminal.print_json_line({"file": str(file.path), "num_samples": file.num_samples})
+        elif file is not None:
+            terminal.say(f"{terminal.count(file.num_samples, 'sample')} in {file.path}")
+
+    @property
+    def num_parts(self) -> int:
+        """Requests that a round takes."""
+        return len(self._parts)
+
+    @cached_property
+    def _parts(self) -> list[int]:
+        """Samples of each request of a round."""
+        if self._num_samples == 1:
+            return [1]
+        ask = self._connection.generator.GetServerInfo
+        info = writing.patiently(lambda: ask(generator_pb2.GetServerInfoRequest()), self.patience_s)
+        most = min(info.max_samples, info.num_slots + min(info.queue_limit, info.caller_queue_limit))
+        if self.request.HasField("best_of") or most < 1:  # what is too much is told by the server
+            return [self._num_samples]
+        whole, rest = divmod(self._num_samples, most)
+        return [most] * whole + [rest] * (rest > 0)
+
+    def _write_part(self, *, as_line: bool) -> None:
         if self._as_stream:
             self._print_stream(self._begin())
         else:
@@ -57,7 +108,6 @@ class Writer:
                 for sample in response.samples:
                     self._print(sample)
                 _remark(response)
-        self.num_written += self.request.n
 
     def _print(self, sample: generator_pb2.GeneratedSample) -> None:
         echo = len(self.request.prompt) if self.request.echo else 0

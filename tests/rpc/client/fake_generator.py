@@ -22,6 +22,7 @@ class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
         self.requests: list[generator_pb2.GenerateRequest] = []
         self.busy = 0  # refuse so many requests first
         self.unpublished = 0  # so many requests find no model
+        self.max_samples = 16
         self.hold = False  # keep streams open until the caller leaves
         self.answered = threading.Event()
 
@@ -76,4 +77,13 @@ class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
         load = generator_pb2.ModelLoad(
             name="run1", version=2, num_running=1, num_queued=2, num_slots=8, tokens_per_second=181.4, cache_use=0.06
         )
-        return generator_pb2.GetServerInfoResponse(models=[served], num_running=1, num_queued=2, loads=[load])
+        return generator_pb2.GetServerInfoResponse(
+            models=[served],
+            num_running=1,
+            num_queued=2,
+            num_slots=8,
+            queue_limit=32,
+            caller_queue_limit=16,
+            max_samples=self.max_samples,
+            loads=[load],
+        )

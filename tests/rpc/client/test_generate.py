@@ -33,6 +33,38 @@ def test_generate_sends_every_parameter(run, fakes):
     assert not request.sampling.HasField("min_p")
 
 
+def test_more_samples_than_the_server_writes_at_once_are_asked_for_in_parts(run, fakes):
+    fakes.generator.max_samples = 8
+    lines = run("generate", "-n", 20, "--seed", 2**64 - 1).stdout.splitlines()
+
+    assert [(request.n, request.seed) for request in fakes.generator.requests] == [(8, 2**64 - 1), (8, 0), (4, 1)]
+    titles = [line for line in lines if line.startswith("=")]
+    assert titles == [f"======== SAMPLE {number} ========" for number in range(1, 21)]
+
+
+def test_samples_go_to_a_new_file_each_time(run, fakes, tmp_path):
+    fakes.generator.max_samples = 2
+    folder = tmp_path / "deep" / "samples"
+    said = run("generate", "-n", 3, "--out", folder).stdout
+    told = json.loads(run("generate", "-n", 1, "--out", folder, "--json").stdout)
+
+    assert said == f"3 samples in {folder / 'samples-1'}\n"
+    assert told == {"file": str(folder / "samples-2"), "num_samples": 1}
+    first = (folder / "samples-1").read_text()
+    assert first == (
+        f"======== SAMPLE 1 ========\n{POST_TEXT} (0)\n"
+        f"======== SAMPLE 2 ========\n{POST_TEXT} (1)\n"
+        f"======== SAMPLE 3 ========\n{POST_TEXT} (0)\n"
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["samples-1", "samples-2"]
+
+
+def test_where_no_file_can_be_written_it_is_told(run, tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert "give another --out" in run("generate", "--out", tmp_path / "file" / "x", status=1).stderr
+    assert "--interactive and --stream" in run("generate", "--out", tmp_path, "--stream", status=2).stderr
+
+
 def test_every_generate_field_has_an_option():
     options = {parameter.name for parameter in root.commands["generate"].params}
     fields = {field.name for field in generator_pb2.GenerateRequest.DESCRIPTOR.fields}
