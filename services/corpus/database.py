@@ -1,7 +1,8 @@
-"""The catalogue's file: SQLite in write-ahead mode, its tables, and transactions on it.
+"""A file of SQLite in write-ahead mode and transactions on it; the tables of the catalogue.
 
-Every change is one transaction, so a process killed at any moment leaves the catalogue as before or after.
-Knows tables and connections; what they mean is in catalogue.py, imports.py and snapshots.py.
+Every change is one transaction, so a process killed at any moment leaves the file as before or after.
+Knows tables and connections; what they mean is in catalogue.py, imports.py and snapshots.py. The shelf is another such
+file, and its tables are in shelf.py.
 """
 
 from __future__ import annotations
@@ -12,12 +13,30 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from services.common.errors import Corrupt, Unavailable
 from services.corpus import volume
 
 BUSY_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A kind of file.
+
+    Args:
+        file: its name.
+        steps: statements from version to version, those of a step ended by `;` and a line's end. A file of version N
+            has had the first N steps. Add one at the end; never change one.
+        remedy: what helps when it is damaged, besides restoring it.
+    """
+
+    file: str
+    steps: tuple[str, ...]
+    remedy: str
+
 
 # Step by step from version to version; a new file takes all of them. Never change one: add another.
 _FIRST = """
@@ -165,22 +184,22 @@ CREATE TRIGGER member_removed AFTER DELETE ON posts BEGIN \
     DELETE FROM bundle_members WHERE corpus = OLD.corpus AND path = OLD.path; \
 END;
 """
-# A catalogue of version N has had the first N steps. Add one at the end; never change one.
-_STEPS = (_FIRST, _CHOOSING, _BUNDLES)
-SCHEMA_VERSION = len(_STEPS)
+CATALOGUE = Schema("catalogue.db", (_FIRST, _CHOOSING, _BUNDLES), "move the file away and import the posts again")
+SCHEMA_VERSION = len(CATALOGUE.steps)
 
 
 class Database:
-    """The catalogue's file, held by one process at a time. Close it when done.
+    """A file in a folder, held by one process at a time. Close it when done.
 
     Raises:
         Unavailable: another process has the folder.
         Corrupt: the file is damaged or of a later version.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, schema: Schema = CATALOGUE) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "catalogue.db"
+        self._schema = schema
+        self.path = folder / schema.file
         self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -192,7 +211,7 @@ class Database:
         # make it anew, for which a full volume has no room.
         self._held = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
-            with explained(self.path):
+            with explained(self.path, self._schema.remedy):
                 self._held.execute("PRAGMA journal_mode = WAL")
             self._prepare()
         except BaseException:
@@ -202,17 +221,17 @@ class Database:
 
     def _prepare(self) -> None:
         with self.writing() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            for step in _STEPS[version:]:
+            steps, version = self._schema.steps, connection.execute("PRAGMA user_version").fetchone()[0]
+            for step in steps[version:]:
                 # executescript would commit the transaction; statement by statement it stays one.
                 for statement in step.split(";\n"):
                     connection.execute(statement)
-            if version < SCHEMA_VERSION:
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            if version > SCHEMA_VERSION:
+            if version < len(steps):
+                connection.execute(f"PRAGMA user_version = {len(steps)}")
+            if version > len(steps):
                 raise Corrupt(
-                    f"{self.path} has version {version}, this service reads up to {SCHEMA_VERSION}; start the "
-                    "Nonesuch that wrote it, or move the file away and import the posts again",
+                    f"{self.path} has version {version}, this service reads up to {len(steps)}; start the "
+                    f"Nonesuch that wrote it, or {self._schema.remedy}",
                     metadata={"file": str(self.path)},
                 )
 
@@ -241,7 +260,7 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        with explained(self.path):
+        with explained(self.path, self._schema.remedy):
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 connection.row_factory = sqlite3.Row
@@ -259,7 +278,7 @@ class Database:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path, remedy: str = CATALOGUE.remedy) -> Iterator[None]:
     """Raise what SQLite says of the file `path` in the block as Busy, FailedPrecondition or Corrupt."""
     try:
         yield
@@ -272,6 +291,6 @@ def explained(path: Path) -> Iterator[None]:
         if isinstance(error, sqlite3.IntegrityError):
             raise
         raise Corrupt(
-            f"{path} is damaged ({error}); restore it, or move it away and import the posts again",
+            f"{path} is damaged ({error}); restore it, or {remedy}",
             metadata={"file": str(path)},
         ) from error

@@ -28,3 +28,4 @@ class CorpusSettings:
     upload_patience_seconds: float = setting(
         300.0, "How long an upload may say nothing before it is given up.", minimum=0.1
     )
+    max_shelf_posts: int = setting(10_000, "Most posts on the shelf; further ones are refused.", minimum=1)
