@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import grpc
 
-from protos import corpus_pb2_grpc, generator_pb2_grpc, tokenizer_pb2_grpc, trainer_pb2_grpc
+from protos import corpus_pb2_grpc, generator_pb2_grpc, shelf_pb2_grpc, tokenizer_pb2_grpc, trainer_pb2_grpc
 from services.client import background, statuses
 from services.common import rpc
 from services.common.settings import CommonSettings
@@ -27,6 +27,7 @@ PAGE_SIZE = 500  # entries per page when everything is wanted
 
 _STUBS: dict[str, Callable[[grpc.Channel], Any]] = {
     "corpus": corpus_pb2_grpc.CorpusServiceStub,
+    "shelf": shelf_pb2_grpc.ShelfServiceStub,
     "tokenizer": tokenizer_pb2_grpc.TokenizerServiceStub,
     "trainer": trainer_pb2_grpc.TrainerServiceStub,
     "generator": generator_pb2_grpc.GeneratorServiceStub,
@@ -34,15 +35,20 @@ _STUBS: dict[str, Callable[[grpc.Channel], Any]] = {
 
 
 class Service:
-    """One service: its rpcs are attributes, called `service.Rpc(request, timeout_s=…, wait_for_ready=…)`."""
+    """One service: its rpcs are attributes, called `service.Rpc(request, timeout_s=…, wait_for_ready=…)`.
 
-    def __init__(self, name: str, address: str) -> None:
+    Args:
+        stub: which of the process's gRPC services, where it has several; empty is the one that is named as it is.
+    """
+
+    def __init__(self, name: str, address: str, stub: str = "") -> None:
         try:
             rpc.split_address(address)
         except ValueError as error:
             raise ValueError(f"{error}; mend NONESUCH_{name.upper()}_ADDRESS") from None
         self.name = name
         self.address = address
+        self._make_stub = _STUBS[stub or name]
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
@@ -68,7 +74,7 @@ class Service:
         with self._lock:
             if self._stub is None:
                 self._channel = rpc.channel(self.address)
-                self._stub = _STUBS[self.name](self._channel)
+                self._stub = self._make_stub(self._channel)
             return self._stub
 
     def _stream(self, ask: Callable[[], Any]) -> Iterator[Any]:
@@ -94,6 +100,7 @@ class Connection:
 
     def __init__(self, settings: CommonSettings) -> None:
         self.corpus = Service("corpus", settings.corpus_address)
+        self.shelf = Service("corpus", settings.corpus_address, stub="shelf")
         self.tokenizer = Service("tokenizer", settings.tokenizer_address)
         self.trainer = Service("trainer", settings.trainer_address)
         self.generator = Service("generator", settings.generator_address)
@@ -105,7 +112,7 @@ class Connection:
 
     def close(self) -> None:
         """Close all channels."""
-        for service in self.services:
+        for service in (*self.services, self.shelf):
             service.close()
 
     def __enter__(self) -> Self:

@@ -16,6 +16,7 @@ from services.client import bases, fetching, preparing, settings, watching, writ
 from services.client.connection import Connection, pages
 from services.client.folder import find_posts
 from services.client.progress import Progress, silent
+from services.client.shelf import Shelf
 from services.client.uploading import upload
 from services.common.errors import NonesuchError
 from services.common.settings import CommonSettings
@@ -39,12 +40,15 @@ def publish_request(
 class Nonesuch:
     """A person's way to the services. A context manager; close it when done.
 
+    `shelf` is where generated posts wait for a person's word; see shelf.py.
+
     Args:
         addresses: where the services answer; None reads the environment.
     """
 
     def __init__(self, addresses: CommonSettings | None = None) -> None:
         self.connection = Connection(addresses or settings.from_environment())
+        self.shelf = Shelf(self.connection)
 
     def add_posts(
         self,

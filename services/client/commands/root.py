@@ -19,6 +19,7 @@ from services.client.commands.models import models
 from services.client.commands.posts import posts
 from services.client.commands.runs import runs
 from services.client.commands.samples import samples
+from services.client.commands.shelf import shelf
 from services.client.commands.status import status
 from services.client.commands.tokens import tokens
 from services.client.commands.train import train
@@ -32,7 +33,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 _SECTIONS = {
     "From posts to a model": ("posts", "corpus", "dataset", "bases", "train", "runs", "checkpoints", "samples"),
-    "From a model to posts": ("models", "generate"),
+    "From a model to posts": ("models", "generate", "shelf"),
     "Around it": ("vocabulary", "tokens", "status"),
 }
 
@@ -100,6 +101,6 @@ def root(context: click.Context) -> None:
 
 for command in (
     *(posts, corpus, dataset, bases, train, runs, checkpoints, samples),
-    *(models, generate, vocabulary, tokens, status),
+    *(models, generate, shelf, vocabulary, tokens, status),
 ):
     root.add_command(command)

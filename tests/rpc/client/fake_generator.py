@@ -11,6 +11,7 @@ from protos import (
 )
 from services.common.errors import (
     Busy,
+    FailedPrecondition,
     InvalidRequest,
     NotFound,
 )
@@ -24,6 +25,7 @@ class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
         self.unpublished = 0  # so many requests find no model
         self.max_samples = 16
         self.hold = False  # keep streams open until the caller leaves
+        self.has_index = True  # tells originality
         self.answered = threading.Event()
 
     def _start(self, request):
@@ -71,6 +73,29 @@ class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
             ended = generator_pb2.FINISH_REASON_END_OF_TEXT
             yield generator_pb2.GenerateDelta(end=generator_pb2.SampleEnd(index=index, finish_reason=ended))
         yield generator_pb2.GenerateDelta(done=generator_pb2.StreamEnd(usage={"generated_tokens": 10}))
+
+    def GeneratePost(self, request, context):
+        if request.originality and not self.has_index:
+            raise FailedPrecondition("the model was published without an index", reason="NO_INDEX")
+        self.requests.append(request)
+        body = "It stood there all day.\n\nNobody asked it why."
+        response = generator_pb2.GeneratePostResponse(
+            title=request.title or "The heron",
+            tags=request.tags or ["birds", "water"],
+            date="2019-09-01",
+            body=body,
+            markdown=f"---\ntitle: The heron\n---\n\n{body}\n",
+            text=POST_TEXT,
+            path="_posts/2019-09-01-the-heron.md",
+            model=generator_pb2.ModelReference(name=request.model or "run1", version=1, engine="litert"),
+            effective=generator_pb2.EffectiveParameters(seed=request.seed or 5),
+            finish_reason=generator_pb2.FINISH_REASON_END_OF_TEXT,
+        )
+        if request.originality:
+            start = POST_TEXT.index("It stood")
+            response.originality.verbatim_share = 0.5
+            response.originality.runs.add(start=start, end=start + 8, num_tokens=12, num_places=1, title="Herons")
+        return response
 
     def GetServerInfo(self, request, context):
         served = generator_pb2.ServedModel(name="run1", version=2, state=generator_pb2.MODEL_STATE_SERVING)
