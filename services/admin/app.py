@@ -9,7 +9,7 @@ import logging
 import uuid
 from datetime import timedelta
 
-from flask import Flask, flash, redirect, render_template, request, url_for
+from flask import Flask, flash, redirect, render_template, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from prometheus_client import Counter
 from werkzeug.exceptions import HTTPException
@@ -19,9 +19,22 @@ from services.admin import assets, login, words
 from services.admin.context import EXTENSION, Context, current
 from services.admin.jobs import Jobs
 from services.admin.keys import load_keys
-from services.admin.pages import corpora, health, models, overview, posts, runs, samples, starting, try_it
+from services.admin.pages import (
+    corpora,
+    health,
+    models,
+    overview,
+    posts,
+    runs,
+    samples,
+    shelf,
+    starting,
+    try_it,
+    write_post,
+)
 from services.admin.problems import Problem, explain
 from services.admin.settings import AdminSettings
+from services.admin.way_back import where_from
 from services.client.connection import Connection
 from services.common import logs
 from services.common.errors import NonesuchError
@@ -75,7 +88,7 @@ def create_app(settings: AdminSettings, services: Connection) -> Flask:
     login.guard(app)
     app.before_request(posts.widen_limits)
     CSRFProtect(app)
-    for page in (assets, health, overview, posts, corpora, runs, starting, samples, models, try_it):
+    for page in (assets, health, overview, posts, corpora, runs, starting, samples, models, try_it, shelf, write_post):
         app.register_blueprint(page.blueprint)
     words.install(app)
     app.register_error_handler(NonesuchError, _show_error)
@@ -131,7 +144,7 @@ def _show(problem: Problem) -> Response | tuple[str, int] | tuple[dict[str, str]
     """A page for a page; for a form, a line above the page it came from."""
     if request.method == "POST" and not _wants_json():
         flash(f"{problem.message} {problem.remedy}".strip(), "problem")
-        return redirect(_where_from())
+        return redirect(where_from())
     return _page(problem)
 
 
@@ -145,11 +158,3 @@ def _wants_json() -> bool:
     return request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json" or (
         "text/event-stream" in request.headers.get("Accept", "")
     )
-
-
-def _where_from() -> str:
-    """The page that a form was sent from, if it is one of ours."""
-    referrer = request.referrer or ""
-    if referrer.startswith(request.host_url):
-        return referrer
-    return url_for(f"{request.blueprint}.index") if request.blueprint else url_for("overview.index")

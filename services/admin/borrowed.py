@@ -34,14 +34,41 @@ def as_json(originality: generator_pb2.Originality, text: str, prompt: str = "")
     }
 
 
+def pieces(originality: generator_pb2.Originality, text: str, start: int, end: int) -> list[tuple[str, int | None]]:
+    """A part of a text cut where runs begin and end: each piece, and the number of the run that it stands in, if any.
+
+    Args:
+        text: of which originality tells.
+        start, end: of the part, in characters.
+    """
+    cut: list[tuple[str, int | None]] = []
+    done = start
+    for number, run in enumerate(originality.runs):
+        first, last = max(run.start, done), min(run.end, end)
+        if first < last:
+            cut += [(text[done:first], None), (text[first:last], number)]
+            done = last
+    return [piece for piece in [*cut, (text[done:end], None)] if piece[0]]
+
+
+def share(originality: generator_pb2.Originality) -> str:
+    """How much is borrowed, in three words."""
+    if not originality.verbatim_share:
+        return "nothing borrowed"
+    return f"{_percent(originality.verbatim_share)} borrowed"
+
+
 def summary(originality: generator_pb2.Originality) -> str:
     """A sentence for people."""
     longest = words.plural(originality.longest_run_tokens, "token")
     if not originality.runs:
         return f"Nothing longer than {longest} stands in your posts."
-    share = originality.verbatim_share
-    shown = "Less than 1 %" if share < 0.01 else f"{share * 100:.0f} %"
-    return f"{shown} stands word for word in your posts. The longest piece has {longest}."
+    shown = _percent(originality.verbatim_share)
+    return f"{shown[0].upper()}{shown[1:]} stands word for word in your posts. The longest piece has {longest}."
+
+
+def _percent(part: float) -> str:
+    return "less than 1 %" if part < 0.01 else f"{part * 100:.0f} %"
 
 
 def level(originality: generator_pb2.Originality) -> int:

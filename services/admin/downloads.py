@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 
-from flask import Response
+from flask import Response, send_file
 
 from services.client.post import parse
 
@@ -23,3 +24,9 @@ def attachment(text: str, stem: str, suffix: str) -> Response:
     response = Response(text, mimetype=KINDS[suffix])
     response.headers["Content-Disposition"] = f'attachment; filename="{safe or "text"}.{suffix}"'
     return response
+
+
+def saved_as(text: str, name: str) -> Response:
+    """A response that is saved under a name, such as file_name of services/client/shelf.py makes."""
+    kind = KINDS.get(name.rpartition(".")[2], "text/plain")
+    return send_file(BytesIO(text.encode()), kind, as_attachment=True, download_name=name, etag=False)

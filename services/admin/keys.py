@@ -7,7 +7,9 @@ ones.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,23 @@ class Keys:
     def fingerprint(self) -> str:
         """What a session remembers of the token: a new token signs everyone out."""
         return hashlib.sha256(self.token.encode()).hexdigest()[:16]
+
+    @property
+    def feed(self) -> str:
+        """What opens the shelf's feed and nothing else, since readers keep it in an address; new with each token."""
+        return self._derived("feed key").hex()[:32]
+
+    @property
+    def feed_id(self) -> uuid.UUID:
+        """The feed's name for all time."""
+        return uuid.UUID(bytes=hmac.digest(self.session.encode(), b"feed id", "sha256")[:16], version=4)
+
+    def opens_feed(self, key: str) -> bool:
+        """Whether `key` is the feed's, compared in constant time."""
+        return secrets.compare_digest(key.encode(), self.feed.encode())
+
+    def _derived(self, purpose: str) -> bytes:
+        return hmac.digest(self.session.encode(), f"{purpose}\n{self.token}".encode(), "sha256")
 
     def opens(self, token: str) -> bool:
         """Whether `token` is the login token, compared in constant time."""

@@ -2,6 +2,8 @@
 
 Every page but the login page, its style and the health check asks for it. `?token=` in any address signs in
 and is then taken out of the address, so that it does not stay in the history of the next page.
+
+Feed readers sign in nowhere: the shelf's feed opens with a key of its own in its address, which opens nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from services.admin.context import current
 blueprint = Blueprint("login", __name__)
 
 OPEN_ENDPOINTS = frozenset({"static", "health.healthz", "login.show", "login.sign_in"})
+FEED_ENDPOINT = "shelf.feed"
 
 
 def guard(app: Flask) -> None:
@@ -40,6 +43,8 @@ def _require_login() -> Response | None:
         return redirect(url_for("login.show"))
     if request.endpoint in OPEN_ENDPOINTS or session.get("signed_in") == keys.fingerprint:
         return None
+    if request.endpoint == FEED_ENDPOINT and "key" in request.args:
+        return None if keys.opens_feed(request.args["key"]) else abort(401)
     if request.method != "GET" or "text/event-stream" in request.headers.get("Accept", ""):
         abort(401)
     return redirect(url_for("login.show", next=request.full_path.rstrip("?")))

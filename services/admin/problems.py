@@ -63,6 +63,8 @@ def explain(error: NonesuchError) -> Problem:
         message = message.partition(";")[0]  # what follows is for people at a terminal
     if error.reason == statuses.UNREACHABLE:
         remedy = "It is stopped or still starting. Start everything with make run or docker compose up."
+    elif error.reason == "SHELF_FULL":
+        remedy = ""  # it says it itself, and waiting does not help
     elif error.status == "UNAVAILABLE":
         remedy = "Wait a few seconds and try again."
     return Problem(sentence(message), remedy, _HTTP_STATUS.get(error.status, 500), error.field or "")

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from markupsafe import Markup, escape
 
-from protos import generator_pb2, trainer_pb2
+from protos import generator_pb2, shelf_pb2, trainer_pb2
 from services.admin import corpus_words, diffs
 from services.admin.problems import sentence
 
@@ -25,6 +25,12 @@ _MODEL_STATES: dict[int, tuple[str, str]] = {
     generator_pb2.MODEL_STATE_SERVING: ("ready to write", "good"),
     generator_pb2.MODEL_STATE_DRAINING: ("making way for a newer version", "wait"),
     generator_pb2.MODEL_STATE_FAILED: ("could not be loaded", "bad"),
+}
+_SHELF_STATES: dict[int, tuple[str, str]] = {
+    shelf_pb2.SHELF_STATE_WAITING: ("waits for you", "wait"),
+    shelf_pb2.SHELF_STATE_APPROVED: ("approved", "good"),
+    shelf_pb2.SHELF_STATE_REJECTED: ("rejected", "bad"),
+    shelf_pb2.SHELF_STATE_RELEASED: ("released", "live still"),
 }
 _FINISH: dict[int, str] = {
     generator_pb2.FINISH_REASON_END_OF_TEXT: "The model ended the text itself.",
@@ -43,6 +49,11 @@ def run_state(state: int) -> tuple[str, str]:
 def model_state(state: int) -> tuple[str, str]:
     """The words for a model's state in the generator, and their tone."""
     return _MODEL_STATES.get(state, ("unknown", "wait"))
+
+
+def shelf_state(state: int) -> tuple[str, str]:
+    """The words for how far a post on the shelf is, and their tone."""
+    return _SHELF_STATES.get(state, ("unknown", "wait"))
 
 
 def finish(code: int) -> str:
@@ -129,6 +140,7 @@ def install(app: Flask) -> None:
     for filter_ in (
         run_state,
         model_state,
+        shelf_state,
         corpus_words.reason,
         corpus_words.language,
         corpus_words.rule,

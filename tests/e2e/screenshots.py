@@ -53,6 +53,7 @@ def draw(link: str) -> None:
              "draft": "/posts/view?path=2024-05-04-a-bigger-workshop.md",
              "left-out": "/posts?show=out", "runs": "/runs", "start": "/start",
              "run": "/runs/tides", "samples": "/samples?run=tides", "models": "/models", "try": "/try",
+             "shelf": "/shelf", "write": "/shelf/write",
              "compare": "/runs/-compare?run=tides&run=harbour",
              "missing": "/runs/nothing", "login": "/login"}  # fmt: skip
     for scheme in ("light", "dark"):

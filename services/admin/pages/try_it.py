@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 from werkzeug.wrappers import Response
-from wtforms.fields.choices import SelectChoice
 
-from protos import generator_pb2
 from services.admin import streams, text_events
 from services.admin.context import current
 from services.admin.downloads import attachment, file_stem
 from services.admin.fields import complaints
+from services.admin.model_choices import choices, usable_models
 from services.admin.problems import attempt
 from services.admin.try_form import TryForm
-from services.client.connection import pages
 from services.client.post import as_markdown, parse
 
 blueprint = Blueprint("try_it", __name__, url_prefix="/try")
@@ -24,27 +22,11 @@ MAX_DOWNLOAD_CHARACTERS = 500_000
 @blueprint.get("")
 def index() -> str:
     """The form, and a sheet of paper to write on."""
-    services = current().services
-    served, problem = attempt(
-        lambda: list(pages(services.generator.ListModels, generator_pb2.ListModelsRequest(), "models"))
-    )
+    usable, problem = attempt(lambda: usable_models(current().services))
     form = TryForm(formdata=None)
-    usable = [model for model in served or () if model.state != generator_pb2.MODEL_STATE_FAILED]
-    form.model.choices = _choices(usable)
+    form.model.choices = choices(usable or [])
     form.model.data = request.args.get("model", "")
     return render_template("try.html", form=form, models=usable, problem=problem)
-
-
-def _choices(models: list[generator_pb2.ServedModel]) -> list[SelectChoice]:
-    """The newest version of each model under its name, then every version."""
-    names = list(dict.fromkeys(model.name for model in models))
-    choices = [SelectChoice("", "the one published last")] if len(names) > 1 else []
-    choices += [SelectChoice(name, name) for name in names]
-    for name in names:
-        versions = [model.version for model in models if model.name == name]
-        if len(versions) > 1:
-            choices += [SelectChoice(f"{name}@{version}", f"{name}, version {version}") for version in versions]
-    return choices
 
 
 @blueprint.post("/stream")

@@ -1,6 +1,7 @@
 // Try it: sends the form, writes what comes onto the sheet, stops when asked.
 
 import { read } from "./events.js";
+import { leadsTo } from "./source.js";
 
 const form = document.getElementById("try");
 const byId = (id) => document.getElementById(id);
@@ -31,22 +32,8 @@ function piece(text, run) {
   const mark = document.createElement("mark");
   mark.textContent = text;
   mark.tabIndex = 0;
-  for (const kind of ["mouseenter", "focus", "click"]) mark.addEventListener(kind, () => showSource(mark, borrowed.runs[run]));
+  leadsTo(mark, borrowed.runs[run], byId("text"));
   return mark;
-}
-
-function showSource(mark, run) {
-  for (const other of byId("text").querySelectorAll(".chosen")) other.classList.remove("chosen");
-  mark.classList.add("chosen");
-  byId("source-title").textContent = run.title;
-  const others = run.others === 1 ? " It stands in one more place." : run.others ? ` It stands in ${run.others} more places.` : "";
-  byId("source-facts").textContent = `${run.length} of this post.${others}`;
-  const same = document.createElement("mark");
-  same.textContent = run.text;
-  byId("source-text").replaceChildren("… ", run.before, same, run.after, " …");
-  show("source", true);
-  const text = byId("source-text");
-  text.scrollTop = Math.max(0, same.offsetTop - text.offsetTop - 30);
 }
 
 function showOriginality(found) {

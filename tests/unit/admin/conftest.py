@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from protos import corpus_pb2, generator_pb2, tokenizer_pb2, trainer_pb2
+from protos import corpus_pb2, generator_pb2, shelf_pb2, tokenizer_pb2, trainer_pb2
 from services.admin.app import create_app
 from services.admin.settings import AdminSettings
 
@@ -54,6 +54,7 @@ def services():
     tokenizer = FakeService("tokenizer", tokenizer_pb2)
     return SimpleNamespace(
         corpus=corpus,
+        shelf=FakeService("corpus", shelf_pb2),
         tokenizer=tokenizer,
         trainer=trainer,
         generator=generator,

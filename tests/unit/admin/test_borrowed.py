@@ -3,6 +3,8 @@
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protos import generator_pb2 as pb
 from services.admin import borrowed, text_events
@@ -33,6 +35,26 @@ def test_marks_are_counted_as_scripts_count_and_stand_after_the_prompt():
     (mark,) = borrowed.as_json(told(run(3, 7)), text, prompt="🦉:")["marks"]
     script = ("🦉:" + text).encode("utf-16-le")
     assert script[2 * mark["start"] : 2 * mark["end"]].decode("utf-16-le") == "owls"
+
+
+def test_pieces_are_cut_where_runs_begin_and_end_within_a_part():
+    text = "0123456789abcdef"
+    originality = told(run(1, 4), run(3, 6), run(2, 5), run(12, 16))
+    assert borrowed.pieces(originality, text, 2, 14) == [("23", 0), ("45", 1), ("6789ab", None), ("cd", 3)]
+    assert borrowed.pieces(told(), text, 2, 4) == [("23", None)]
+    assert borrowed.pieces(originality, text, 7, 7) == []
+
+
+@given(st.text(max_size=30), st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))), st.integers(0, 30))
+def test_pieces_are_the_whole_text_whatever_the_runs_say(text, places, start):
+    start = min(start, len(text))
+    originality = told(*(run(min(place), max(place)) for place in sorted(places)))
+    assert "".join(piece for piece, _ in borrowed.pieces(originality, text, start, len(text))) == text[start:]
+
+
+@pytest.mark.parametrize(("part", "words"), [(0, "nothing"), (0.004, "less than 1 %"), (0.25, "25 %"), (1, "100 %")])
+def test_the_share_is_told_in_three_words(part, words):
+    assert borrowed.share(told(share=part)) == f"{words} borrowed"
 
 
 def test_a_run_is_shown_in_its_post():
