@@ -16,6 +16,7 @@ from services.client.commands.corpus import corpus
 from services.client.commands.datasets import dataset
 from services.client.commands.generate import generate
 from services.client.commands.models import models
+from services.client.commands.post import post
 from services.client.commands.posts import posts
 from services.client.commands.runs import runs
 from services.client.commands.samples import samples
@@ -33,7 +34,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 _SECTIONS = {
     "From posts to a model": ("posts", "corpus", "dataset", "bases", "train", "runs", "checkpoints", "samples"),
-    "From a model to posts": ("models", "generate", "shelf"),
+    "From a model to posts": ("models", "generate", "post", "shelf"),
     "Around it": ("vocabulary", "tokens", "status"),
 }
 
@@ -101,6 +102,6 @@ def root(context: click.Context) -> None:
 
 for command in (
     *(posts, corpus, dataset, bases, train, runs, checkpoints, samples),
-    *(models, generate, shelf, vocabulary, tokens, status),
+    *(models, generate, post, shelf, vocabulary, tokens, status),
 ):
     root.add_command(command)

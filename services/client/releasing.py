@@ -1,0 +1,143 @@
+"""Releases generated posts into a blog's folder: the next free day, a file name and front matter in the blog's habit.
+
+In: an approved post of the shelf, and the folder. Out: a file that was not there before. The file names the post's
+UUID, so that a release that was cut off is finished, and not done twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from datetime import date as Date
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+
+from google.protobuf import json_format
+
+from protos import shelf_pb2
+from services.blog.composing import Post, compose, is_date, path_of
+from services.blog.style import PLAIN, Style, read_style
+from services.client.folder import POST_SUFFIXES
+from services.common.errors import Corrupt, NonesuchError, NotFound
+from services.common.files import sync_folder
+
+WRITTEN_BY, UUID = "generated_by", "generated_id"  # fields of front matter
+HEAD_BYTES = 8192  # of a file, in which its front matter stands
+_DATE = re.compile(r"(?<!\d)(\d{4})([-/._])(\d\d)\2(\d\d)(?!\d)")
+_DATE_LINE = re.compile(r"""^\s*["']?(?:date|published|pubdate|publishdate|created)\w*["']?\s*[:=](.*)$""", re.I | re.M)
+
+
+def free_day(folder: Path, first: Date) -> Date:
+    """The first day from `first` on that no post of this blog has.
+
+    Raises:
+        NotFound: the folder is not there.
+    """
+    taken = {day for path in _posts(folder) for day in _days_of(path, folder)}
+    day = first
+    while day in taken:
+        day += timedelta(days=1)
+    return day
+
+
+def release(folder: Path, post: shelf_pb2.ShelfPost, day: Date) -> str:
+    """Write a post into the folder, unless it is there already, and return its path in it.
+
+    Raises:
+        NotFound: the folder is not there.
+        NonesuchError: it cannot be written to.
+    """
+    if there := _released(folder, post.uuid):
+        return there
+    answer = post.response
+    style = _style(answer.style)
+    file = Post(answer.title, tuple(answer.tags), day.isoformat(), answer.body)
+    written_by = f"Nonesuch {answer.model.name}@{answer.model.version}"
+    text = compose(style, file, {WRITTEN_BY: written_by, UUID: post.uuid})
+    for path in _names(_within(folder, path_of(style, file))):
+        try:
+            if _write_new(folder / path, text):
+                return path
+        except OSError as error:
+            raise NonesuchError(f"cannot write {folder / path}: {error.strerror}; give another --into") from error
+    raise AssertionError("names do not end")
+
+
+def _style(message: object) -> Style:
+    values = json_format.MessageToDict(message, preserving_proto_field_name=True)  # type: ignore[arg-type]
+    if not values:
+        return PLAIN
+    try:
+        return read_style(values)
+    except ValueError as error:
+        raise Corrupt(f"the post's style is damaged: {error}; have another written") from None
+
+
+def _within(folder: Path, path: str) -> str:
+    """The path below the folder: a folder that is the blog's `_posts` itself holds no other."""
+    parts = [part for part in PurePosixPath(path).parts if part not in ("..", ".", "/")]
+    for size in range(len(parts) - 1, 0, -1):
+        if folder.resolve().parts[-size:] == tuple(parts[:size]):
+            return "/".join(parts[size:])
+    return "/".join(parts)
+
+
+def _names(path: str) -> Iterator[str]:
+    """The path, then others for where it is taken: of a post in a folder of its own that folder's."""
+    yield path
+    *folders, name = path.split("/")
+    stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
+    for number in range(2, 10_000):
+        if stem in ("index", "_index") and folders:
+            yield "/".join([*folders[:-1], f"{folders[-1]}-{number}", name])
+        else:
+            yield "/".join([*folders, f"{stem}-{number}{suffix}"])
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a file, which appears whole; return False where one is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, path)  # unlike a renaming, this replaces nothing
+        except FileExistsError:
+            return False
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+def _released(folder: Path, uuid: str) -> str:
+    """The path of a post that is there already; "" where it is not."""
+    for path in _posts(folder):
+        if uuid in _head(path):
+            return path.relative_to(folder).as_posix()
+    return ""
+
+
+def _posts(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise NotFound(f"{folder} is no folder; give the blog's folder of posts")
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in POST_SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _days_of(path: Path, folder: Path) -> list[Date]:
+    """The days that a post's front matter and its path name."""
+    texts = [*_DATE_LINE.findall(_head(path)), path.relative_to(folder).as_posix()]
+    found = (f"{year}-{month}-{day}" for text in texts for year, _, month, day in _DATE.findall(text))
+    return [Date.fromisoformat(day) for day in found if is_date(day)]
+
+
+def _head(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES).decode("utf-8", "replace")

@@ -1,0 +1,158 @@
+"""`nonesuch post`: onto the shelf, and from there into a blog once a person said so."""
+
+from __future__ import annotations
+
+import json
+from datetime import date as Date
+from datetime import timedelta
+
+import pytest
+
+from protos import shelf_pb2
+from services.client import Nonesuch
+from services.client.commands import post as command
+from services.common.errors import Unavailable
+
+
+@pytest.fixture
+def nonesuch(fakes):
+    with Nonesuch(fakes.settings) as made:
+        yield made
+
+
+@pytest.fixture
+def blog(tmp_path):
+    (tmp_path / "old.md").write_text(f"---\ntitle: Old\ndate: {Date.today()}\n---\nx\n")
+    return tmp_path
+
+
+def files(blog):
+    return sorted(path.relative_to(blog).as_posix() for path in blog.rglob("*.md"))
+
+
+def test_a_post_is_written_onto_the_shelf_and_shown(run, fakes, nonesuch):
+    told = run(
+        "post", "--title", "Tides", "--tag", "a", "--tag", "b", "--temperature", 0.5, "--seed", 7, "--length", 90
+    )
+
+    (post,) = nonesuch.shelf.posts()
+    asked = fakes.generator.requests[0]
+    assert (asked.title, list(asked.tags), asked.seed, asked.max_new_tokens) == ("Tides", ["a", "b"], 7, 90)
+    assert asked.originality and asked.sampling.temperature == 0.5
+    assert "It stood" in told.stdout
+    assert f"post {post.id} waits on the shelf" in told.stderr
+
+
+def test_several_posts_have_seeds_of_their_own(run, fakes):
+    lines = run("post", "-n", 3, "--seed", 5, "--json").stdout.splitlines()
+    assert [json.loads(line)["response"]["effective"]["seed"] for line in lines] == [5, 6, 7]
+
+
+def test_nothing_is_released_without_a_persons_word(run, blog, nonesuch):
+    told = run("post", "--into", blog)
+    again = run("post", "--into", blog)
+
+    assert files(blog) == ["old.md"]
+    assert "nonesuch shelf approve 1" in told.stderr and "nonesuch shelf approve 1" in again.stderr
+    assert len(list(nonesuch.shelf.posts())) == 1  # the one that waits is enough
+
+
+def test_the_oldest_approved_post_is_released_on_the_next_free_day(run, blog, nonesuch):
+    run("post", "-n", 3)
+    for number in (3, 2):
+        run("shelf", "approve", number)
+    told = run("post", "--into", blog)
+
+    day = Date.today() + timedelta(days=1)
+    assert told.stdout == f"{blog}/{day}-the-heron.md\n"
+    assert files(blog) == [f"{day}-the-heron.md", "old.md"]
+    post = nonesuch.shelf.get(2)
+    assert post.state == shelf_pb2.SHELF_STATE_RELEASED and post.released_path == f"{day}-the-heron.md"
+    assert "generated_by: " in (blog / post.released_path).read_text()
+    assert json.loads(run("post", "--into", blog, "--json").stdout)["id"] == 3
+
+
+def test_with_approve_nobody_is_asked(run, blog):
+    run("post", "--into", blog, "--approve")
+    assert len(files(blog)) == 2
+
+
+def test_a_post_that_was_written_into_the_blog_but_not_noted_is_noted(run, blog, nonesuch, monkeypatch):
+    run("post", "--into", blog, "--approve")
+    run("post")
+    run("shelf", "approve", 2)
+
+    def lost(*_: object) -> None:
+        raise Unavailable("the answer got lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("services.client.shelf.Shelf.release", lost)
+        run("post", "--into", blog, status=1)
+    before = files(blog)
+    run("post", "--into", blog)
+    assert files(blog) == before and len(before) == 3
+    assert nonesuch.shelf.get(2).state == shelf_pb2.SHELF_STATE_RELEASED
+
+
+def test_every_day_a_post_is_released_over_restarts(run, blog, nonesuch, monkeypatch):
+    today, looks = Date.today(), []
+
+    class Day(Date):
+        @classmethod
+        def today(cls):
+            return today + timedelta(days=len(looks) // 2)
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "Date", Day)
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    run("post", "--into", blog, "--approve")
+    run("post", "--into", blog, "--every", "2 days", "--approve", status=130)
+
+    # Two looks a day: released today, and when two days have passed; what is released counts as of today, though.
+    assert len(files(blog)) >= 3
+    assert set(looks) == {command.LOOK_S}
+
+
+def test_a_service_that_is_away_is_asked_again(run, blog, monkeypatch):
+    looks = []
+
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("the corpus service does not answer")
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("services.client.shelf.Shelf.posts", away)
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    told = run("post", "--into", blog, "--every", "day", status=130)
+
+    assert looks == [2.0, 4.0, 8.0, 16.0]
+    assert told.stderr.count("trying again until it answers") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--every", "day"], "belong to --into"),
+        (["--approve"], "belong to --into"),
+        (["--into", ".", "-n", 2], "leave -n out"),
+        (["--into", ".", "--date", "2024-01-01"], "leave --date out"),
+        (["--into", ".", "--every", "noon"], "expected day, week"),
+        (["--into", ".", "--every", "0 days"], "expected day, week"),
+        (["--seed", 2**64], "out of range: 18446744073709551616"),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_go_together_are_told(run, arguments, message):
+    assert message in run("post", *arguments, status=2).stderr
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_written(run, fakes, tmp_path):
+    assert "is no folder" in run("post", "--into", tmp_path / "none", status=1).stderr
+    assert fakes.generator.requests == []

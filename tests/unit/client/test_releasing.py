@@ -1,0 +1,102 @@
+"""Released posts: the next free day, names that take nothing's place, and each post once."""
+
+from __future__ import annotations
+
+from datetime import date as Date
+from pathlib import Path
+
+import pytest
+import yaml
+from google.protobuf import json_format
+
+from protos import corpus_pb2, generator_pb2, shelf_pb2
+from services.blog.style import LIST, TOML, YAML, Field, Role, Style
+from services.client.releasing import free_day, release
+from services.common.errors import NonesuchError, NotFound
+
+TODAY = Date(2024, 5, 6)
+FIELDS = (Field("title", Role.TITLE), Field("date", Role.DATE, "%Y-%m-%d 08:00"), Field("tags", Role.TAGS, LIST))
+
+
+def post(number: int = 1, path: str = "_posts/%Y-%m-%d-{slug}.md", format_: str = YAML) -> shelf_pb2.ShelfPost:
+    style = json_format.ParseDict(Style(format_, FIELDS, path).as_json(), corpus_pb2.BlogStyle())
+    return shelf_pb2.ShelfPost(
+        id=number,
+        uuid=f"00000000-0000-4000-8000-{number:012}",
+        response=generator_pb2.GeneratePostResponse(
+            title="The Heron",
+            tags=["water"],
+            date="1999-01-01",
+            body="It stood there.",
+            style=style,
+            model=generator_pb2.ModelReference(name="owl", version=3),
+        ),
+    )
+
+
+def test_a_post_gets_its_day_and_says_what_wrote_it(tmp_path: Path) -> None:
+    path = release(tmp_path, post(), TODAY)
+
+    assert path == "_posts/2024-05-06-the-heron.md"
+    _, front, body = (tmp_path / path).read_text().split("---\n")
+    assert yaml.safe_load(front) == {
+        "title": "The Heron",
+        "date": "2024-05-06 08:00",
+        "tags": ["water"],
+        "generated_by": "Nonesuch owl@3",
+        "generated_id": post().uuid,
+    }
+    assert body == "\nIt stood there.\n"
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["2024-05-06-the-heron.md"]
+
+
+def test_a_release_that_was_cut_off_is_not_done_twice(tmp_path: Path) -> None:
+    first = release(tmp_path, post(), TODAY)
+    assert release(tmp_path, post(), Date(2024, 6, 1)) == first
+    assert len(list(tmp_path.rglob("*.md"))) == 1
+
+
+def test_another_post_of_that_name_takes_nothings_place(tmp_path: Path) -> None:
+    paths = [release(tmp_path, post(number), TODAY) for number in (1, 2, 3)]
+    assert paths == [f"_posts/2024-05-06-the-heron{end}.md" for end in ("", "-2", "-3")]
+    folders = [release(tmp_path, post(number, "content/{slug}/index.md"), TODAY) for number in (4, 5)]
+    assert folders == ["content/the-heron/index.md", "content/the-heron-2/index.md"]
+
+
+def test_a_folder_that_is_the_blogs_own_folder_of_posts_holds_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "blog" / "_posts"
+    folder.mkdir(parents=True)
+    assert release(folder, post(), TODAY) == "2024-05-06-the-heron.md"
+    deep = tmp_path / "site" / "content" / "posts"
+    deep.mkdir(parents=True)
+    assert release(deep, post(2, "content/posts/%Y/{slug}.md"), TODAY) == "2024/the-heron.md"
+
+
+def test_a_path_that_leads_out_of_the_folder_does_not(tmp_path: Path) -> None:
+    folder = tmp_path / "blog"
+    folder.mkdir()
+    for number, path in enumerate(("../../{slug}.md", "/etc/{slug}.md", "a/../../{slug}.md"), start=1):
+        there = (folder / release(folder, post(number, path), TODAY)).resolve()
+        assert there.is_relative_to(folder.resolve())
+
+
+def test_the_next_free_day_is_one_that_no_post_has(tmp_path: Path) -> None:
+    assert free_day(tmp_path, TODAY) == TODAY
+    (tmp_path / "2024-05-06-a.md").write_text("x")
+    (tmp_path / "b.md").write_text("---\ntitle: 2024-05-08\ndate: 2024-05-07 10:00\n---\n")
+    (tmp_path / "2024-05-05-old.md").write_text("x")
+    (tmp_path / "2024-05-08.png").write_text("no post")
+    assert free_day(tmp_path, TODAY) == Date(2024, 5, 8)
+    release(tmp_path, post(path="{slug}.md", format_=TOML), Date(2024, 5, 8))
+    assert free_day(tmp_path, TODAY) == Date(2024, 5, 9)
+
+
+def test_where_it_cannot_be_written_it_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="is no folder"):
+        free_day(tmp_path / "none", TODAY)
+    with pytest.raises(NotFound, match="is no folder"):
+        release(tmp_path / "none", post(), TODAY)
+    (tmp_path / "_posts").write_text("a file")
+    with pytest.raises(NonesuchError, match="cannot write"):
+        release(tmp_path, post(), TODAY)
+    assert (tmp_path / "_posts").read_text() == "a file"
