@@ -15,6 +15,8 @@ from services.common.errors import NonesuchError
 
 T = TypeVar("T")
 
+OWN_FILE = "OWN_FILE"  # reason of a Corrupt about a file of the page itself, whose message says what to do
+
 _HTTP_STATUS = {
     "INVALID_ARGUMENT": 400,
     "NOT_FOUND": 404,
@@ -63,7 +65,7 @@ def explain(error: NonesuchError) -> Problem:
         message = message.partition(";")[0]  # what follows is for people at a terminal
     if error.reason == statuses.UNREACHABLE:
         remedy = "It is stopped or still starting. Start everything with make run or docker compose up."
-    elif error.reason == "SHELF_FULL":
+    elif error.reason in ("SHELF_FULL", OWN_FILE):
         remedy = ""  # it says it itself, and waiting does not help
     elif error.status == "UNAVAILABLE":
         remedy = "Wait a few seconds and try again."

@@ -74,6 +74,11 @@ def short_number(value: float) -> str:
     return number(value)
 
 
+def percent(value: float) -> str:
+    """0.384 as `38 %`."""
+    return f"{100 * value:.0f} %"
+
+
 def size(num_bytes: float) -> str:
     """1234567 as `1.2 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -147,6 +152,7 @@ def install(app: Flask) -> None:
         corpus_words.rule_value,
         number,
         short_number,
+        percent,
         size,
         plural,
         ticks,
