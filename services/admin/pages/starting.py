@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -11,9 +11,9 @@ from werkzeug.wrappers import Response
 from wtforms.fields.choices import SelectChoice
 
 from protos import trainer_pb2
-from services.admin import streams
-from services.admin.context import Context, current
-from services.admin.jobs import PREPARING, Job, Progress
+from services.admin import job_events, streams
+from services.admin.context import current
+from services.admin.jobs import PREPARING, Progress
 from services.admin.offers import Offers, offers
 from services.admin.peers import QUICK_S
 from services.admin.train_form import TrainForm
@@ -180,25 +180,11 @@ def show(job: str) -> str | Response:
 @blueprint.get("/<job>/events")
 def events(job: str) -> Response:
     """The preparation's progress as server-sent events."""
-    found = current().jobs.get(job)
+    context = current()
+    found = context.jobs.get(job)
     if found is None:
         abort(404)
-    return streams.respond(_lines(current(), found))
-
-
-def _lines(context: Context, job: Job) -> Iterator[str]:
-    yield streams.event("job", job.as_json())
-    waited_s = 0.0
-    seen: Job | None = job
-    while seen is not None and seen.state == PREPARING and not context.stopping.is_set():
-        changed = context.jobs.after(seen, streams.POLL_S)
-        if changed is not None and changed != seen:
-            yield streams.event("job", changed.as_json())
-        waited_s += streams.POLL_S
-        if waited_s >= streams.HEARTBEAT_S:
-            waited_s = 0.0
-            yield streams.HEARTBEAT
-        seen = changed
+    return streams.respond(job_events.lines(context.jobs, found, context.stopping))
 
 
 @blueprint.app_context_processor
