@@ -17,10 +17,12 @@ from werkzeug.wrappers import Response
 
 from services.admin import assets, login, words
 from services.admin.context import EXTENSION, Context, current
+from services.admin.game.database import Database
 from services.admin.jobs import Jobs
 from services.admin.keys import load_keys
 from services.admin.pages import (
     corpora,
+    game,
     health,
     models,
     overview,
@@ -66,14 +68,20 @@ def create_app(settings: AdminSettings, services: Connection) -> Flask:
     """Build the page.
 
     Args:
-        settings: what it accepts, and where its keys are kept.
+        settings: what it accepts, and where its keys and the game's file are kept.
         services: the four services.
 
     Raises:
         OSError: the keys in `settings.state` cannot be read or written.
     """
     app = Flask(__name__)
-    context = Context(settings=settings, keys=load_keys(settings.state), services=services, jobs=Jobs())
+    context = Context(
+        settings=settings,
+        keys=load_keys(settings.state),
+        services=services,
+        jobs=Jobs(),
+        game=Database(settings.state / "game.db"),
+    )
     app.extensions[EXTENSION] = context
     app.config.update(
         SECRET_KEY=context.keys.session,
@@ -88,7 +96,8 @@ def create_app(settings: AdminSettings, services: Connection) -> Flask:
     login.guard(app)
     app.before_request(posts.widen_limits)
     CSRFProtect(app)
-    for page in (assets, health, overview, posts, corpora, runs, starting, samples, models, try_it, shelf, write_post):
+    pages = (assets, health, overview, posts, corpora, runs, starting, samples, models, try_it, shelf, write_post, game)
+    for page in pages:
         app.register_blueprint(page.blueprint)
     words.install(app)
     app.register_error_handler(NonesuchError, _show_error)

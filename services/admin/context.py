@@ -1,4 +1,4 @@
-"""What the views share: settings, keys, the services, the jobs, and the wish to stop."""
+"""What the views share: settings, keys, the services, the jobs, the game, and the wish to stop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import cast
 
 from flask import current_app
 
+from services.admin.game.database import Database
+from services.admin.game.gatherings import Gatherings
 from services.admin.jobs import Jobs
 from services.admin.keys import Keys
 from services.admin.settings import AdminSettings
@@ -28,6 +30,8 @@ class Context:
     keys: Keys
     services: Connection
     jobs: Jobs
+    game: Database
+    gatherings: Gatherings = field(default_factory=Gatherings)
     stopping: threading.Event = field(default_factory=threading.Event)
 
 

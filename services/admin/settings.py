@@ -16,7 +16,7 @@ class AdminSettings:
 
     listen: str = setting("127.0.0.1:8080", "Address of the page.")
     metrics_listen: str = setting("127.0.0.1:9105", "Address of the page's Prometheus metrics.")
-    state: Path = setting(Path("data/admin"), "Folder for the login token and the session key, mode 0600.")
+    state: Path = setting(Path("data/admin"), "Folder for the login token, the session key and the game, mode 0600.")
     threads: int = setting(64, "Requests answered at once; each open page that watches a run holds one.", minimum=4)
     upload_limit_mib: int = setting(256, "Largest upload in MiB.", minimum=1)
     upload_limit_posts: int = setting(10_000, "Most files in one upload.", minimum=1)

@@ -78,3 +78,16 @@ def write(page: Page, site: str, prompt: str, tokens: int) -> str:
     page.click("#write")
     page.wait_for_selector("#after:not([hidden])", timeout=PATIENCE_MS)
     return page.inner_text("#text")
+
+
+def play(page: Page, site: str) -> str:
+    """Wait until the game's excerpts are gathered, play a round by keyboard, and return what was told."""
+    page.goto(f"{site}/game")
+    page.wait_for_selector("main:has(#round):not(:has(#job))", timeout=PATIENCE_MS)  # gathered
+    page.wait_for_load_state("load")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("#next")
+    told = page.inner_text(".referee")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("button[name=guess]")
+    return told

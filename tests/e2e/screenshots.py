@@ -47,13 +47,14 @@ def draw(link: str) -> None:
         page.wait_for_url("**/models**", timeout=browser.PATIENCE_MS)
         browser.write(page, site, "The ferry", 160)
         page.screenshot(path=PICTURES / "try.png", full_page=True)
+        browser.play(page, site)
     names = {"overview": "/", "posts": "/posts", "import": "/posts/report/1",
              "report": "/corpus/report", "rules": "/corpus/rules",
              "post": "/posts/view?path=2021-04-17-the-rule-of-twelfths.md",
              "draft": "/posts/view?path=2024-05-04-a-bigger-workshop.md",
              "left-out": "/posts?show=out", "runs": "/runs", "start": "/start",
              "run": "/runs/tides", "samples": "/samples?run=tides", "models": "/models", "try": "/try",
-             "shelf": "/shelf", "write": "/shelf/write",
+             "shelf": "/shelf", "write": "/shelf/write", "game": "/game",
              "compare": "/runs/-compare?run=tides&run=harbour",
              "missing": "/runs/nothing", "login": "/login"}  # fmt: skip
     for scheme in ("light", "dark"):

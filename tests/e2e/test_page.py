@@ -48,6 +48,8 @@ def test_from_posts_to_a_post_in_the_browser(stack):
 
         written = wait_for(lambda: browser.write(page, site, "The tide", 40), "the model writes")
         assert len(written.split()) > 5
+
+        assert re.match(r"(Right|Fooled)\.", browser.play(page, site))
         assert page.complaints == []
 
 

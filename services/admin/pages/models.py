@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos import generator_pb2, trainer_pb2
 from services.admin.context import current
 from services.admin.fields import chosen_number
+from services.admin.game.rounds import Rounds
+from services.admin.game.store import Store
+from services.admin.game.version import from_message
 from services.admin.peers import PUBLISH_S, QUICK_S
 from services.admin.problems import attempt
 from services.client.connection import pages
@@ -33,9 +39,20 @@ def index() -> str:
         models=listed,
         served={(model.name, model.version): model for model in served or ()},
         problem=problem,
+        game=_figures(listed),
         runs=[run for run in runs or () if run.checkpoint_step],
         bases=[base for base in bases or () if not base.fresh],
     )
+
+
+def _figures(listed: Sequence[trainer_pb2.Model]) -> dict[str, Any]:
+    """How well each version passes for the author, by model and number; the game's file may be damaged."""
+    database = current().game
+    wrong, problem = attempt(Rounds(database).all_wrong)
+    told_right, _ = attempt(Store(database).all_told_right)
+    versions = [from_message(version) for model in listed for version in model.versions]
+    figures = {(each.model, each.number): ((wrong or {}).get(each), (told_right or {}).get(each)) for each in versions}
+    return {"figures": figures, "problem": problem}
 
 
 @blueprint.post("/publish")

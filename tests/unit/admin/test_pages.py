@@ -9,7 +9,7 @@ from protos import corpus_pb2, generator_pb2, trainer_pb2
 from services.client import statuses
 from services.common.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable
 
-PAGES = ["/", "/posts", "/runs", "/start", "/samples", "/models", "/try", "/shelf", "/shelf/write"]
+PAGES = ["/", "/posts", "/runs", "/start", "/samples", "/models", "/try", "/shelf", "/shelf/write", "/game"]
 DOWN = Unavailable("the trainer does not answer at 127.0.0.1:50053; start it", reason=statuses.UNREACHABLE)
 
 
