@@ -55,6 +55,7 @@ _PUBLISHING = {
     "never": "when I ask for it",
     "at-end": "when training ends",
     "on-best": "each time it is better than before",
+    "on-best-original": "each time it is better than before and recites little",
 }
 
 # By what they are about, in the order in which a person would look for them.
@@ -174,7 +175,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "validate_every": Setting(
             "Check every", "Steps between checks on posts that the model does not read; 0: at the end only.", least=0
         ),
-        "sample_every": Setting("Sample every", "Steps between samples; 0: none.", least=0),
+        "sample_every": Setting(
+            "Sample every", "Steps between samples, each of which is compared with your posts; 0: none.", least=0
+        ),
         "sample_num": Setting("Samples each time", "Texts to write for each prompt and temperature.", "1", least=1),
         "sample_length": Setting("Length of a sample", "In tokens, at most.", "one passage", least=1),
         "sample_prompts": Setting("Prompts", "What samples begin with; several for several.", "from nothing"),
@@ -182,6 +185,11 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "sample_top_k": Setting("Top k", "Samples are drawn among so many most likely tokens; 0: all.", "40", least=0),
         "sample_top_p": Setting("Top p", "And among those that together have this probability.", "1", least=0, most=1),
         "publish": Setting("Let it write", "When to publish a model by the run's name.", "never", words=_PUBLISHING),
+        "max_verbatim_share": Setting(
+            "Recites at most",
+            "Of on-best-original: how much of the samples may stand in your posts word for word, as a share.",
+            *("0.1", 0, 1),
+        ),
         "keep_versions": Setting("Versions kept", "Published versions kept, besides marked ones.", "5", least=1),
     },
 }

@@ -50,6 +50,7 @@ class Originality:
         min_run: the shortest run that counts, in tokens.
         runs: in order; they may overlap.
         nearest: the document with most tokens in runs, by number; None: there are no runs.
+        num_tokens: of the text, field names not counted.
     """
 
     verbatim_share: float
@@ -57,6 +58,7 @@ class Originality:
     min_run: int
     runs: tuple[VerbatimRun, ...]
     nearest: int | None
+    num_tokens: int
 
 
 def measure(text: str, codec: Codec, index: CorpusIndex, min_run: int = MIN_RUN_TOKENS) -> Originality:
@@ -88,6 +90,7 @@ def measure(text: str, codec: Codec, index: CorpusIndex, min_run: int = MIN_RUN_
         min_run=min_run,
         runs=tuple(runs),
         nearest=shared.most_common(1)[0][0] if shared else None,
+        num_tokens=int(counts.sum()),
     )
 
 

@@ -1,5 +1,7 @@
 """Publishes what a run asks to have published by itself: its best checkpoints as they come, or one at its end.
 
+Of the best ones a run may want those alone whose samples recite little (withholding.py).
+
 A thread of the service looks at the checkpoints of the runs that train, so that training never waits for a copy. What
 was published is noted in the run's folder, beside the versions themselves: after a restart nothing is published twice,
 and a version that someone took back does not return.
@@ -11,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from pathlib import Path
 
 from services.common.errors import Corrupt, FailedPrecondition, NonesuchError, NotFound
 from services.common.files import read_json, write_json
@@ -24,9 +27,10 @@ from services.trainer.run_record import RECORD_FILE, RunRecord, RunState
 from services.trainer.runs import Runs
 from services.trainer.starting import facts_for_publishing, open_dataset
 from services.trainer.volume import Volume
+from services.trainer.withholding import withheld
 
 log = logging.getLogger(__name__)
-NOTE_FILE = "published.json"  # of a run: step and validation loss of the last that was published as the best
+NOTE_FILE = "published.json"  # of a run: step and validation loss of the last best that was published or withheld
 POLL_S = 1.0
 
 
@@ -58,7 +62,7 @@ class AutoPublisher:
         Raises:
             NonesuchError: it could not be published; says why.
         """
-        if record.settings.publish == "on_best":
+        if record.settings.publishes_bests:
             self.catch_up(record)
         elif record.settings.publish == "at_end":
             checkpoint = final(self._volume, record)
@@ -66,7 +70,7 @@ class AutoPublisher:
                 publish(self._volume, self._models, record, checkpoint, name=record.name)
 
     def catch_up(self, record: RunRecord) -> None:
-        """Publish every checkpoint that was the best when it was written and is still there.
+        """Publish every checkpoint that was the best when it was written, is still there and need not be withheld.
 
         Raises:
             Corrupt: one is damaged; names the file. What follows it is published the next time.
@@ -78,6 +82,14 @@ class AutoPublisher:
             for checkpoint, loss in bests(list_checkpoints(folder), note.get("loss", math.inf)):
                 if self._stopping.is_set():
                     return
+                if checkpoint.awaits_samples and record.settings.publish == "on_best_original":
+                    continue  # decided when the resumed run has written them
+                why = withheld(record.settings, checkpoint.originality)
+                if why:
+                    log.info("run %s: step %d is not published: %s", record.name, checkpoint.step, why)
+                    if not self._note(folder, checkpoint.step, loss):
+                        return
+                    continue
                 try:
                     if not self._models.has(record.name, checkpoint):
                         publish(self._volume, self._models, record, checkpoint, name=record.name)
@@ -90,9 +102,15 @@ class AutoPublisher:
                     if checkpoint.folder.exists():
                         raise
                     continue  # a better one has taken its place meanwhile
-                if not (folder / RECORD_FILE).exists():
-                    return  # deleted meanwhile
-                write_json(path, {"step": checkpoint.step, "loss": loss})
+                if not self._note(folder, checkpoint.step, loss):
+                    return
+
+    def _note(self, run_folder: Path, step: int, loss: float) -> bool:
+        """Note that a best checkpoint is dealt with; False: the run was deleted meanwhile."""
+        is_there = (run_folder / RECORD_FILE).exists()
+        if is_there:
+            write_json(run_folder / NOTE_FILE, {"step": step, "loss": loss})
+        return is_there
 
     def _watch(self) -> None:
         looked_at: set[str] = set()
@@ -101,7 +119,7 @@ class AutoPublisher:
             # Those that trained at the last look too: their last checkpoint may have come after it.
             for record in self._runs.all():
                 is_training = record.state == RunState.RUNNING
-                if record.settings.publish == "on_best" and (is_training or record.name in training):
+                if record.settings.publishes_bests and (is_training or record.name in training):
                     self._try(record, looked_at)
             training = {record.name for record in self._runs.all() if record.state == RunState.RUNNING}
             if self._stopping.wait(POLL_S):

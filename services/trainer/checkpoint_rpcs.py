@@ -10,6 +10,7 @@ from protos import trainer_pb2 as pb
 from services.common.errors import NotFound
 from services.trainer import messages
 from services.trainer.checkpoints import delete_checkpoint, get_checkpoint, mark
+from services.trainer.metrics_log import FILE_NAME, of_sample, originality_by_step
 from services.trainer.runs import Runs
 from services.trainer.samples import delete_samples, read_samples, steps_with_samples
 from services.trainer.volume import Volume
@@ -55,8 +56,13 @@ class CheckpointRpcs:
         folder = self._volume.samples / record.name
         samples = [sample for step in steps_with_samples(folder) for sample in read_samples(folder, step)]
         found, token = messages.page(samples, request.page_size, request.page_token)
+        measured = originality_by_step(self._runs.folder(record.name) / FILE_NAME)
         return pb.ListSamplesResponse(
-            samples=[messages.sample_message(sample, record.settings) for sample in found], next_page_token=token
+            samples=[
+                messages.sample_message(sample, record.settings, of_sample(measured.get(sample.step), sample.index))
+                for sample in found
+            ],
+            next_page_token=token,
         )
 
     def DeleteSamples(

@@ -47,6 +47,16 @@ class Checkpoint:
         return float(found["loss"]) if found and found["step"] == self.step else None
 
     @property
+    def originality(self) -> dict[str, Any] | None:
+        """`step`, `verbatim_share` and `longest_run_tokens` of the samples at its step, or of the last before."""
+        return self.manifest.get("originality")
+
+    @property
+    def awaits_samples(self) -> bool:
+        """Whether a stop cut the samples of its step short: a resumed run writes them first."""
+        return "sample" in self.manifest.get("left_out", ())
+
+    @property
     def size_bytes(self) -> int:
         """Size of all its files; 0 when it was deleted meanwhile."""
         return size_of(self.folder)

@@ -34,6 +34,10 @@ _VALIDATION = {
     "bits_per_byte": ("validation_bits_per_byte", "Bits per byte of the newest validation."),
     "token_accuracy": ("validation_token_accuracy", "Token accuracy of the newest validation, 0 to 1."),
 }
+_ORIGINALITY = {
+    "verbatim_share": ("verbatim_share", "Share of the newest samples that stands in the posts word for word, 0 to 1."),
+    "longest_run_tokens": ("longest_run_tokens", "Tokens of the longest run that the newest samples have from a post."),
+}
 
 
 class RunGauges(Collector):
@@ -57,7 +61,11 @@ class RunGauges(Collector):
             except (NonesuchError, OSError) as error:  # one damaged run must not hide the others
                 log.warning("run %s has no gauges: %s", record.name, error)
                 continue
-            for name, value in {**(newest.validation or {}), **(newest.step or {})}.items():
+            for name, value in {
+                **(newest.originality or {}),
+                **(newest.validation or {}),
+                **(newest.step or {}),
+            }.items():
                 if name in families:
                     families[name].add_metric([record.name], value)
         yield from families.values()
@@ -65,5 +73,5 @@ class RunGauges(Collector):
     def _families(self) -> dict[str, GaugeMetricFamily]:
         return {
             name: GaugeMetricFamily(f"nonesuch_trainer_run_{suffix}", documentation, labels=["run"])
-            for name, (suffix, documentation) in {**_STEP, **_VALIDATION}.items()
+            for name, (suffix, documentation) in {**_STEP, **_VALIDATION, **_ORIGINALITY}.items()
         }

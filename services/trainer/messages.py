@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -171,6 +172,8 @@ def run_message(runs: Runs, record: RunRecord, *, state: str = "", error: str = 
     for line, message in ((newest.validation, run.validation), (newest.best_validation, run.best_validation)):
         if line:
             message.CopyFrom(validation_message(line | {"loss": line["validation_loss"]}))
+    if newest.originality:
+        run.originality.CopyFrom(originality_message(newest.originality))
     return run
 
 
@@ -203,6 +206,15 @@ def validation_message(facts: dict[str, Any]) -> pb.Validation:
     )
 
 
+def originality_message(facts: dict[str, Any]) -> pb.Originality:
+    """What a step's samples have from the posts, as state.json, metrics.jsonl and events.jsonl hold it."""
+    return pb.Originality(
+        step=facts["step"],
+        verbatim_share=facts["verbatim_share"],
+        longest_run_tokens=facts["longest_run_tokens"],
+    )
+
+
 def checkpoint_messages(run_folder: Path) -> list[pb.Checkpoint]:
     """A run's checkpoints by step, each with what the others and the marks make of it."""
     found, marked = list_checkpoints(run_folder), marked_steps(run_folder)
@@ -230,12 +242,25 @@ def checkpoint_message(checkpoint: Checkpoint, *, marked: bool, best: bool) -> p
     )
     if checkpoint.validation:
         message.validation.CopyFrom(validation_message(checkpoint.validation))
+    if checkpoint.originality:
+        message.originality.CopyFrom(originality_message(checkpoint.originality))
     return message
 
 
-def sample_message(sample: Sample, settings: RunSettings) -> pb.Sample:
-    """A sample of a run with these settings."""
-    message = pb.Sample(run=sample.run, step=sample.step, index=sample.index, text=sample.text)
+def sample_message(sample: Sample, settings: RunSettings, originality: Mapping[str, Any]) -> pb.Sample:
+    """A sample of a run with these settings.
+
+    Args:
+        originality: `verbatim_share` and `longest_run_tokens` of it; empty where they were not measured.
+    """
+    message = pb.Sample(
+        run=sample.run,
+        step=sample.step,
+        index=sample.index,
+        text=sample.text,
+        verbatim_share=originality.get("verbatim_share"),
+        longest_run_tokens=originality.get("longest_run_tokens"),
+    )
     wished = wishes(settings)
     if sample.index <= len(wished):
         wish = wished[sample.index - 1]
@@ -273,6 +298,7 @@ def version_message(version: ModelVersion) -> pb.ModelVersion:
         created_at=timestamp(manifest["created_at"]),
         marked=version.marked,
         aliases=version.aliases,
+        verbatim_share=manifest.get("verbatim_share"),
     )
     if manifest["validation_loss"] is not None:
         message.validation.CopyFrom(

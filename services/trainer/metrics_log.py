@@ -1,6 +1,8 @@
-"""metrics.jsonl: one line of JSON per step or validation, floats at full precision, figures of a clock rounded.
+"""metrics.jsonl: one line of JSON per step, validation or measured samples, floats at full precision, figures of a
+clock rounded.
 
-A validation's line with the lowest loss so far says `"best": true`.
+A validation's line with the lowest loss so far says `"best": true`. What was measured of a step's samples follows the
+step's other lines, with a list of what each sample has.
 
 The training process appends; anyone reads. It is made durable before each checkpoint: none is ahead of it.
 A resumed run first drops every line after its checkpoint's step, so that from there on the file is the one an
@@ -12,11 +14,11 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from services.common.files import write_atomic
 from services.trainer.events import parse_line
@@ -25,24 +27,22 @@ from services.trainer.patient_file import PatientFile
 FILE_NAME = "metrics.jsonl"
 CLOCKS = ("seconds", "tokens_per_second", "mfu", "remaining_seconds", "memory_bytes")
 """What depends on the machine's mood. All else in a line is the same in a resumed run, to the last bit."""
-_VALIDATION, _BEST = b'"validation_loss"', b'"best":true'
+Kind = Literal["step", "validation", "sample"]
+_MARKS: dict[Kind, str] = {"validation": "validation_loss", "sample": "verbatim_share"}  # what only such lines hold
+_VALIDATION, _SAMPLE = (f'"{_MARKS[kind]}"'.encode() for kind in ("validation", "sample"))
+_BEST = b'"best":true'
 
 
 class MetricsLog:
     """The writer's end. Every line goes to the system at once, so that a killed process loses none."""
 
-    def __init__(self, path: Path, *, after_step: int, validated: bool = True) -> None:
-        """Open for appending, keeping only the whole lines up to `after_step`; its validation if `validated`."""
+    def __init__(self, path: Path, *, after_step: int, left_out: Collection[str] = ()) -> None:
+        """Open for appending, keeping only the whole lines up to `after_step`, without what it has `left_out`."""
         if path.exists():
             kept = [
                 line
                 for line in read_metrics(path)
-                if is_kept(
-                    line["step"],
-                    is_validation="validation_loss" in line,
-                    after_step=after_step,
-                    validated=validated,
-                )
+                if is_kept(line["step"], kind_of(line), after_step=after_step, left_out=left_out)
             ]
             write_atomic(path, "".join(_encode(line) for line in kept).encode())
         self._file = PatientFile(path)
@@ -65,15 +65,20 @@ class MetricsLog:
             self._file.flush()
 
 
-def is_kept(step: int, *, is_validation: bool, after_step: int, validated: bool) -> bool:
+def kind_of(names: Collection[str]) -> Kind:
+    """What a line with these names was measured on."""
+    return next((kind for kind, mark in _MARKS.items() if mark in names), "step")
+
+
+def is_kept(step: int, kind: Kind, *, after_step: int, left_out: Collection[str]) -> bool:
     """Whether a resumed run keeps what was measured at `step`.
 
     Args:
-        is_validation: measured on the held-out documents.
+        kind: what it was measured on.
         after_step: the step that the run goes on from.
-        validated: whether that step's own validation was made; else it is made again.
+        left_out: what of that step is done again: `validation`, `sample`.
     """
-    return step < after_step or (step == after_step and (validated or not is_validation))
+    return step < after_step or (step == after_step and kind not in left_out)
 
 
 def _encode(line: dict[str, Any]) -> str:
@@ -101,10 +106,11 @@ class Newest:
     step: dict[str, Any] | None = None
     validation: dict[str, Any] | None = None
     best_validation: dict[str, Any] | None = None
+    originality: dict[str, Any] | None = None
 
 
 def newest_lines(path: Path) -> Newest:
-    """The newest step's line, the newest validation's and the best one's, found from the end.
+    """The newest step's line, the newest validation's and the best one's, and that of samples, found from the end.
 
     Raises:
         Corrupt: one of them is damaged; names the file.
@@ -115,13 +121,35 @@ def newest_lines(path: Path) -> Newest:
     # the file, so that what is mapped stays.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = content.rfind(b"\n") + 1  # what follows the last newline is still being written
-        # Steps that changed nothing have no line, so that several validations may stand in a row.
+        # Steps that changed nothing have no line, so that several others may stand in a row.
         step, place = _line_before(content, end)
-        while step and _VALIDATION in step:
+        while step and (_VALIDATION in step or _SAMPLE in step):
             step, place = _line_before(content, place)
-        validation = _line_around(content, content.rfind(_VALIDATION, 0, end))
-        best = _line_around(content, content.rfind(_BEST, 0, end))
-    return Newest(*(parse_line(line, path) if line else None for line in (step, validation, best)))
+        found = [_line_around(content, content.rfind(mark, 0, end)) for mark in (_VALIDATION, _BEST, _SAMPLE)]
+    return Newest(*(parse_line(line, path) if line else None for line in (step, *found)))
+
+
+def originality_by_step(path: Path) -> dict[int, dict[str, Any]]:
+    """The lines of measured samples, by step.
+
+    Raises:
+        Corrupt: one of them is damaged; names the file.
+    """
+    if not path.exists():
+        return {}
+    with path.open("rb") as file:
+        lines = [parse_line(line, path) for line in file if _SAMPLE in line and line.endswith(b"\n")]
+    return {line["step"]: line for line in lines}
+
+
+def of_sample(line: dict[str, Any] | None, index: int) -> dict[str, Any]:
+    """What a step's line of measured samples holds of one of them; nothing where it was not measured.
+
+    Args:
+        index: its number within the step, from 1.
+    """
+    samples = line["samples"] if line else []
+    return (samples[index - 1] if index <= len(samples) else None) or {}
 
 
 def _line_before(content: mmap.mmap, end: int) -> tuple[bytes | None, int]:

@@ -102,7 +102,10 @@ def left_out(
     )
     about.setdefault("validate_every", min(often, math.ceil(steps / LEAST_VALIDATIONS)))
     about.setdefault("patience", preset.patience if about["validate_every"] else 0)
-    about.setdefault("sample_every", max(10, math.ceil(steps / SAMPLES)))
+    # What is published by loss and samples has both of the same step.
+    together = named.get("publish") == "on_best_original"
+    sampled = (about["validate_every"] or steps) if together else max(10, math.ceil(steps / SAMPLES))
+    about.setdefault("sample_every", sampled)
     about.setdefault("save_every", min(1000, max(10, math.ceil(steps / CHECKPOINTS))))
     return {name: value for name, value in about.items() if name == "steps" or name not in named}
 

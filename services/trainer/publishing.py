@@ -121,7 +121,7 @@ class Models:
             checkpoint.folder,
             {file: digest for file, digest in checkpoint.manifest["files"].items() if file.startswith(f"{prefix}.")},
         )
-        validation = checkpoint.validation or {}
+        validation, originality = checkpoint.validation or {}, checkpoint.originality or {}
         return self._publish(
             name,
             source=checkpoint.folder,
@@ -140,6 +140,7 @@ class Models:
                 "bits_per_byte": validation.get("bits_per_byte"),
                 "token_accuracy": validation.get("token_accuracy"),
                 "validation_step": validation.get("step"),
+                "verbatim_share": originality.get("verbatim_share"),
             },
         )
 

@@ -181,7 +181,9 @@ class RunRpcs:
                 samples = read_samples(self._volume.samples / request.run, line["step"])
                 if line["index"] > len(samples):
                     continue  # deleted since
-                update.sample.CopyFrom(messages.sample_message(samples[line["index"] - 1], record.settings))
+                update.sample.CopyFrom(messages.sample_message(samples[line["index"] - 1], record.settings, line))
+            elif kind == "originality":
+                update.originality.CopyFrom(messages.originality_message(line))
             elif kind == "checkpoint":
                 try:
                     update.checkpoint.CopyFrom(messages.checkpoint_of(self._runs.folder(request.run), line["step"]))

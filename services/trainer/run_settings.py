@@ -19,13 +19,14 @@ MIN_CONTEXT = 8  # below this nothing can be learned from a row
 CHOICES = {
     "schedule": ("cosine", "linear", "constant", "warmup_stable_decay", "inverse_sqrt"),
     "precision": ("auto", "float32", "bfloat16", "float16"),
-    "publish": ("never", "at_end", "on_best"),
+    "publish": ("never", "at_end", "on_best", "on_best_original"),
     "preset": ("gentle", "standard", "thorough"),
     "optimizer": ("adamw", "adam", "sgd", "adafactor", "lion"),
     "packing": ("stream", "masked", "documents"),
     "on_divergence": ("skip_step", "lower_rate", "fail"),
 }
 MAX_PROMPTS, MAX_TEMPERATURES = 16, 8
+LEAST_COMPARED = 12  # tokens of the shortest run that is verbatim, as services/tokens/originality.py has it
 MOST_STEPS = 2**31 - 1  # as the wire has them
 
 
@@ -116,7 +117,10 @@ class RunSettings:
     sample_top_p: float = 1.0
     """And among the most likely that together have this probability, above 0 to 1."""
     publish: str = "never"
-    """never; at_end: one checkpoint, the best where validation ended the run; or on_best: each new best one."""
+    """never; at_end: one checkpoint, the best where validation ended the run; on_best: each new best one; or
+    on_best_original: each new best one whose samples recite little."""
+    max_verbatim_share: float = 0.1
+    """How much of the samples may stand in the posts word for word where publish is on_best_original, 0 to 1."""
     keep_versions: int = 5
     """Published versions of the run's model kept, from 1; marked ones are kept besides."""
     preset: str = "standard"
@@ -137,9 +141,14 @@ class RunSettings:
     """How often in a row a killed process is started again without a new checkpoint between, the service killed too."""
 
     @property
+    def publishes_bests(self) -> bool:
+        """Whether checkpoints are published as they come: each new best one, or some of them."""
+        return self.publish in ("on_best", "on_best_original")
+
+    @property
     def saves_best(self) -> bool:
         """Whether a new lowest validation loss writes a checkpoint: the run may end with it, or is to publish it."""
-        return self.save_best or bool(self.patience) or self.publish == "on_best"
+        return self.save_best or bool(self.patience) or self.publishes_bests
 
     @property
     def rows_per_step(self) -> int:
@@ -257,6 +266,8 @@ def check(settings: RunSettings) -> None:
         _refuse("learning_rate", s.learning_rate, "it must be above 0")
     if not 0 <= s.floor <= 1:
         _refuse("floor", s.floor, "it must be a share of learning_rate, 0 to 1")
+    if not 0 <= s.max_verbatim_share <= 1:
+        _refuse("max_verbatim_share", s.max_verbatim_share, "it must be a share of the samples, 0 to 1")
     for name in ("decay_share", "sample_top_p"):
         if not 0 < getattr(s, name) <= 1:
             _refuse(name, getattr(s, name), "it must be above 0, and at most 1")
@@ -276,6 +287,11 @@ def check(settings: RunSettings) -> None:
     for name, allowed in CHOICES.items():
         if getattr(s, name) not in allowed:
             _refuse(name, getattr(s, name), f"it must be one of {', '.join(allowed)}")
+    if s.publish == "on_best_original" and not s.sample_every:
+        _refuse("publish", s.publish, "it goes by what samples recite, and sample_every 0 writes none; set it above 0")
+    if s.publish == "on_best_original" and s.sample_length < LEAST_COMPARED:
+        rule = f"publish on_best_original looks for runs of {LEAST_COMPARED} tokens in samples; let them be longer"
+        _refuse("sample_length", s.sample_length, rule)
 
 
 def check_same(recorded: RunSettings, asked: dict[str, Any], choices: dict[str, Any], *, run: str) -> None:

@@ -18,7 +18,7 @@ from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, 
 from services.common.files import check_name, write_json
 from services.gpt2.config import GPT2Config
 from services.tokens.dataset import Dataset
-from services.tokens.index_files import SUFFIXES_FILE
+from services.tokens.index_files import MOST_INDEXED_TOKENS, SUFFIXES_FILE
 from services.trainer import beginning
 from services.trainer.bases import Bases
 from services.trainer.beginning import Beginning
@@ -85,8 +85,8 @@ def plan(
 
     Raises:
         NotFound: no such dataset, base, run, checkpoint or model. Corrupt: a file of theirs is damaged.
-        FailedPrecondition: the vocabularies differ (both are named), the corpus is too small, or the run to start
-        from has no such checkpoint yet.
+        FailedPrecondition: the vocabularies differ (both are named), the corpus is too small, the run to start
+        from has no such checkpoint yet, or as check_index.
         InvalidRequest: a setting is out of its range, or the base is no word for one.
     """
     dataset = open_dataset(volume, choices.get("dataset", ""))
@@ -105,6 +105,7 @@ def plan(
         num_validation_tokens=len(dataset.validation),
         document_lengths=document_lengths(dataset),
     )
+    check_index(dataset, settings)
     if begin.fresh:
         config = replace(config, n_ctx=settings.context)  # positions that are never trained would only mislead
     return Plan(settings, config, dataset, begin)
@@ -121,7 +122,7 @@ def plan_again(volume: Volume, record: RunRecord) -> Plan:
     """Check that a run can be repeated: the same settings, dataset and first weights.
 
     Raises:
-        NotFound: its dataset is gone. FailedPrecondition: the dataset is not what it was.
+        NotFound: its dataset is gone. FailedPrecondition: the dataset is not what it was, or as check_index.
         Corrupt: a file of the dataset or of the run's first weights is damaged.
     """
     run_folder = volume.runs / record.name
@@ -135,7 +136,7 @@ def check_dataset(volume: Volume, record: RunRecord) -> Dataset:
     """Open the dataset that a run began with.
 
     Raises:
-        NotFound: it is gone; says how to make it again. FailedPrecondition: another has its name.
+        NotFound: it is gone; says how to make it again. FailedPrecondition: another has its name, or as check_index.
         Corrupt: it is damaged.
     """
     name, known = record.settings.dataset, record.dataset_facts
@@ -156,7 +157,32 @@ def check_dataset(volume: Volume, record: RunRecord) -> Dataset:
             reason="DATASET_CHANGED",
             metadata={"dataset": name, "run": record.name},
         )
+    check_index(dataset, record.settings)
     return dataset
+
+
+def check_index(dataset: Dataset, settings: RunSettings) -> None:
+    """Refuse a run that is to publish by what its samples recite where nobody can tell.
+
+    Raises:
+        FailedPrecondition: the dataset has no index; says what to do.
+    """
+    if settings.publish != "on_best_original" or has_index(dataset):
+        return
+    name = str(dataset.manifest.get("id", dataset.folder.name))
+    remedy = "delete the dataset, build it again, and start the run again, or publish on_best"
+    if len(dataset.tokens) > MOST_INDEXED_TOKENS:
+        remedy = f"corpora of more than {MOST_INDEXED_TOKENS:,} tokens have none: publish on_best"
+    raise FailedPrecondition(
+        f"publish is on_best_original, and dataset {name!r} has no index to compare samples with; {remedy}",
+        reason="NO_INDEX",
+        metadata={"dataset": name},
+    )
+
+
+def has_index(dataset: Dataset) -> bool:
+    """Whether a text can be compared with a dataset's documents."""
+    return (dataset.folder / SUFFIXES_FILE).is_file()
 
 
 def facts_of(dataset: Dataset) -> dict[str, Any]:

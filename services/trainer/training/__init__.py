@@ -9,7 +9,7 @@ optimizer.py   clipping and decay; optimizers/ the rules; schedule.py the rate; 
 due.py         whether a step is validated, sampled, saved; ends.py why none follows
 divergence.py  when a loss has jumped; going_back.py what follows bad numbers
 evaluation.py  the held-out documents measured
-writing.py     samples generated in training
+sampler.py     samples on the way: writing.py generates them, originality.py compares them with the posts
 recording.py   what is seen of a step, told in every place; measuring.py, tensorboard.py
 keeping.py     checkpoints when they are due; saving.py writes them beside training; lora_base.py what LoRA's need
 copy_memory.py memory for the copies that they are written from

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from services.common.errors import Corrupt
+from services.common.errors import Corrupt, NonesuchError
 from services.gpt2 import checkpoint as weights
 from services.sampling.parameters import SamplingParameters
 from services.tokens.codec import Codec
+from services.tokens.corpus_index import CorpusIndex
 from services.tokens.dataset import Dataset
 from services.trainer.checkpoints import delete_after, newest_sound
 from services.trainer.run_settings import RunSettings
 from services.trainer.samples import wishes
+from services.trainer.starting import check_index, has_index
 from services.trainer.training import lora_base, precision, saving
 from services.trainer.training.evaluation import Evaluator
 from services.trainer.training.loop import Trainer
@@ -78,6 +80,30 @@ def make_evaluator(dataset: Dataset, settings: RunSettings, trainer: Trainer) ->
         config=trainer.config,
         compute_dtype=trainer.compute_dtype,
     )
+
+
+def open_index(dataset: Dataset, settings: RunSettings, note: Callable[[str], None]) -> CorpusIndex | None:
+    """Return what samples are compared with; None where nothing is to be compared, or nothing can be.
+
+    Args:
+        note: told why nothing can be.
+
+    Raises:
+        FailedPrecondition: the run publishes by it, and the dataset has none. Corrupt: likewise, and it is damaged.
+    """
+    if not settings.sample_every:
+        return None
+    check_index(dataset, settings)
+    if not has_index(dataset):
+        note("the dataset has no index: nobody can tell what samples have from the posts word for word")
+        return None
+    try:
+        return CorpusIndex.open(dataset.folder, dataset.end_of_text_id)
+    except NonesuchError as error:
+        if settings.publish == "on_best_original":
+            raise
+        note(f"samples are not compared with the posts: {error.message}")
+        return None
 
 
 def make_writer(codec: Codec, settings: RunSettings, trainer: Trainer) -> Writer:

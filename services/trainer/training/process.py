@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from threading import Event
-
-import numpy as np
+from typing import Any
 
 from services.common.files import remove_partials
 from services.tokens.codec import Codec
@@ -31,11 +30,12 @@ from services.trainer.training.going_back import after_bad_numbers
 from services.trainer.training.keeping import Keeper
 from services.trainer.training.measuring import pace_of
 from services.trainer.training.recording import Record
+from services.trainer.training.sampler import Sampler, Samples
 from services.trainer.training.saving import restate
 from services.trainer.training.schedule import learning_rate
 from services.trainer.training.state import TrainingState
-from services.trainer.training.writing import Writer
 from services.trainer.volume import Volume
+from services.trainer.withholding import withheld
 
 
 class TrainingProcess:
@@ -63,21 +63,22 @@ class TrainingProcess:
         self._batches = make_batches(
             dataset.tokens, train["start"], train["end"], dataset.end_of_text_id, settings=self._settings
         )
-        self._codec = Codec(dataset.vocabulary())
+        codec = Codec(dataset.vocabulary())
         self._state, self._trainer = loading.take_up(self._folder, self._settings, self._note)
         print("Loading dataset...", flush=True)
         print(f"dataset has {self._batches.num_tokens} tokens", flush=True)
         self._evaluator = loading.make_evaluator(dataset, self._settings, self._trainer)
         if self._evaluator is None:
             self._note("the dataset holds no validation documents: nothing is validated")
-        self._writer: Writer | None = None
+        index = loading.open_index(dataset, self._settings, self._note)
+        self._sampler = Sampler(codec, self._settings, self._trainer, index)
         self._record = Record(
             self._folder,
             self._events,
             pace_of(self._settings, self._trainer, before=self._state.seconds),
             started=started,
             after_step=self._state.step,
-            validated="validation" not in self._state.left_out,
+            left_out=self._state.left_out,
         )
         self._keeper = Keeper(self._folder, keep=self._settings.keep, events=self._events, before=self._record.flush)
         self._keeper.prepare(self._trainer)
@@ -170,6 +171,7 @@ class TrainingProcess:
         if is_due("sample", step, settings, last=bool(self._ended)):
             self._sample(wanted)
         is_best = self._state.best is not best and settings.saves_best
+        self._tell_if_withheld(best)
         # After bad numbers the weights may be bad too: the last checkpoint is then the better one.
         if (is_best or is_due("checkpoint", step, settings, last=False)) and not self._state.refused:
             with self._record.costing("checkpoint"):
@@ -187,12 +189,14 @@ class TrainingProcess:
 
     def _catch_up(self, wanted: Callable[[], bool]) -> None:
         """Do what a stop cut short."""
-        due = self._state.left_out
+        due, best = self._state.left_out, self._state.best
         self._state = replace(self._state, left_out=())
         if "validation" in due:
             self._validate(wanted)
         if "sample" in due:
             self._sample(wanted)
+        if due:  # validated before the stop or now: what is told of it had to wait for the samples
+            self._tell_if_withheld(best if "validation" in due else None)
         if due and self._state.left_out != due:
             try:
                 restate(folder_of(self._folder, self._state.step), self._state_to_save())
@@ -224,24 +228,36 @@ class TrainingProcess:
         )
         self._record.validation(validation, is_best=is_best)
 
+    def _tell_if_withheld(self, best: dict[str, Any] | None) -> None:
+        """Tell why the step is not published, where it is the best so far and `best` was not that of it."""
+        now = self._state.best
+        if now is None or now is best or now["step"] != self._state.step or "sample" in self._state.left_out:
+            return
+        if why := withheld(self._settings, self._state.originality):
+            self._note(f"step {self._state.step} is the best so far and is not published by itself: {why}")
+
     def _sample(self, wanted: Callable[[], bool]) -> None:
         print("Generating samples...", flush=True)
         with self._record.costing("sample"):
-            if self._writer is None:
-                self._writer = loading.make_writer(self._codec, self._settings, self._trainer)
-            words = np.random.SeedSequence([self._settings.seed, self._state.step]).generate_state(1, np.uint64)
-            written = self._writer.write(length=self._settings.sample_length, seed=int(words[0]), wanted=wanted)
-        if written is None:
+            samples = self._sampler.write(self._state.step, wanted)
+        if samples is None:
             self._leave_out("sample")
             return
-        texts = [self._codec.decode(ids) for ids in written]
+        self._tell_samples(samples)
+        if found := samples.originality:
+            self._state = replace(self._state, originality=found.facts(self._state.step))
+            self._record.originality(self._state.step, found)
+
+    def _tell_samples(self, samples: Samples) -> None:
+        step, found = self._state.step, samples.originality
         try:
-            write_samples(self._samples_folder, self._state.step, texts)
+            write_samples(self._samples_folder, step, samples.texts)
         except OSError as error:
-            self._note(f"no sample of step {self._state.step}: {error}")
+            self._note(f"no sample of step {step}: {error}")
             return
-        for index in range(1, len(texts) + 1):
-            self._events.append("sample", step=self._state.step, index=index)
+        for index in range(1, len(samples.texts) + 1):
+            one = found.samples[index - 1] if found else None
+            self._events.append("sample", step=step, index=index, **(one.facts() if one else {}))
 
     def _save_last(self, stop: Event) -> None:
         """Have the last step on the volume before the process ends."""

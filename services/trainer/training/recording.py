@@ -1,12 +1,13 @@
 """What is seen of a run in training, told in every place that tells it.
 
-In: what a step or a validation computed. Out: a line of metrics.jsonl, an update for those who watch, a record for
-TensorBoard, a line on the console. What the clock says is added here. Computes nothing of the run.
+In: what a step, a validation or a look at samples computed. Out: a line of metrics.jsonl, an update for those who
+watch, a record for TensorBoard, a line on the console. What the clock says is added here. Computes nothing of the run.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any
 from services.trainer.events import EventLog
 from services.trainer.metrics_log import FILE_NAME, MetricsLog
 from services.trainer.training.measuring import Pace, Work
+from services.trainer.training.originality import StepOriginality
 from services.trainer.training.tensorboard import TensorBoard
 
 
@@ -26,15 +28,15 @@ class Record:
         pace: told how long each step took.
         started: `time.monotonic()` when the process began.
         after_step: the last step that is done; what the files say of later ones is dropped.
-        validated: whether that step's validation was made.
+        left_out: what of that step is done again, of `validation` and `sample`.
     """
 
     def __init__(
-        self, folder: Path, events: EventLog, pace: Pace, *, started: float, after_step: int, validated: bool
+        self, folder: Path, events: EventLog, pace: Pace, *, started: float, after_step: int, left_out: Collection[str]
     ) -> None:
         self._events, self._pace, self._started = events, pace, started
-        self._metrics = MetricsLog(folder / FILE_NAME, after_step=after_step, validated=validated)
-        self._tensorboard = TensorBoard(folder, after_step=after_step, validated=validated)
+        self._metrics = MetricsLog(folder / FILE_NAME, after_step=after_step, left_out=left_out)
+        self._tensorboard = TensorBoard(folder, after_step=after_step, left_out=left_out)
 
     def step(self, facts: dict[str, Any], took: float, num_tokens: int) -> None:
         """Tell of a step.
@@ -67,6 +69,16 @@ class Record:
         self._events.append("validation", **facts)
         self._tensorboard.append(line)
         print(f"[{facts['step']} | {self.seconds:.2f}] validation loss = {facts['loss']:.2f}", flush=True)
+
+    def originality(self, step: int, found: StepOriginality) -> None:
+        """Tell what a step's samples have from the posts."""
+        facts = found.facts(step)
+        line = facts | {"seconds": round(self.seconds, 3)}
+        self._metrics.append(line | {"samples": [sample.facts() if sample else None for sample in found.samples]})
+        self._events.append("originality", **facts)
+        self._tensorboard.append(line)
+        share, longest = found.verbatim_share, found.longest_run_tokens
+        print(f"[{step} | {self.seconds:.2f}] verbatim share = {share:.1%}, longest run = {longest}", flush=True)
 
     def costing(self, what: Work) -> AbstractContextManager[None]:
         """Time the block as one of the run's validations, samples or checkpoints, for the time to go."""

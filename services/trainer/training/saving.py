@@ -189,11 +189,20 @@ def write(run_folder: Path, copy: Copy) -> Checkpoint:
             "run": run_folder.name,
             "step": step,
             "created_at": now(),
-            "validation": copy.state.validation,
+            **_told(copy.state),
             "files": sha256_files(partial, known={OPTIMIZER_FILE: hashing.digest}),
         }
         write_json(partial / "manifest.json", manifest)
     return Checkpoint(run_folder.name, step, folder, manifest)
+
+
+def _told(state: TrainingState) -> dict[str, Any]:
+    """What a checkpoint's manifest tells of its state: what others choose checkpoints by."""
+    return {
+        "validation": state.validation,
+        "originality": state.originality,
+        "left_out": list(state.left_out),
+    }
 
 
 def sync_record(run_folder: Path) -> None:
@@ -231,7 +240,7 @@ def restate(folder: Path, state: TrainingState) -> None:
     manifest["files"].pop(STATE_FILE, None)
     write_json(folder / "manifest.json", manifest)
     write_json(folder / STATE_FILE, asdict(state))
-    manifest["validation"] = state.validation
+    manifest |= _told(state)
     manifest["files"][STATE_FILE] = sha256_file(folder / STATE_FILE)
     write_json(folder / "manifest.json", manifest)
 

@@ -41,6 +41,8 @@ class TrainingState:
     """Of the steps, those that another program had done before the run began: no epoch, token or update of ours."""
     refused: int = 0
     """Steps in a row, up to this one, that changed nothing."""
+    originality: dict[str, Any] | None = None
+    """Of the newest samples that were measured: `step`, `verbatim_share`, `longest_run_tokens`."""
 
 
 def read_state(checkpoint: Checkpoint) -> TrainingState:

@@ -12,13 +12,13 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from services.trainer.metrics_log import is_kept
+from services.trainer.metrics_log import is_kept, kind_of
 
 PATTERN = "events.out.tfevents.*"
 TAGS = {
@@ -33,10 +33,12 @@ TAGS = {
     "validation_loss": "val_loss",
     "bits_per_byte": "val_bits_per_byte",
     "token_accuracy": "val_token_accuracy",
+    "verbatim_share": "verbatim_share",
+    "longest_run_tokens": "longest_run_tokens",
 }
 """Names in metrics.jsonl and the tags they are drawn under."""
 
-
+_NAMES = {tag: name for name, tag in TAGS.items()}
 _FRAMING = 16  # bytes around a record: its length and two checksums
 
 
@@ -46,10 +48,10 @@ class TensorBoard:
     On a full disk records wait, and are written to another file when there is room.
     """
 
-    def __init__(self, folder: Path, *, after_step: int, validated: bool = True) -> None:
-        """Drop what earlier processes wrote after `after_step`, and its validation unless `validated`."""
+    def __init__(self, folder: Path, *, after_step: int, left_out: Collection[str] = ()) -> None:
+        """Drop what earlier processes wrote after `after_step`, and what it has `left_out`."""
         for path in folder.glob(PATTERN):
-            _drop(path, after_step, validated=validated)
+            _drop(path, after_step, left_out)
         self._folder, self._path, self._size = folder, folder, 0
         self._file: Any = None
         self._head: list[bytes] = []
@@ -109,14 +111,14 @@ class TensorBoard:
             self._path.unlink(missing_ok=True)
 
 
-def _drop(path: Path, after_step: int, *, validated: bool) -> None:
+def _drop(path: Path, after_step: int, left_out: Collection[str]) -> None:
     """Cut a file before its first record that a resumed run writes anew, or that a killed process left unfinished."""
     end, num_kept = 0, 0
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
-            is_validation = any(value.tag == TAGS["validation_loss"] for value in event.summary.value)
-            if not is_kept(event.step, is_validation=is_validation, after_step=after_step, validated=validated):
+            kind = kind_of({_NAMES.get(value.tag, "") for value in event.summary.value})
+            if not is_kept(event.step, kind, after_step=after_step, left_out=left_out):
                 break
             end, num_kept = end + len(record) + _FRAMING, num_kept + 1
     except tf.errors.DataLossError:

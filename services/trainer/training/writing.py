@@ -54,7 +54,7 @@ class Writer:
         bytes_each = 2 * config.n_layer * config.n_ctx * config.n_embd * compute_dtype.size
         self._together = min(len(requests), max(1, MAX_CACHE_BYTES // bytes_each))
         self._model = CachedModel(config, params, self._together, compute_dtype=compute_dtype)
-        self._context, self._end_of_text_id, self._requests = config.n_ctx, end_of_text_id, requests
+        self._context, self._end_of_text_id, self.requests = config.n_ctx, end_of_text_id, requests
 
     def write(self, *, length: int, seed: int, wanted: Callable[[], bool] = lambda: True) -> list[list[int]] | None:
         """Return the ids of N samples: the prompt, then up to `length` new ones or the end-of-text id, left out.
@@ -65,8 +65,8 @@ class Writer:
             wanted: asked before each token; None is returned as soon as it says no.
         """
         texts: list[list[int]] = []
-        for first in range(0, len(self._requests), self._together):
-            rows = range(first, min(first + self._together, len(self._requests)))
+        for first in range(0, len(self.requests), self._together):
+            rows = range(first, min(first + self._together, len(self.requests)))
             written = self._write_together(rows, length, seed, wanted)
             if written is None:
                 return None
@@ -77,7 +77,7 @@ class Writer:
         self, numbers: range, length: int, seed: int, wanted: Callable[[], bool]
     ) -> list[list[int]] | None:
         """Write the samples of these numbers, each in a slot of the cache."""
-        requests = [self._requests[number] for number in numbers]
+        requests = [self.requests[number] for number in numbers]
         texts = [list(request.prompt) for request in requests]
         # What stands in each slot, the newest id not yet.
         seen = [self._cut([self._end_of_text_id, *text]) for text in texts]

@@ -9,12 +9,22 @@ from services.trainer.checkpoints import Checkpoint, get_checkpoint
 
 
 def make_checkpoint(
-    data: Path, run: str, step: int, loss: float | None = None, *, validated_at: int = 0, name: str = ""
+    data: Path,
+    run: str,
+    step: int,
+    loss: float | None = None,
+    *,
+    validated_at: int = 0,
+    name: str = "",
+    share: float | None = None,
+    left_out: tuple[str, ...] = (),
 ) -> Checkpoint:
     """Write a complete checkpoint of a run, validated when a loss is given: at its step, unless another is named.
 
     Args:
         name: of its weights; two of one name are the same.
+        share: of its samples that stands in the posts; None: not measured.
+        left_out: what a stop cut short.
     """
     folder = data / "checkpoint" / run / f"step-{step}"
     folder.mkdir(parents=True)
@@ -24,6 +34,8 @@ def make_checkpoint(
     facts = {
         "created_at": "2020-01-01T00:00:00+00:00",
         "validation": validation,
+        "originality": None if share is None else {"step": step, "verbatim_share": share, "longest_run_tokens": 20},
+        "left_out": list(left_out),
         "files": sha256_files(folder),
     }
     write_json(folder / "manifest.json", facts)

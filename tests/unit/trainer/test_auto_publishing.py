@@ -75,6 +75,39 @@ def test_bests_are_published_as_they_come_and_never_twice(house: House) -> None:
     assert house.versions() == [(2, 6), (1, 2)]
 
 
+def test_of_the_bests_those_are_published_whose_samples_recite_little(tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO")
+    house = House(tmp_path, publish="on_best_original", max_verbatim_share=0.2, keep_versions=9, sample_length=40)
+    publisher = house.publisher()
+    for step, loss, share in (
+        *((2, 6.0, None), (4, 5.0, 0.0), (6, 5.5, 0.0), (8, 4.0, 0.2), (10, 3.5, 0.21)),
+        *((12, 3.8, 0.0), (14, 3.0, 0.1)),  # 12 is below what was published, and not below 10
+    ):
+        make_checkpoint(tmp_path, "a", step, loss, share=share)
+        publisher.catch_up(house.run)
+        house.publisher().catch_up(house.run)  # after a restart
+    house.publisher().at_end(house.run)
+    assert house.versions() == [(3, 14), (2, 8), (1, 4)]
+    shares = [version.manifest["verbatim_share"] for version in house.models.versions("a")]
+    assert shares == [0.1, 0.2, 0.0]
+    told = [record.getMessage() for record in caplog.records if "not published" in record.getMessage()]
+    assert [message.split(":")[1].strip() for message in told] == [
+        "step 2 is not published",
+        "step 10 is not published",
+    ]
+
+
+def test_weights_whose_samples_a_stop_cut_short_wait_for_them(tmp_path: Path) -> None:
+    house = House(tmp_path, publish="on_best_original", sample_length=40)
+    cut = make_checkpoint(tmp_path, "a", 2, 5.0, share=0.0, left_out=("sample",))
+    house.publisher().catch_up(house.run)
+    assert house.versions() == []
+    shutil.rmtree(cut.folder)  # as the resumed run states it anew
+    make_checkpoint(tmp_path, "a", 2, 5.0, share=0.05)
+    house.publisher().catch_up(house.run)
+    assert house.versions() == [(1, 2)]
+
+
 def test_weights_that_were_never_measured_are_not_published(house: House) -> None:
     make_checkpoint(house.data, "a", 2, 5.0)
     make_checkpoint(house.data, "a", 5, 4.0, validated_at=4)  # that of step 4 was not saved

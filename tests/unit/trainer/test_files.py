@@ -20,7 +20,14 @@ from services.trainer.checkpoints import (
     superfluous,
 )
 from services.trainer.events import EventLog
-from services.trainer.metrics_log import MetricsLog, Newest, newest_lines, read_metrics
+from services.trainer.metrics_log import (
+    MetricsLog,
+    Newest,
+    newest_lines,
+    of_sample,
+    originality_by_step,
+    read_metrics,
+)
 from services.trainer.outcome import explain
 from services.trainer.samples import read_samples, steps_with_samples, write_samples
 from tests.unit.trainer.made import make_checkpoint
@@ -58,6 +65,36 @@ def test_newest_lines_and_the_best_validation_are_found_from_the_end(tmp_path: P
     assert found.step is not None and found.step["loss"] == 1.0 and found.step["step"] == 4999
     assert found.validation == {"step": 4999, "validation_loss": 3.0}
     assert found.best_validation == best
+
+
+def test_what_samples_recite_is_found_from_the_end_and_by_step(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"step": step, "verbatim_share": step / 10, "samples": [{"verbatim_share": 0.5}, None]} for step in (1, 2)]
+    with MetricsLog(path, after_step=0) as log:
+        log.append({"step": 1, "loss": 2.0})
+        log.append(lines[0])
+        assert newest_lines(path) == Newest({"step": 1, "loss": 2.0}, originality=lines[0])
+        log.append({"step": 2, "loss": 1.0})
+        log.append({"step": 2, "validation_loss": 3.0})
+        log.append(lines[1])
+    found = newest_lines(path)
+    assert (found.step, found.originality) == ({"step": 2, "loss": 1.0}, lines[1])
+    assert originality_by_step(path) == {1: lines[0], 2: lines[1]}
+    assert of_sample(lines[0], 1) == {"verbatim_share": 0.5}
+    assert of_sample(lines[0], 2) == of_sample(lines[0], 3) == of_sample(None, 1) == {}
+    assert originality_by_step(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize("left_out", [(), ("sample",), ("validation", "sample")])
+def test_what_a_stop_cut_short_is_dropped_before_it_is_made_again(tmp_path: Path, left_out: tuple[str, ...]) -> None:
+    path = tmp_path / "metrics.jsonl"
+    step = [{"step": 4, "loss": 1.0}, {"step": 4, "validation_loss": 3.0}, {"step": 4, "verbatim_share": 0.5}]
+    with MetricsLog(path, after_step=0) as log:
+        for line in ({"step": 2, "verbatim_share": 0.1}, *step, {"step": 5, "loss": 0.5}):
+            log.append(line)
+    with MetricsLog(path, after_step=4, left_out=left_out):
+        pass
+    assert list(read_metrics(path)) == [{"step": 2, "verbatim_share": 0.1}, *step[: 3 - len(left_out)]]
 
 
 def test_newest_step_is_found_before_validations_of_steps_that_changed_nothing(tmp_path: Path) -> None:

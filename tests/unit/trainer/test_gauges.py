@@ -22,6 +22,7 @@ def test_gauges_hold_the_newest_numbers_of_the_runs_that_train_and_of_no_other(t
         with MetricsLog(tmp_path / "checkpoint" / name / FILE_NAME, after_step=0) as log:
             log.append({"step": 1, "loss": 4.0, "avg": 4.0, "seconds": 1.0})
             log.append({"step": 1, "validation_loss": 3.5, "bits_per_byte": 2.0, "token_accuracy": 0.25})
+            log.append({"step": 1, "verbatim_share": 0.5, "longest_run_tokens": 31, "samples": [], "seconds": 1.5})
             log.append({"step": 2, "loss": 3.0, "avg": 3.5, "memory_bytes": 123, "seconds": 2.0})
     runs = Runs(Volume(tmp_path))
     runs.load()
@@ -44,4 +45,6 @@ def test_gauges_hold_the_newest_numbers_of_the_runs_that_train_and_of_no_other(t
         "validation_loss": 3.5,
         "validation_bits_per_byte": 2.0,
         "validation_token_accuracy": 0.25,
+        "verbatim_share": 0.5,
+        "longest_run_tokens": 31.0,
     }

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from services.common.errors import Corrupt, FailedPrecondition
 from services.common.files import read_json
-from services.trainer.checkpoints import list_checkpoints
+from services.trainer.checkpoints import get_checkpoint, list_checkpoints
 from services.trainer.metrics_log import CLOCKS, read_metrics
 from services.trainer.outcome import EXIT_STOPPED
 from services.trainer.samples import read_samples
@@ -161,6 +161,12 @@ def test_stop_does_not_wait_for_a_sample_which_the_resumed_run_writes(data: Path
     assert (data / "checkpoint" / run / "step-5" / "manifest.json").exists()
     assert "the sample of step 5 waits" in (data / "checkpoint" / run / "events.jsonl").read_text()
     assert read_samples(data / "samples" / run, 5) == []
+    cut = get_checkpoint(data / "checkpoint" / run, 5)
+    assert cut.awaits_samples and cut.originality is None
+    with pytest.raises(Killed):
+        train(data, run, kill_before=1)  # sampled, but killed before there is another checkpoint
+    whole = get_checkpoint(data / "checkpoint" / run, 5)
+    assert not whole.awaits_samples and whole.originality is not None and whole.originality["step"] == 5
     assert train(data, run)
     assert_same_run(data, run, "patient")
 
@@ -179,7 +185,11 @@ def test_validation_that_a_stop_cut_short_is_made_once_by_the_resumed_run(data: 
 def test_last_step_is_validated_and_sampled_also_when_the_run_is_to_stop(data: Path) -> None:
     make_run(data, "last", SLOW | {"steps": 1})
     assert train(data, "last", stop=StopAtQuestion(1))
-    assert "validation_loss" in facts(data, "last")[-1]
+    assert ["validation_loss" in line or "verbatim_share" in line for line in facts(data, "last")] == [
+        False,
+        True,
+        True,
+    ]
     assert len(read_samples(data / "samples" / "last", 1)) == 1
 
 

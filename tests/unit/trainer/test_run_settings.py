@@ -83,12 +83,37 @@ def test_unset_sample_is_as_long_as_the_context_that_the_corpus_fills() -> None:
         ("keep", 0),
         ("sample_num", 0),
         ("publish", "sometimes"),
+        ("max_verbatim_share", 1.01),
+        ("max_verbatim_share", float("nan")),
     ],
 )
 def test_value_out_of_range_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(InvalidRequest) as caught:
         resolved({name: value})
     assert caught.value.field == f"settings.{name}"
+
+
+def test_publishing_by_what_samples_recite_wants_samples_that_can_recite() -> None:
+    both = {"publish": "on_best_original"}
+    for wrong, field, words in (
+        ({"sample_every": 0}, "publish", "sample_every"),
+        ({"sample_length": 11}, "sample_length", "12 tokens"),
+    ):
+        with pytest.raises(InvalidRequest, match=words) as caught:
+            resolved(both | wrong)
+        assert caught.value.field == f"settings.{field}"
+        assert resolved({"publish": "on_best"} | wrong)
+    assert resolved(both).max_verbatim_share == 0.1
+
+
+def test_what_is_published_by_loss_and_samples_has_both_of_the_same_steps() -> None:
+    both = {"publish": "on_best_original"}
+    settings = resolved(both)
+    assert settings.sample_every == settings.validate_every < resolved().sample_every
+    assert resolved(both | {"sample_every": 7}).sample_every == 7
+    at_the_end = resolved(both | {"validate_every": 0})
+    assert at_the_end.sample_every == at_the_end.steps
+    assert settings.saves_best and resolved(both | {"save_best": False, "patience": 0}).saves_best
 
 
 def test_a_run_ends_at_the_first_of_the_ends_that_are_counted() -> None:

@@ -21,8 +21,8 @@ def drawn(folder: Path, tag: str) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in accumulator.Scalars(tag)]
 
 
-def write(folder: Path, steps: range, *, after_step: int, validated: bool = True) -> None:
-    board = TensorBoard(folder, after_step=after_step, validated=validated)
+def write(folder: Path, steps: range, *, after_step: int, left_out: tuple[str, ...] = ()) -> None:
+    board = TensorBoard(folder, after_step=after_step, left_out=left_out)
     for step in steps:
         board.append(step_line(step))
         if step % 2 == 0:
@@ -49,7 +49,7 @@ def test_resumed_run_holds_each_step_once(tmp_path: Path) -> None:
 
 def test_validation_that_is_made_again_is_dropped_before(tmp_path: Path) -> None:
     write(tmp_path, range(1, 5), after_step=0)
-    write(tmp_path, range(5, 6), after_step=4, validated=False)
+    write(tmp_path, range(5, 6), after_step=4, left_out=("validation",))
     assert [step for step, _ in drawn(tmp_path, "loss")] == [1, 2, 3, 4, 5]
     assert [step for step, _ in drawn(tmp_path, "val_loss")] == [2]
 
