@@ -26,6 +26,8 @@ def drawn(curve: Curve) -> dict[str, Any]:
         "average": [round(found.average_loss, 4) for found in kept],
         "validation_step": list(curve.validations),
         "validation": [round(found.loss, 4) for found in curve.validations.values()],
+        "recited_step": list(curve.originalities),
+        "recited": [round(found.verbatim_share, 4) for found in curve.originalities.values()],
     }
 
 
@@ -38,6 +40,9 @@ def facts(curves: Sequence[Curve]) -> list[tuple[str, list[str]]]:
     def measured(shown: Callable[[trainer_pb2.Metrics], str]) -> list[str]:
         return [shown(curve.run.metrics) if curve.run.HasField("metrics") else "" for curve in curves]
 
+    def recited(shown: Callable[[trainer_pb2.Originality], str]) -> list[str]:
+        return ["" if found is None else shown(found) for found in (curve.newest_originality for curve in curves)]
+
     rows = [
         ("State", [words.run_state(curve.run.state)[0] for curve in curves]),
         ("Step", [f"{curve.run.step:,} of {curve.run.settings.steps:,}" for curve in curves]),
@@ -48,6 +53,8 @@ def facts(curves: Sequence[Curve]) -> list[tuple[str, list[str]]]:
         ("Bits per byte, best", validated("best_validation", lambda found: f"{found.bits_per_byte:.3f}")),
         ("Guessed right, best", validated("best_validation", lambda found: f"{found.token_accuracy:.1%}")),
         ("Unread posts, last", validated("newest_validation", lambda found: f"{found.loss:.3f}")),
+        ("Recited of its samples, last", recited(lambda found: words.share(found.verbatim_share))),
+        ("Longest recited run, last", recited(lambda found: words.plural(found.longest_run_tokens, "token"))),
         ("Average loss, last", measured(lambda found: f"{found.average_loss:.3f}")),
         ("Times read", measured(lambda found: f"{found.epoch:.1f}")),
         (

@@ -58,13 +58,16 @@ def _watch(services: Connection, run: str, cursor: int) -> Iterator[trainer_pb2.
 
 def as_json(updates: list[trainer_pb2.RunUpdate]) -> dict[str, Any]:
     """What the script draws: lists by kind, each in order, and the newest state of the run."""
-    drawn: dict[str, Any] = {"metrics": [], "validations": [], "samples": [], "checkpoints": [], "notes": []}
+    kinds = ("metrics", "validations", "originalities", "samples", "checkpoints", "notes")
+    drawn: dict[str, Any] = {kind: [] for kind in kinds}
     for update in updates:
         match update.WhichOneof("update"):
             case "metrics":
                 drawn["metrics"].append(metrics_json(update.metrics))
             case "validation":
                 drawn["validations"].append(validation_json(update.validation))
+            case "originality":
+                drawn["originalities"].append(originality_json(update.originality))
             case "sample":
                 drawn["samples"].append(sample_json(update.sample))
             case "checkpoint":
@@ -95,6 +98,7 @@ def run_json(run: trainer_pb2.Run) -> dict[str, Any]:
         "metrics": metrics_json(run.metrics) if run.HasField("metrics") else None,
         "validation": validation_json(run.validation) if run.HasField("validation") else None,
         "best": validation_json(run.best_validation) if run.HasField("best_validation") else None,
+        "originality": originality_json(run.originality) if run.HasField("originality") else None,
         "restarts": run.restarts,
         "because": sentence(run.ended_because),
     }
@@ -129,6 +133,15 @@ def validation_json(validation: trainer_pb2.Validation) -> dict[str, Any]:
     }
 
 
+def originality_json(originality: trainer_pb2.Originality) -> dict[str, Any]:
+    """What a step's samples have from the posts."""
+    return {
+        "step": originality.step,
+        "share": round(originality.verbatim_share, 4),
+        "longest": words.plural(originality.longest_run_tokens, "token"),
+    }
+
+
 def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
     """A sample, its header apart."""
     post = parse(sample.text)
@@ -136,6 +149,7 @@ def sample_json(sample: trainer_pb2.Sample) -> dict[str, Any]:
         "step": sample.step,
         "index": sample.index,
         "wish": words.wish(sample),
+        "recited": words.recited(sample),
         "title": post.title,
         "tags": list(post.tags),
         "date": post.date,

@@ -109,6 +109,19 @@ def wish(sample: Any) -> str:
     return f"{begun}, temperature {sample.temperature:g}"
 
 
+def recited(sample: Any) -> str:
+    """What of a sample stands in the posts: `12 % word for word from your posts`; empty where nobody knows."""
+    if not sample.HasField("verbatim_share"):
+        return ""
+    longest = plural(sample.longest_run_tokens, "token")
+    return f"{share(sample.verbatim_share)} word for word from your posts, at most {longest} in a row"
+
+
+def share(part: float) -> str:
+    """0.123 as `12 %`."""
+    return "less than 1 %" if 0 < part < 0.01 else f"{part * 100:.0f} %"
+
+
 def ticks(text: str) -> Markup:
     """A sentence whose words in `ticks` are set as code."""
     parts = [escape(part) for part in text.split("`")]
@@ -160,6 +173,8 @@ def install(app: Flask) -> None:
         diffs.changes,
         duration,
         wish,
+        recited,
+        share,
         ago,
         exact,
         sentence,

@@ -28,6 +28,7 @@ class Curve:
     run: trainer_pb2.Run
     metrics: dict[int, trainer_pb2.Metrics] = field(default_factory=dict)
     validations: dict[int, trainer_pb2.Validation] = field(default_factory=dict)
+    originalities: dict[int, trainer_pb2.Originality] = field(default_factory=dict)
 
     @property
     def tokens_per_second(self) -> float:
@@ -43,6 +44,11 @@ class Curve:
     def newest_validation(self) -> trainer_pb2.Validation | None:
         """The validation of the latest step."""
         return self.validations[max(self.validations)] if self.validations else None
+
+    @property
+    def newest_originality(self) -> trainer_pb2.Originality | None:
+        """What the samples of the latest step have from the posts."""
+        return self.originalities[max(self.originalities)] if self.originalities else None
 
 
 def read_curve(connection: Connection, run: str) -> Curve:
@@ -65,8 +71,12 @@ def read_curve(connection: Connection, run: str) -> Curve:
                 break  # what follows is the future, and is not waited for
         elif kind == "validation":
             add(curve.validations, update.validation.step, update.validation)
+        elif kind == "originality":
+            add(curve.originalities, update.originality.step, update.originality)
     if now.HasField("validation"):
         curve.validations.setdefault(now.validation.step, now.validation)
+    if now.HasField("originality"):
+        curve.originalities.setdefault(now.originality.step, now.originality)
     return curve
 
 

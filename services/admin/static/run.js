@@ -1,6 +1,6 @@
 // A run's page: the curve, the numbers, the samples, as they come over server-sent events.
 
-import { axis, colour, draw as drawChart, star, thin } from "./chart.js";
+import { axis, colour, draw as drawChart, recitedBelow, star, thin } from "./chart.js";
 
 const root = document.getElementById("run");
 const byId = (id) => document.getElementById(id);
@@ -10,6 +10,7 @@ const REDRAW_MS = 400;
 
 const metrics = { step: [], loss: [], average: [], rate: [], norm: [], speed: [] };
 const validations = { step: [], loss: [] };
+const originalities = { step: [], share: [], longest: [] };
 let lastMetrics = null;
 let drawn = false;
 let drawTimer = null;
@@ -29,12 +30,14 @@ function draw() {
   if (!window.Plotly || !metrics.step.length) return;
   const [step, last] = [thin(metrics.step), metrics.step.at(-1)];
   const other = colour("--chart-other");
+  const recited = recitedBelow(originalities.share);
   drawChart("chart", [
     { x: step, y: thin(metrics.loss), name: "Loss", line: { color: colour("--chart-faint"), width: 1 }, hoverinfo: "skip" },
     { x: step, y: thin(metrics.average), name: "Average", line: { color: colour("--accent"), width: 2.5 } },
     { x: thin(validations.step), y: thin(validations.loss), name: "Unread posts", mode: "lines+markers", line: { color: other, width: 2, dash: "dot" }, marker: { size: 7 } },
     star(validations.step, validations.loss, { name: "Best", marker: { symbol: "star", size: 15, color: other, line: { color: colour("--card"), width: 1 } } }),
-  ], last);
+    { x: thin(originalities.step), y: thin(originalities.share), customdata: thin(originalities.longest), name: "Recited", yaxis: "y2", mode: "lines+markers", line: { color: colour("--bad"), width: 2 }, marker: { size: 6 }, showlegend: false, hovertemplate: "%{y:.0%}, at most %{customdata} in a row" },
+  ], last, recited);
   const legend = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "transparent" };
   const small = { height: 200, legend, margin: { l: 52, r: 48, t: 26, b: 28 }, xaxis: axis({ showgrid: false, rangemode: "tozero", tickformat: ",d" }) };
   drawChart("chart-rate", [
@@ -82,7 +85,6 @@ function showSteps(step) {
   byId("progress").value = step;
   text("steps", `Step ${step.toLocaleString()} of ${steps.toLocaleString()}`);
   const seconds = !lastMetrics || ended || step >= steps ? 0 : lastMetrics.remaining;
-  text("to-go", seconds ? duration(seconds) : "–");
   text("remaining", seconds ? `about ${duration(seconds)} to go` : "");
 }
 
@@ -102,10 +104,20 @@ function showValidations(found) {
   text("best", at === newest.step ? "the best so far" : `best ${two(lowest)} at step ${at.toLocaleString()}`);
 }
 
+function showOriginalities(found) {
+  for (const now of found) {
+    while (originalities.step.length && originalities.step.at(-1) >= now.step) for (const list of Object.values(originalities)) list.pop();
+    for (const [name, list] of Object.entries(originalities)) list.push(now[name]);
+  }
+  const newest = found.at(-1);
+  text("recited", percent(newest.share, newest.share > 0 && newest.share < 0.0995 ? 1 : 0));
+  text("longest", `at most ${newest.longest} in a row`);
+}
+
 function showSample(sample) {
   byId("no-samples")?.remove();
   const sheet = element("article", "sheet prose");
-  sheet.append(element("p", "eyebrow", `Step ${sample.step.toLocaleString()} · ${sample.wish}`));
+  sheet.append(element("p", "eyebrow", [`Step ${sample.step.toLocaleString()}`, sample.wish, sample.recited].filter(Boolean).join(" · ")));
   if (sample.title) sheet.append(element("h3", "", sample.title));
   if (sample.date || sample.tags.length) {
     const meta = element("p", "meta");
@@ -160,17 +172,19 @@ function showRun(run) {
   text("restarts", run.restarts ? `Its process was killed ${run.restarts === 1 ? "once" : `${run.restarts} times`} and went on by itself.` : "");
   if (run.metrics && !lastMetrics) showMetrics([run.metrics]);
   if (run.validation && !validations.step.length) showValidations([run.validation]);
+  if (run.originality && !originalities.step.length) showOriginalities([run.originality]);
   showSteps(run.step);
 }
 
 function show(updates) {
   if (updates.metrics.length) showMetrics(updates.metrics);
   if (updates.validations.length) showValidations(updates.validations);
+  if (updates.originalities.length) showOriginalities(updates.originalities);
   updates.samples.forEach(showSample);
   updates.checkpoints.forEach(showCheckpoint);
   for (const found of updates.notes) note(found.step, found.message);
   if (updates.run) showRun(updates.run);
-  if (updates.metrics.length || updates.validations.length) drawSoon();
+  if (updates.metrics.length || updates.validations.length || updates.originalities.length) drawSoon();
 }
 
 const events = new EventSource(root.dataset.events);

@@ -6,6 +6,7 @@ import click
 
 from protos import trainer_pb2
 from services.client.commands import terminal
+from services.client.commands.following import percent
 from services.client.nonesuch import Nonesuch
 
 
@@ -49,13 +50,14 @@ def list_checkpoints(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
             ", ".join(word for word, holds in (("best", entry.best), ("marked", entry.marked)) if holds),
             f"{entry.validation.loss:.3f}" if entry.HasField("validation") else "",
             f"{entry.validation.bits_per_byte:.3f}" if entry.HasField("validation") else "",
+            percent(entry.originality.verbatim_share) if entry.HasField("originality") else "",
             terminal.size(entry.size_bytes),
             terminal.when(entry.created_at),
         ]
         for entry in found
     ]
-    headings = ["CHECKPOINT", "KEPT", "VALIDATION", "BITS/BYTE", "SIZE", "CREATED"]
-    terminal.table(headings, rows, right=["VALIDATION", "BITS/BYTE", "SIZE"])
+    headings = ["CHECKPOINT", "KEPT", "VALIDATION", "BITS/BYTE", "VERBATIM", "SIZE", "CREATED"]
+    terminal.table(headings, rows, right=["VALIDATION", "BITS/BYTE", "VERBATIM", "SIZE"])
 
 
 @checkpoints.command()

@@ -31,6 +31,8 @@ def compare(nonesuch: Nonesuch, runs: tuple[str, ...], as_json: bool) -> None:
     _print_at_steps("Average loss", measured, lambda found: f"{found.average_loss:.3f}", curves)
     validated = [curve.validations for curve in curves]
     _print_at_steps("Validation loss", validated, lambda found: f"{found.loss:.3f}", curves)
+    compared = [curve.originalities for curve in curves]
+    _print_at_steps("Verbatim share", compared, lambda found: f"{found.verbatim_share:.1%}", curves)
     if any(measured):
         from services.client.commands import chart  # plotext takes a tenth of a second to load
 
@@ -38,15 +40,24 @@ def compare(nonesuch: Nonesuch, runs: tuple[str, ...], as_json: bool) -> None:
             [(c.run.name, list(c.metrics), [found.average_loss for found in c.metrics.values()]) for c in curves],
             title="Average loss by step",
         )
+        if any(compared):
+            chart.curves(
+                [
+                    (c.run.name, list(c.originalities), [100 * o.verbatim_share for o in c.originalities.values()])
+                    for c in curves
+                ],
+                title="Verbatim share of the samples by step, %",
+            )
     if len({curve.run.dataset for curve in curves}) > 1:
         terminal.note("They learned from different datasets: bits per byte compare, losses per token do not.")
 
 
 def as_values(curves: Sequence[Curve]) -> dict[str, Any]:
     """The comparison as JSON has it: lists in the order of the runs."""
-    steps, validated = (
+    steps, validated, compared = (
         common_steps([curve.metrics for curve in curves]),
         common_steps([curve.validations for curve in curves]),
+        common_steps([curve.originalities for curve in curves]),
     )
     return {
         "runs": [
@@ -54,6 +65,7 @@ def as_values(curves: Sequence[Curve]) -> dict[str, Any]:
                 "run": plain(curve.run),
                 "best_validation": _plain_or_none(curve.best_validation),
                 "newest_validation": _plain_or_none(curve.newest_validation),
+                "newest_originality": _plain_or_none(curve.newest_originality),
                 "tokens_per_second": curve.tokens_per_second,
             }
             for curve in curves
@@ -65,10 +77,13 @@ def as_values(curves: Sequence[Curve]) -> dict[str, Any]:
         "validations_at_common_steps": [
             {"step": step, "validations": [plain(curve.validations[step]) for curve in curves]} for step in validated
         ],
+        "originality_at_common_steps": [
+            {"step": step, "originality": [plain(curve.originalities[step]) for curve in curves]} for step in compared
+        ],
     }
 
 
-def _plain_or_none(found: trainer_pb2.Validation | None) -> dict[str, Any] | None:
+def _plain_or_none(found: trainer_pb2.Validation | trainer_pb2.Originality | None) -> dict[str, Any] | None:
     return plain(found) if found is not None else None
 
 
@@ -89,6 +104,13 @@ def _print_facts(curves: Sequence[Curve]) -> None:
             ("token accuracy", lambda v: f"{v.token_accuracy:.1%}"),
         ):
             rows.append([f"{words} {name}", *(shown(v) if v is not None else "" for v in found)])
+    for name, told in (
+        ("last verbatim share", lambda o: f"{o.verbatim_share:.1%} at {o.step:,}"),
+        ("last longest run", lambda o: f"{o.longest_run_tokens:,} tokens"),
+    ):
+        recited = [curve.newest_originality for curve in curves]
+        if any(recited):
+            rows.append([name, *(told(o) if o is not None else "" for o in recited)])
     newest = [curve.run.metrics if curve.run.HasField("metrics") else None for curve in curves]
     for name, shown in (
         ("average loss", lambda m: f"{m.average_loss:.3f}"),

@@ -82,6 +82,14 @@ def validation_words(found: trainer_pb2.Validation) -> str:
     )
 
 
+def originality_words(found: trainer_pb2.Originality) -> str:
+    """What samples have from the posts, in a line of `runs show`."""
+    return (
+        f"{percent(found.verbatim_share)} of the samples verbatim, longest run {found.longest_run_tokens:,} tokens "
+        f"at step {found.step:,}"
+    )
+
+
 class _Told:
     """What has been told of a run so far, so that a line can say how it compares."""
 
@@ -160,6 +168,11 @@ def _print(update: trainer_pb2.RunUpdate, kind: str, standing: str) -> None:
         terminal.say(
             f"[{measured.step}] validation loss={measured.loss:.3f} bits/byte={measured.bits_per_byte:.3f} "
             f"perplexity={measured.perplexity:.1f} accuracy={measured.token_accuracy:.1%} {standing}"
+        )
+    elif kind == "originality":
+        found = update.originality
+        terminal.say(
+            f"[{found.step}] samples verbatim={found.verbatim_share:.1%} longest run={found.longest_run_tokens} tokens"
         )
     elif kind == "sample":
         terminal.print_sample(update.sample)

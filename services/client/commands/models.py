@@ -7,6 +7,7 @@ import click
 from protos import trainer_pb2
 from services.client.commands import terminal
 from services.client.commands.checkpoints import RunAtStep
+from services.client.commands.following import percent
 from services.client.nonesuch import PUBLISH_S, Nonesuch, publish_request
 from services.client.writing import parse_model
 
@@ -20,7 +21,10 @@ def models() -> None:
 @terminal.json_option
 @click.pass_obj
 def list_models(nonesuch: Nonesuch, as_json: bool) -> None:
-    """List published models, newest version first."""
+    """List published models, newest version first.
+
+    VERBATIM is how much of the samples of the run stood word for word in the posts when the version was saved.
+    """
     found = list(nonesuch.models())
     if as_json:
         terminal.print_json(found)
@@ -31,6 +35,7 @@ def list_models(nonesuch: Nonesuch, as_json: bool) -> None:
             ", ".join([*version.aliases, *(["marked"] if version.marked else [])]),
             f"{version.run}@{version.step}" if version.run else "a base",
             f"{version.validation.bits_per_byte:.3f}" if version.HasField("validation") else "",
+            percent(version.verbatim_share) if version.HasField("verbatim_share") else "",
             f"{version.num_parameters:,}",
             terminal.size(version.size_bytes),
             terminal.when(version.created_at),
@@ -38,8 +43,8 @@ def list_models(nonesuch: Nonesuch, as_json: bool) -> None:
         for model in found
         for version in model.versions
     ]
-    headings = ["MODEL", "KEPT", "FROM", "BITS/BYTE", "PARAMETERS", "SIZE", "PUBLISHED"]
-    terminal.table(headings, rows, right=["BITS/BYTE", "PARAMETERS", "SIZE"])
+    headings = ["MODEL", "KEPT", "FROM", "BITS/BYTE", "VERBATIM", "PARAMETERS", "SIZE", "PUBLISHED"]
+    terminal.table(headings, rows, right=["BITS/BYTE", "VERBATIM", "PARAMETERS", "SIZE"])
 
 
 @models.command()

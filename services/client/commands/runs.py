@@ -45,14 +45,15 @@ def list_runs(nonesuch: Nonesuch, as_json: bool) -> None:
             f"{run.step:,}/{run.settings.steps:,}",
             f"{run.metrics.average_loss:.2f}" if run.HasField("metrics") else "",
             f"{run.validation.bits_per_byte:.3f}" if run.HasField("validation") else "",
+            following.percent(run.originality.verbatim_share) if run.HasField("originality") else "",
             run.base,
             run.dataset,
             terminal.when(run.created_at),
         ]
         for run in found
     ]
-    headings = ["RUN", "STATE", "STEP", "LOSS", "BITS/BYTE", "BASE", "DATASET", "CREATED"]
-    terminal.table(headings, rows, right=["STEP", "LOSS", "BITS/BYTE"])
+    headings = ["RUN", "STATE", "STEP", "LOSS", "BITS/BYTE", "VERBATIM", "BASE", "DATASET", "CREATED"]
+    terminal.table(headings, rows, right=["STEP", "LOSS", "BITS/BYTE", "VERBATIM"])
 
 
 @runs.command()
@@ -91,6 +92,7 @@ def show(nonesuch: Nonesuch, run: str, as_toml: bool, as_json: bool) -> None:
             ("epoch", f"{measured.epoch:.2f}" if found.HasField("metrics") else ""),
             ("validation", following.validation_words(held_out) if found.HasField("validation") else ""),
             ("best", following.validation_words(found.best_validation) if found.HasField("best_validation") else ""),
+            ("originality", following.originality_words(found.originality) if found.HasField("originality") else ""),
             ("restarts", str(found.restarts or "")),
             ("ended because", found.ended_because),
             ("base", f"{found.base}, {found.num_parameters:,} parameters"),

@@ -10,6 +10,7 @@ import click
 from protos import trainer_pb2
 from services.client import post as posts
 from services.client.commands import terminal
+from services.client.commands.following import percent
 from services.client.nonesuch import Nonesuch
 from services.common.errors import AlreadyExists, NonesuchError, NotFound
 
@@ -26,7 +27,10 @@ def samples() -> None:
 @terminal.json_option
 @click.pass_obj
 def list_samples(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
-    """List a run's samples with their first words."""
+    """List a run's samples with their first words.
+
+    VERBATIM is how much of a sample stands word for word in the posts, LONGEST its longest run of them in tokens.
+    """
     found = list(nonesuch.samples(run))
     if as_json:
         terminal.print_json(found)
@@ -34,12 +38,15 @@ def list_samples(nonesuch: Nonesuch, run: str, as_json: bool) -> None:
     rows = [
         [
             *(f"{sample.step:,}", str(sample.index), f"{sample.temperature:g}", sample.prompt),
-            *(f"{len(sample.text.split()):,}", _beginning(sample.text)),
+            f"{len(sample.text.split()):,}",
+            percent(sample.verbatim_share) if sample.HasField("verbatim_share") else "",
+            f"{sample.longest_run_tokens:,}" if sample.HasField("longest_run_tokens") else "",
+            _beginning(sample.text),
         ]
         for sample in found
     ]
-    headings = ["STEP", "SAMPLE", "TEMPERATURE", "PROMPT", "WORDS", "BEGINS"]
-    terminal.table(headings, rows, right=["STEP", "SAMPLE", "TEMPERATURE", "WORDS"])
+    headings = ["STEP", "SAMPLE", "TEMPERATURE", "PROMPT", "WORDS", "VERBATIM", "LONGEST", "BEGINS"]
+    terminal.table(headings, rows, right=["STEP", "SAMPLE", "TEMPERATURE", "WORDS", "VERBATIM", "LONGEST"])
 
 
 def _beginning(text: str) -> str:

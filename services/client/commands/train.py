@@ -175,6 +175,8 @@ def conclude(run: trainer_pb2.Run, *, is_own_wish: bool = False) -> None:
     if run.state == trainer_pb2.RUN_STATE_SUCCEEDED:
         if run.settings.publish in (trainer_pb2.PUBLISH_RULE_AT_END, trainer_pb2.PUBLISH_RULE_ON_BEST):
             terminal.note(f"published as model {name}; read a post: nonesuch generate --model {name}")
+        elif run.settings.publish == trainer_pb2.PUBLISH_RULE_ON_BEST_ORIGINAL:
+            terminal.note(f"what recites little enough is published as model {name}; see it with: nonesuch models list")
         else:
             terminal.note(f"let the generator serve it: nonesuch models publish {name}")
     elif run.state == trainer_pb2.RUN_STATE_CANCELLED:

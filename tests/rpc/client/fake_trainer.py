@@ -55,6 +55,7 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
         self.marked_steps: set[int] = set()
         self.deleted_versions: list[int] = []
         self.samples = [(10, 1), (10, 2), (20, 1)]
+        self.recited: dict[tuple[int, int], float] = {}  # shares of the samples that were measured
 
     def ListBases(self, request, context):
         return page(self.bases, request, trainer_pb2.ListBasesResponse, "bases")
@@ -270,7 +271,14 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
     def ListSamples(self, request, context):
         self._run(request.run)
         entries = [
-            trainer_pb2.Sample(run=request.run, step=step, index=index, text=f"{POST_TEXT} {step}.{index}")
+            trainer_pb2.Sample(
+                run=request.run,
+                step=step,
+                index=index,
+                text=f"{POST_TEXT} {step}.{index}",
+                verbatim_share=self.recited.get((step, index)),
+                longest_run_tokens=33 if (step, index) in self.recited else None,
+            )
             for step, index in self.samples
         ]
         return page(entries, request, trainer_pb2.ListSamplesResponse, "samples")

@@ -19,6 +19,10 @@ def validation(step, loss):
     return trainer_pb2.RunUpdate(validation={"step": step, "loss": loss, "bits_per_byte": loss / 2})
 
 
+def originality(step, share, longest=20):
+    return trainer_pb2.RunUpdate(originality={"step": step, "verbatim_share": share, "longest_run_tokens": longest})
+
+
 def add_run(fakes, name="run1", state=trainer_pb2.RUN_STATE_RUNNING, **values):
     values = {"base": "nano", "dataset": "d", "settings": {"steps": 3}} | values
     run = trainer_pb2.Run(name=name, state=state, **values)

@@ -6,7 +6,7 @@ import json
 
 from protos import trainer_pb2
 from tests.rpc.client.answers import POST_TEXT
-from tests.rpc.client.telling import add_run, interrupt_when, metrics, validation
+from tests.rpc.client.telling import add_run, interrupt_when, metrics, originality, validation
 
 
 def test_runs_list_and_show(run, fakes):
@@ -82,6 +82,47 @@ def test_runs_compare_sets_runs_side_by_side(run, fakes):
     assert [found["best_validation"]["step"] for found in values["runs"]] == [2, 2]
     assert "two runs" in run("runs", "compare", "run1", "run1", status=2).stderr
     assert "no run 'run9'" in run("runs", "compare", "run1", "run9", status=1).stderr
+
+
+def test_what_samples_recite_is_shown_wherever_a_run_is(run, fakes):
+    fakes.trainer.script = [metrics(1), originality(1, 0.0, 7), metrics(2), originality(2, 0.456, 31)]
+    for name in ("run1", "run2"):
+        add_run(
+            fakes, name, state=trainer_pb2.RUN_STATE_SUCCEEDED, step=2, originality=fakes.trainer.script[-1].originality
+        )
+
+    watched = run("runs", "watch", "run1", "--all").stdout
+    compared = run("runs", "compare", "run1", "run2").stdout
+    values = json.loads(run("runs", "compare", "run1", "run2", "--json").stdout)
+
+    assert "[2] samples verbatim=45.6% longest run=31 tokens" in watched
+    assert "46%" in run("runs", "list").stdout
+    assert "46% of the samples verbatim, longest run 31 tokens at step 2" in run("runs", "show", "run1").stdout
+    assert "45.6% at 2" in compared and "31 tokens" in compared and "Verbatim share of the samples by step" in compared
+    shares = [found["originality"][0].get("verbatim_share", 0.0) for found in values["originality_at_common_steps"]]
+    assert shares == [0.0, 0.456]
+    assert values["runs"][0]["newest_originality"]["longest_run_tokens"] == 31
+
+
+def test_what_a_sample_recites_is_listed_where_it_is_known(run, fakes):
+    add_run(fakes)
+    fakes.trainer.recited = {(20, 1): 0.25}
+
+    lines = [line.split() for line in run("samples", "list", "run1").stdout.splitlines()[1:]]
+
+    assert ["25%" in line and "33" in line for line in lines] == [False, False, True]
+
+
+def test_models_list_tells_what_a_version_recites(run, fakes):
+    add_run(fakes)
+    run("models", "publish", "run1")
+    run("models", "publish", "run1")
+    fakes.trainer.models["run1"][0].verbatim_share = 0.0
+
+    heading, *lines = run("models", "list").stdout.splitlines()
+
+    place = heading.index("VERBATIM")
+    assert [line[place : place + len("VERBATIM")].strip() for line in lines] == ["0.0%", "-"]
 
 
 def test_runs_compare_does_not_wait_for_a_run_that_trains(run, fakes):

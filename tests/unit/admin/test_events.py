@@ -115,6 +115,7 @@ def test_a_run_is_drawn_from_its_updates(client, services):
         metrics(2, loss=math.inf),
         trainer_pb2.RunUpdate(cursor=3, validation=trainer_pb2.Validation(step=2, loss=3.5, token_accuracy=0.25)),
         trainer_pb2.RunUpdate(cursor=4, sample=sample),
+        trainer_pb2.RunUpdate(cursor=5, originality={"step": 2, "verbatim_share": 0.12345, "longest_run_tokens": 31}),
         trainer_pb2.RunUpdate(cursor=5, checkpoint=trainer_pb2.Checkpoint(step=2, size_bytes=1_500_000)),
         trainer_pb2.RunUpdate(cursor=6, event=trainer_pb2.Event(step=2, message="saved")),
         state(trainer_pb2.RUN_STATE_SUCCEEDED, cursor=7),
@@ -137,6 +138,8 @@ def test_a_run_is_drawn_from_its_updates(client, services):
     seen = {name: drawn["metrics"][0][name] for name in ("rate", "mfu", "remaining", "memory", "epoch")}
     assert seen == {"rate": 0.001, "mfu": 0.3142, "remaining": 61, "memory": "2.0 GB", "epoch": 0.5}
     assert drawn["validations"][0]["accuracy"] == 0.25
+    assert drawn["originalities"] == [{"step": 2, "share": 0.1235, "longest": "31 tokens"}]
+    assert drawn["samples"][0]["recited"] == ""
     assert drawn["samples"][0]["title"] == "T"
     assert drawn["samples"][0]["wish"] == "“The tide”, temperature 0.7"
     assert drawn["checkpoints"] == [{"step": 2, "size": "1.5 MB"}]

@@ -257,6 +257,25 @@ def test_samples_of_each_prompt_and_temperature_stand_side_by_side_from_first_to
     assert steps == ["10", "40", "70", "100"]
 
 
+def test_samples_and_versions_tell_what_they_recite_where_it_is_known(client, services):
+    known = {"verbatim_share": 0.004, "longest_run_tokens": 14}
+    found = [
+        trainer_pb2.Sample(run="run1", step=10, index=1, text="a", **known),
+        trainer_pb2.Sample(run="run1", step=9),
+    ]
+    services.trainer.answer("ListRuns", trainer_pb2.ListRunsResponse(runs=[a_run()]))
+    services.trainer.answer("ListSamples", trainer_pb2.ListSamplesResponse(samples=found))
+    versions = [trainer_pb2.ModelVersion(model="run1", version=1, verbatim_share=0.12)]
+    models = trainer_pb2.ListModelsResponse(models=[trainer_pb2.Model(name="run1", versions=versions)])
+    services.trainer.answer("ListModels", models)
+
+    page = client.get("/samples").text
+
+    assert page.count("word for word from your posts") == 1
+    assert "less than 1 % word for word from your posts, at most 14 tokens in a row" in page
+    assert ">12 %</td>" in client.get("/models").text
+
+
 def test_a_sample_without_a_word_says_so(client, services):
     services.trainer.answer("ListRuns", trainer_pb2.ListRunsResponse(runs=[a_run()]))
     empty = trainer_pb2.Sample(run="run1", step=10, index=1, temperature=1.0, text="")
@@ -270,6 +289,8 @@ def history(request, losses):
     for step, loss in enumerate(losses, 1):
         yield trainer_pb2.RunUpdate(metrics=trainer_pb2.Metrics(step=step, average_loss=loss, tokens_per_second=5))
         yield trainer_pb2.RunUpdate(validation=trainer_pb2.Validation(step=step, loss=loss + 1, token_accuracy=0.25))
+        recited = trainer_pb2.Originality(step=step, verbatim_share=step / 10, longest_run_tokens=10 * step)
+        yield trainer_pb2.RunUpdate(originality=recited)
 
 
 def test_runs_are_compared_on_one_chart_and_in_tables(client, services):
@@ -285,6 +306,8 @@ def test_runs_are_compared_on_one_chart_and_in_tables(client, services):
     assert "data-curves" not in one and "Tick two runs" in one
     curves = json.loads(html.unescape(re.search(r"data-curves='([^']*)'", both)[1]))
     assert [curve["average"] for curve in curves] == list(losses.values())
+    assert [curve["recited"] for curve in curves] == [[0.1, 0.2, 0.3], [0.1, 0.2]]
+    assert "30 %" in both and "20 tokens" in both
     assert "4.000 at step 3" in both and "5.500 at step 2" in both and "25.0%" in both
     common = both.split("Unread posts at the same steps")[1]
     assert re.findall(r'class="figure">(\d\.\d+)<', common) == ["6.000", "6.500", "5.000", "5.500"]
