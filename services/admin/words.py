@@ -110,11 +110,11 @@ def wish(sample: Any) -> str:
 
 
 def recited(sample: Any) -> str:
-    """What of a sample stands in the posts: `12 % word for word from your posts`; empty where nobody knows."""
+    """What of a sample stands in the posts: `12 % recited, at most 31 tokens in a row`; empty where nobody knows."""
     if not sample.HasField("verbatim_share"):
         return ""
     longest = plural(sample.longest_run_tokens, "token")
-    return f"{share(sample.verbatim_share)} word for word from your posts, at most {longest} in a row"
+    return f"{share(sample.verbatim_share)} recited, at most {longest} in a row"
 
 
 def share(part: float) -> str:

@@ -271,8 +271,8 @@ def test_samples_and_versions_tell_what_they_recite_where_it_is_known(client, se
 
     page = client.get("/samples").text
 
-    assert page.count("word for word from your posts") == 1
-    assert "less than 1 % word for word from your posts, at most 14 tokens in a row" in page
+    assert page.count("recited, at most") == 1
+    assert "less than 1 % recited, at most 14 tokens in a row" in page
     assert ">12 %</td>" in client.get("/models").text
 
 
