@@ -38,7 +38,7 @@ class Corpus:
     """
 
     def __init__(self, folder: Path, codec: Codec) -> None:
-        self.index = CorpusIndex.open(folder, codec.vocabulary.end_of_text_id)
+        self.index = CorpusIndex.open(folder, codec.vocabulary.end_of_text_id, codec.vocabulary.size)
         self._folder, self._codec = folder, codec
 
     @cached_property

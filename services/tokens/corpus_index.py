@@ -13,16 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import Corrupt
-from services.tokens.dataset import DOCUMENTS_FILE, TOKENS_FILE, map_array
-from services.tokens.index_files import SUFFIXES_FILE
-
-Tokens = NDArray[Any]  # uint16 or uint32
-Positions = NDArray[np.uint32]
+from services.tokens import suffix_search
+from services.tokens.index_files import read_index
+from services.tokens.suffix_search import Positions, Tokens
 
 
 class Found(NamedTuple):
@@ -80,36 +76,31 @@ class CorpusIndex:
         self._arrays = (self.tokens, self.suffixes, self._begins, end_of_text_id)
 
     @classmethod
-    def open(cls, folder: Path, end_of_text_id: int) -> CorpusIndex:
+    def open(cls, folder: Path, end_of_text_id: int, vocabulary_size: int | None = None) -> CorpusIndex:
         """Map the files of a folder.
+
+        Args:
+            vocabulary_size: no id may reach it; None: ids are what they are.
 
         Raises:
             Corrupt: one is missing or damaged, or they do not belong together; names it.
         """
-        tokens, suffixes = map_array(folder / TOKENS_FILE), map_array(folder / SUFFIXES_FILE)
-        ends = np.ascontiguousarray(map_array(folder / DOCUMENTS_FILE)["end"])
-        if suffixes.dtype != np.uint32 or suffixes.shape != tokens.shape:
-            raise Corrupt(
-                f"{folder / SUFFIXES_FILE} holds {suffixes.dtype} {suffixes.shape} for {len(tokens)} tokens; "
-                "build it again",
-                metadata={"file": str(folder / SUFFIXES_FILE)},
-            )
-        return cls(np.asarray(tokens), ends, np.asarray(suffixes), end_of_text_id)
+        return cls(*read_index(folder, end_of_text_id, vocabulary_size), end_of_text_id)
 
     def find(self, ids: Sequence[int] | NDArray[Any]) -> Found:
         """Where a run of at least one id occurs; of none where it does not. The end-of-text id occurs in no run."""
-        first, last = _find(*self._arrays, np.asarray(ids, np.int64), 0, len(ids))
+        first, last = suffix_search.find(*self._arrays, np.asarray(ids, np.int64), 0, len(ids))
         return Found(first, last, len(ids))
 
     def longer(self, found: Found, token_id: int) -> Found:
         """Where a run occurs with one more id after it."""
-        first, last = _longer(*self._arrays, found.first, found.last, found.length, token_id)
+        first, last = suffix_search.longer(*self._arrays, found.first, found.last, found.length, token_id)
         return Found(first, last, found.length + 1)
 
     def longest_end(self, ids: Sequence[int] | NDArray[Any]) -> Found:
         """Where the longest end of these ids occurs; `length` is 0 when not even the last id does."""
         array = np.asarray(ids, np.int64)
-        return Found(*_longest_end(*self._arrays, array, 0, len(array)))
+        return Found(*suffix_search.longest_end(*self._arrays, array, 0, len(array)))
 
     def follow(self, run: Found, ids: Sequence[int]) -> tuple[list[int], Found]:
         """Of each id of a text that goes on after a run, the length of the longest run that ends with it; and the last.
@@ -119,7 +110,7 @@ class CorpusIndex:
         """
         array = np.asarray(ids, np.int64)
         lengths = np.empty(len(array), np.int64)
-        last = _follow(*self._arrays, array, run.length, run.first, run.last, lengths)
+        last = suffix_search.follow(*self._arrays, array, run.length, run.first, run.last, lengths)
         return lengths[run.length :].tolist(), Found(*last)
 
     def followers(self, found: Found, most: int = 64) -> dict[int, int]:
@@ -128,184 +119,29 @@ class CorpusIndex:
         The end-of-text id is one of them where a document ends there.
         """
         ids, counts = np.empty(most, np.int64), np.empty(most, np.int64)
-        count = _followers(*self._arrays, found.first, found.last, found.length, ids, counts)
+        count = suffix_search.followers(*self._arrays, found.first, found.last, found.length, ids, counts)
         return dict(zip(ids[:count].tolist(), counts[:count].tolist(), strict=True))
+
+    def positions(self, found: Found, most: int) -> NDArray[np.int64]:
+        """Where a run begins in `tokens`, [places]; of more than `most` places, the first in the order of suffixes."""
+        return self.suffixes[found.first : min(found.last, found.first + most)].astype(np.int64)
+
+    def place(self, position: int) -> Place:
+        """The same position, told by its document."""
+        document = int(np.searchsorted(self.ends, position, side="right"))
+        return Place(document, position - self.begin(document))
+
+    def begin(self, document: int) -> int:
+        """Where a document begins in `tokens`."""
+        return int(self.ends[document - 1]) if document else 0
 
     def places(self, found: Found, most: int = 16) -> list[Place]:
         """Where a run begins; of more than `most` places, the first in the order of suffixes."""
-        positions = self.suffixes[found.first : min(found.last, found.first + most)].astype(np.int64)
-        documents = np.searchsorted(self.ends, positions, side="right")
-        before = np.where(documents > 0, self.ends[documents - 1], 0)
-        return [Place(*place) for place in zip(documents.tolist(), (positions - before).tolist(), strict=True)]
+        return [self.place(position) for position in self.positions(found, most).tolist()]
 
     def runs(self, ids: Sequence[int] | NDArray[Any]) -> list[Run]:
         """All runs of a text that cannot be made longer, in order; they may overlap."""
         array = np.asarray(ids, np.int64)
         found = np.empty((len(array), 4), np.int64)
-        count = _runs(*self._arrays, array, found)
+        count = suffix_search.runs(*self._arrays, array, found)
         return [Run(start, length, Found(a, b, length)) for start, length, a, b in found[:count].tolist()]
-
-
-@numba.njit(nogil=True, cache=True)
-def _bound(tokens: Tokens, suffixes: Positions, first: int, last: int, depth: int, token_id: int) -> int:
-    """The first place from `first` to `last` whose id at `depth` is not below `token_id`."""
-    while first < last:
-        middle = (first + last) // 2
-        if tokens[suffixes[middle] + depth] < token_id:
-            first = middle + 1
-        else:
-            last = middle
-    return first
-
-
-@numba.njit(nogil=True, cache=True)
-def _longer(
-    tokens: Tokens,
-    suffixes: Positions,
-    begins: NDArray[np.int64],
-    end_of_text: int,
-    first: int,
-    last: int,
-    depth: int,
-    token_id: int,
-) -> tuple[int, int]:
-    """Those of a range of suffixes that are alike in `depth` tokens whose next is `token_id`."""
-    if token_id < 0 or token_id >= len(begins) - 1 or token_id == end_of_text or first >= last:
-        return 0, 0
-    if depth == 0:
-        return begins[token_id], begins[token_id + 1]
-    first = _bound(tokens, suffixes, first, last, depth, token_id)
-    if first == last or tokens[suffixes[first] + depth] != token_id:
-        return 0, 0
-    # Most ranges are small, or end soon: look at twice as many each time.
-    step = 1
-    while first + step < last and tokens[suffixes[first + step] + depth] == token_id:
-        step *= 2
-    return first, _bound(tokens, suffixes, first + step // 2, min(last, first + step), depth, token_id + 1)
-
-
-@numba.njit(nogil=True, cache=True)
-def _find(
-    tokens: Tokens,
-    suffixes: Positions,
-    begins: NDArray[np.int64],
-    end_of_text: int,
-    ids: NDArray[np.int64],
-    start: int,
-    end: int,
-) -> tuple[int, int]:
-    """The range of what begins with `ids[start:end]`."""
-    first, last = 0, len(suffixes)
-    for i in range(start, end):
-        first, last = _longer(tokens, suffixes, begins, end_of_text, first, last, i - start, ids[i])
-        if first == last:
-            break
-    return first, last
-
-
-@numba.njit(nogil=True, cache=True)
-def _longest_end(
-    tokens: Tokens,
-    suffixes: Positions,
-    begins: NDArray[np.int64],
-    end_of_text: int,
-    ids: NDArray[np.int64],
-    start: int,
-    end: int,
-) -> tuple[int, int, int]:
-    """Range and length of the longest end of `ids[start:end]` that occurs."""
-    # What occurs from some id on occurs from each later one on too. Most ends are short: twice as long each time.
-    best, first, last = 0, 0, 0
-    step = 1
-    while best < end - start:
-        length = min(best + step, end - start)
-        a, b = _find(tokens, suffixes, begins, end_of_text, ids, end - length, end)
-        if a < b:
-            best, first, last = length, a, b
-            step *= 2
-        elif step == 1:
-            break
-        else:
-            step = (length - best) // 2 if length - best > 1 else 1
-    return first, last, best
-
-
-@numba.njit(nogil=True, cache=True)
-def _follow(
-    tokens: Tokens,
-    suffixes: Positions,
-    begins: NDArray[np.int64],
-    end_of_text: int,
-    ids: NDArray[np.int64],
-    start: int,
-    first: int,
-    last: int,
-    lengths: NDArray[np.int64],
-) -> tuple[int, int, int]:
-    """Write of each id from `start` on the length of the longest run that ends with it; return the last one's range."""
-    length = start
-    for i in range(start, len(ids)):
-        if length == 0:
-            first, last = 0, len(suffixes)
-        a, b = _longer(tokens, suffixes, begins, end_of_text, first, last, length, ids[i])
-        if a < b:
-            first, last, length = a, b, length + 1
-        else:
-            first, last, length = _longest_end(tokens, suffixes, begins, end_of_text, ids, i - length, i + 1)
-        lengths[i] = length
-    return first, last, length
-
-
-@numba.njit(nogil=True, cache=True)
-def _followers(
-    tokens: Tokens,
-    suffixes: Positions,
-    begins: NDArray[np.int64],
-    end_of_text: int,
-    first: int,
-    last: int,
-    depth: int,
-    ids: NDArray[np.int64],
-    counts: NDArray[np.int64],
-) -> int:
-    """Write the ids that stand at `depth` in a range, and how often; return how many were written."""
-    count = 0
-    while first < last and count < len(ids):
-        token_id = tokens[suffixes[first] + depth]
-        following = _bound(tokens, suffixes, first, last, depth, token_id + 1)
-        ids[count], counts[count] = token_id, following - first
-        first = following
-        count += 1
-    return count
-
-
-@numba.njit(nogil=True, cache=True)
-def _runs(
-    tokens: Tokens,
-    suffixes: Positions,
-    begins: NDArray[np.int64],
-    end_of_text: int,
-    ids: NDArray[np.int64],
-    found: NDArray[np.int64],
-) -> int:
-    """Write start, length and range of each run that cannot be made longer; return how many."""
-    count, start, end = 0, 0, 0
-    first, last = 0, len(suffixes)
-    while end < len(ids):
-        a, b = _longer(tokens, suffixes, begins, end_of_text, first, last, end - start, ids[end])
-        if a < b:
-            first, last, end = a, b, end + 1
-            continue
-        if end > start:
-            found[count, 0], found[count, 1], found[count, 2], found[count, 3] = start, end - start, first, last
-            count += 1
-        # What still occurs when the id is added that the run could not have.
-        first, last, length = _longest_end(tokens, suffixes, begins, end_of_text, ids, start, end + 1)
-        end += 1
-        start = end - length
-        if length == 0:
-            first, last = 0, len(suffixes)
-    if end > start:
-        found[count, 0], found[count, 1], found[count, 2], found[count, 3] = start, end - start, first, last
-        count += 1
-    return count

@@ -25,7 +25,7 @@ from services.trainer.outcome import TURNED, read_outcome
 from services.trainer.publishing import Models, ModelVersion
 from services.trainer.run_record import RECORD_FILE, RunRecord, RunState
 from services.trainer.runs import Runs
-from services.trainer.starting import facts_for_publishing, open_dataset
+from services.trainer.starting import check_dataset, facts_for_publishing
 from services.trainer.volume import Volume
 from services.trainer.withholding import withheld
 
@@ -152,17 +152,19 @@ def publish(
         name,
         checkpoint,
         dataset=facts_for_publishing(volume, record),
-        corpus=dataset.folder if dataset else None,
+        corpus=dataset,
         held_out=held_out_rows(dataset, record.settings.context) if dataset else None,
     )
     return version, models.prune(name, record.settings.keep_versions)
 
 
 def _dataset(volume: Volume, record: RunRecord) -> Dataset | None:
-    """What the run learned from; None when it is gone or damaged."""
+    """What the run learned from, every byte of it; None when it is gone or damaged, or another has its name."""
     try:
-        return open_dataset(volume, record.settings.dataset)
-    except (NotFound, Corrupt) as error:
+        dataset = check_dataset(volume, record)
+        dataset.verify()
+        return dataset
+    except (NotFound, Corrupt, FailedPrecondition) as error:
         log.warning(
             "run %s: its engine file is verified on its own text, and it goes without a corpus index: %s",
             record.name,

@@ -33,6 +33,7 @@ from services.common.files import (
 from services.gpt2.config import GPT2Config
 from services.gpt2.pointer import write_pointer
 from services.litert.stored import ENGINE, REPORT, find_engine, weights_digest
+from services.tokens.dataset import Dataset
 from services.tokens.index_files import INDEX_FOLDER, copy_index
 from services.tokens.vocabulary import Vocabulary
 from services.trainer.bases import Base
@@ -103,14 +104,14 @@ class Models:
         checkpoint: Checkpoint,
         *,
         dataset: dict[str, Any],
-        corpus: Path | None = None,
+        corpus: Dataset | None = None,
         held_out: NDArray[np.int32] | None = None,
     ) -> ModelVersion:
         """Publish a run's checkpoint as the next version of `name`.
 
         Args:
             dataset: what is known of the dataset that the run learned from, as RunRecord.dataset_facts has it.
-            corpus: the dataset's folder, whose index goes with the version; None: it goes without.
+            corpus: the dataset, whose index goes with the version; None: it goes without.
             held_out: int32 [R, T], text that the engine file is verified on; None: what the model writes itself.
 
         Raises:
@@ -325,7 +326,7 @@ class Models:
         vocabulary_digest: str,
         step: int,
         facts: dict[str, Any],
-        corpus: Path | None = None,
+        corpus: Dataset | None = None,
         held_out: NDArray[np.int32] | None = None,
     ) -> ModelVersion:
         with self._new_version(name) as (number, partial):
@@ -345,7 +346,10 @@ class Models:
                 )
             config = GPT2Config.from_hparams(read_json(partial / "hparams.json"), source=str(carried / "hparams.json"))
             if corpus is not None:
-                copy_index(corpus, partial / INDEX_FOLDER)
+                try:
+                    copy_index(corpus, partial / INDEX_FOLDER)
+                except Corrupt as error:  # replaced or deleted meanwhile: the weights are sound all the same
+                    log.warning("model %s: version %d goes without a corpus index: %s", name, number, error)
             if self._convert and not self._copy_engine(name, partial):
                 self._convert(partial, held_out)
             manifest = {

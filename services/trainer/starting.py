@@ -17,7 +17,7 @@ from typing import Any
 from services.common.errors import Corrupt, FailedPrecondition, InvalidRequest, NotFound
 from services.common.files import check_name, write_json
 from services.gpt2.config import GPT2Config
-from services.tokens.dataset import Dataset
+from services.tokens.dataset import STYLE_FILE, Dataset
 from services.tokens.index_files import MOST_INDEXED_TOKENS, SUFFIXES_FILE
 from services.trainer import beginning
 from services.trainer.bases import Bases
@@ -203,9 +203,11 @@ def facts_for_publishing(volume: Volume, record: RunRecord) -> dict[str, Any]:
 def digest_of(dataset: Dataset) -> str:
     """SHA-256 over the digests of a dataset's files: the same for the same tokens, borders, posts and vocabulary.
 
-    The index follows from them, and datasets of earlier versions have none.
+    The index follows from them, and datasets of earlier versions have none; nor do they tell the blog's style, from
+    which nothing is learned.
     """
-    files = {name: digest for name, digest in dataset.manifest["files"].items() if name != SUFFIXES_FILE}
+    about = (SUFFIXES_FILE, STYLE_FILE)
+    files = {name: digest for name, digest in dataset.manifest["files"].items() if name not in about}
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,14 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.errors import Corrupt
-from services.tokens import index_files
-from services.tokens.corpus_index import CorpusIndex
-from services.tokens.index_files import SUFFIXES_FILE, copy_index, write_index
+from services.tokens.index_files import SUFFIXES_FILE
 from services.tokens.suffixes import sort_suffixes
 from tests.unit.tokens.brute_force import END, make_index, places, runs
 
@@ -77,48 +73,6 @@ def test_of_many_followers_and_places_the_first_are_told():
     found = index.find([0])
     assert index.followers(found, most=2) == {1: 2, 2: 1}
     assert len(index.places(found, most=3)) == 3
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """What a dataset's folder holds of three documents, without the index."""
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    np.save(folder / "tokens.npy", np.array([1, 2, 3, END, 1, 2, END, END], np.uint16))
-    documents = np.zeros(3, [("start", "<i8"), ("end", "<i8"), ("num_bytes", "<i8"), ("split", "u1")])
-    documents["end"] = [4, 7, 8]
-    np.save(folder / "documents.npy", documents)
-    (folder / "posts.json").write_text("[]")
-    return folder
-
-
-def test_an_index_is_copied_or_sorted_where_there_is_none(folder: Path, tmp_path: Path):
-    copy_index(folder, tmp_path / "sorted")
-    write_index(folder)
-    (folder / "style.json").write_text("{}")
-    copy_index(folder, tmp_path / "copied")
-    for name in ("sorted", "copied"):
-        index = CorpusIndex.open(tmp_path / name, END)
-        assert index.places(index.find([1, 2])) == [(0, 0), (1, 0)]
-        assert (tmp_path / name / "posts.json").read_text() == "[]"
-        assert (tmp_path / name / "style.json").exists() == (name == "copied")
-
-
-def test_a_corpus_with_too_many_tokens_goes_without_an_index(folder: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(index_files, "MOST_INDEXED_TOKENS", 7)
-    write_index(folder)
-    copy_index(folder, tmp_path / "copy")
-    assert not (folder / SUFFIXES_FILE).exists()
-    assert not (tmp_path / "copy").exists()
-
-
-def test_damaged_files_are_named(folder: Path, tmp_path: Path):
-    np.save(folder / SUFFIXES_FILE, np.arange(3, dtype=np.uint32))
-    with pytest.raises(Corrupt, match=r"suffixes\.npy"):
-        CorpusIndex.open(folder, END)
-    (folder / "posts.json").unlink()
-    with pytest.raises(Corrupt, match=r"posts\.json is missing"):
-        copy_index(folder, tmp_path / "copy")
 
 
 def test_an_index_takes_at_most_eight_bytes_a_token(tmp_path: Path):

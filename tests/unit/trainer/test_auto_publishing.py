@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.common.errors import Corrupt, FailedPrecondition, NotFound
+from services.common.files import read_json, sha256_files, write_json
+from services.tokens.dataset import Dataset
+from services.tokens.index_files import INDEX_FOLDER
 from services.trainer.auto_publishing import AutoPublisher, bests, publish
 from services.trainer.outcome import TURNED, Outcome, write_outcome
 from services.trainer.publishing import Models
@@ -195,6 +199,77 @@ def test_a_run_is_published_when_its_dataset_is_gone(house: House) -> None:
     house.publisher().at_end(house.run)
     version = house.models.get("a", None)
     assert (version.manifest["dataset"], version.manifest["corpus"]) == ("tiny", "blog")
+
+
+def _flip(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-8] + bytes(byte ^ 0xFF for byte in content[-8:]))
+
+
+def _replace(dataset: Path) -> None:
+    shutil.rmtree(dataset)
+    write_tiny_dataset(dataset.parents[1], texts=["quite another corpus " * 9] * 5)
+
+
+def _replace_with_vocabulary(dataset: Path) -> None:
+    shutil.rmtree(dataset)
+    write_tiny_dataset(dataset.parents[1], texts=["quite another corpus " * 9] * 5, end_of_text_first=True)
+
+
+SPOILS = {
+    "suffixes damaged": lambda dataset: _flip(dataset / "suffixes.npy"),
+    "suffixes gone": lambda dataset: (dataset / "suffixes.npy").unlink(),
+    "tokens damaged": lambda dataset: _flip(dataset / "tokens.npy"),
+    "tokens cut": lambda dataset: (dataset / "tokens.npy").write_bytes(b""),
+    "posts gone": lambda dataset: (dataset / "posts.json").unlink(),
+    "posts cut": lambda dataset: (dataset / "posts.json").write_text("["),
+    "another corpus": _replace,
+    "another vocabulary": _replace_with_vocabulary,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_a_run_whose_dataset_is_not_what_it_was_is_published_without_an_index(
+    house: House, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(house.data / "datasets" / "tiny")
+    rows: list[object] = []
+    house.models = Models(house.volume.models, lambda folder, held_out: rows.append(held_out))
+    make_checkpoint(house.data, "a", 2, 5.0)
+    house.publisher().at_end(house.run)
+    version = house.models.get("a", None)
+    assert not (version.folder / INDEX_FOLDER).exists()
+    assert not any(name.startswith(INDEX_FOLDER) for name in version.manifest["files"])
+    assert rows == [None]
+    assert "it goes without a corpus index" in caplog.text
+
+
+def test_a_dataset_that_is_damaged_while_it_is_copied_holds_up_no_version(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Dataset, "verify", lambda self: _flip(self.folder / "posts.json"))  # as if after the look
+    make_checkpoint(house.data, "a", 2, 5.0)
+    house.publisher().at_end(house.run)
+    assert not (house.models.get("a", None).folder / INDEX_FOLDER).exists()
+    assert "model a: version 1 goes without a corpus index" in caplog.text and "posts.json" in caplog.text
+
+
+def test_a_run_is_published_with_the_index_of_its_dataset(house: House) -> None:
+    make_checkpoint(house.data, "a", 2, 5.0)
+    house.publisher().at_end(house.run)
+    folder = house.models.get("a", None).folder / INDEX_FOLDER
+    for name in ("tokens.npy", "documents.npy", "posts.json", "suffixes.npy"):
+        assert (folder / name).read_bytes() == (house.data / "datasets" / "tiny" / name).read_bytes()
+
+
+def test_a_dataset_that_was_built_again_and_now_tells_the_style_is_the_same(house: House) -> None:
+    folder = house.data / "datasets" / "tiny"
+    manifest = read_json(folder / "manifest.json")
+    write_json(folder / "style.json", {})
+    write_json(folder / "manifest.json", manifest | {"files": sha256_files(folder)})
+    make_checkpoint(house.data, "a", 2, 5.0)
+    house.publisher().at_end(house.run)
+    assert (house.models.get("a", None).folder / INDEX_FOLDER / "style.json").exists()
 
 
 @pytest.mark.parametrize(
