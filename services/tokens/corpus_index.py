@@ -85,11 +85,23 @@ class CorpusIndex:
         Raises:
             Corrupt: one is missing or damaged, or they do not belong together; names it.
         """
-        return cls(*read_index(folder, end_of_text_id, vocabulary_size), end_of_text_id)
+        index = cls(*read_index(folder, end_of_text_id, vocabulary_size), end_of_text_id)
+        index._warm()
+        return index
+
+    def _warm(self) -> None:
+        """Ask everything once: compiling takes seconds, for which no text that is being written should wait."""
+        token_id = int(self.tokens[0])
+        found = self.find([token_id])
+        self.longer(found, token_id)
+        self.longest_end([token_id])
+        self.follow(found, [token_id] * 2)
+        self.followers(found)
+        self.runs([token_id])
 
     def find(self, ids: Sequence[int] | NDArray[Any]) -> Found:
         """Where a run of at least one id occurs; of none where it does not. The end-of-text id occurs in no run."""
-        first, last = suffix_search.find(*self._arrays, np.asarray(ids, np.int64), 0, len(ids))
+        first, last = suffix_search.find(*self._arrays, np.array(ids, np.int64), 0, len(ids))
         return Found(first, last, len(ids))
 
     def longer(self, found: Found, token_id: int) -> Found:
@@ -99,7 +111,7 @@ class CorpusIndex:
 
     def longest_end(self, ids: Sequence[int] | NDArray[Any]) -> Found:
         """Where the longest end of these ids occurs; `length` is 0 when not even the last id does."""
-        array = np.asarray(ids, np.int64)
+        array = np.array(ids, np.int64)
         return Found(*suffix_search.longest_end(*self._arrays, array, 0, len(array)))
 
     def follow(self, run: Found, ids: Sequence[int]) -> tuple[list[int], Found]:
@@ -108,7 +120,7 @@ class CorpusIndex:
         Args:
             run: the longest that ends where the new ids begin; its own ids are the first `run.length` of `ids`.
         """
-        array = np.asarray(ids, np.int64)
+        array = np.array(ids, np.int64)
         lengths = np.empty(len(array), np.int64)
         last = suffix_search.follow(*self._arrays, array, run.length, run.first, run.last, lengths)
         return lengths[run.length :].tolist(), Found(*last)
@@ -141,7 +153,7 @@ class CorpusIndex:
 
     def runs(self, ids: Sequence[int] | NDArray[Any]) -> list[Run]:
         """All runs of a text that cannot be made longer, in order; they may overlap."""
-        array = np.asarray(ids, np.int64)
+        array = np.array(ids, np.int64)
         found = np.empty((len(array), 4), np.int64)
         count = suffix_search.runs(*self._arrays, array, found)
         return [Run(start, length, Found(a, b, length)) for start, length, a, b in found[:count].tolist()]

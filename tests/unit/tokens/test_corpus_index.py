@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.tokens import suffix_search
 from services.tokens.index_files import SUFFIXES_FILE
 from services.tokens.suffixes import sort_suffixes
 from tests.unit.tokens.brute_force import END, make_index, places, runs
@@ -73,6 +74,16 @@ def test_of_many_followers_and_places_the_first_are_told():
     found = index.find([0])
     assert index.followers(found, most=2) == {1: 2, 2: 1}
     assert len(index.places(found, most=3)) == 3
+
+
+def test_texts_of_any_kind_of_array_are_searched_by_the_same_compiled_code():
+    ids = np.array([1, 0, 2, 0, 9, 0])
+    read_only = ids[::2].copy()
+    read_only.flags.writeable = False
+    index = make_index([[1, 2, 3]])
+    expected, compiled = index.runs([1, 2, 9]), len(suffix_search.runs.signatures)
+    assert index.runs(ids[::2]) == index.runs(read_only) == index.runs(ids[::2].astype(np.uint16)) == expected
+    assert len(suffix_search.runs.signatures) == compiled
 
 
 def test_an_index_takes_at_most_eight_bytes_a_token(tmp_path: Path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +128,29 @@ def test_suffixes_in_a_wrong_order_read_nothing_beyond_the_tokens(index_folder: 
     assert suffix_search._at(index.tokens, 10**12) == END
     assert index.longer(index.find([1]), 2).num_places == 0
     assert len(index.runs([1, 2, 3])) <= 3
+
+
+CALLS = """
+import json, sys
+from pathlib import Path
+from services.tokens import suffix_search
+from services.tokens.corpus_index import CorpusIndex
+
+def compiled():
+    return {name: len(f.signatures) for name, f in vars(suffix_search).items() if hasattr(f, "signatures")}
+
+index = CorpusIndex.open(Path(sys.argv[1]), 5)
+before = compiled()
+found = index.longer(index.find([1]), 2)
+index.follow(found, [1, 2, 3]), index.followers(found), index.longest_end([3, 1, 2]), index.runs([1, 2, 2])
+print(json.dumps([before, compiled()]))
+"""
+
+
+def test_all_that_is_compiled_is_compiled_when_an_index_is_opened(index_folder: Path):
+    said = subprocess.run(
+        [sys.executable, "-c", CALLS, str(index_folder)], capture_output=True, check=True, text=True
+    ).stdout
+    before, after = json.loads(said)
+    assert before == after
+    assert after["runs"] == 1
