@@ -17,8 +17,9 @@ from services.tokens import originality
 from services.tokens.codec import Codec
 from services.tokens.corpus_index import CorpusIndex
 from services.tokens.dataset import POSTS_FILE, STYLE_FILE
+from services.tokens.excerpts import Excerpt, Excerpts
 from services.tokens.index_files import INDEX_FOLDER
-from services.tokens.originality import Excerpt, Originality, VerbatimRun
+from services.tokens.originality import Originality, VerbatimRun
 from services.tokens.spellings import Spellings
 
 
@@ -40,6 +41,7 @@ class Corpus:
     def __init__(self, folder: Path, codec: Codec) -> None:
         self.index = CorpusIndex.open(folder, codec.vocabulary.end_of_text_id, codec.vocabulary.size)
         self._folder, self._codec = folder, codec
+        self._excerpts = Excerpts(self.index, codec)
 
     @cached_property
     def _posts(self) -> list[dict[str, Any]]:
@@ -66,7 +68,7 @@ class Corpus:
 
     def excerpt(self, run: VerbatimRun) -> Excerpt:
         """What stands around a run in its post."""
-        return originality.excerpt(run.place, run.num_ids, self._codec, self.index)
+        return self._excerpts.of(run.place, run.num_ids)
 
 
 def read_blog_style(folder: Path) -> Style:

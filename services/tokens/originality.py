@@ -7,8 +7,11 @@ written with. The names of a header's fields ("title: ") are the corpus's form a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,18 +74,19 @@ def measure(text: str, codec: Codec, index: CorpusIndex, min_run: int = MIN_RUN_
     ids = codec.encode(text)
     edges = token_edges(ids, codec)  # [n + 1]
     counts = counted_tokens(text, edges)  # [n]
-    before = np.concatenate([[0], np.cumsum(counts)])  # tokens that count, before each
+    counted = np.concatenate([[0], np.cumsum(counts)])  # tokens that count, before each
     inside = np.zeros(len(ids), np.bool_)
     longest, runs, shared = 0, [], Counter[int]()
     for run in index.runs(ids):
-        length = int(before[run.start + run.length] - before[run.start])
+        first, last = run.start, run.start + run.length
+        length = int(counted[last] - counted[first])
         longest = max(longest, length)
         if length < min_run:
             continue
-        inside[run.start : run.start + run.length] = True
+        inside[first:last] = True
         places = index.places(run.found)
         shared.update({place.document: length for place in places})
-        start, end = int(edges[run.start]), int(edges[run.start + run.length])
+        start, end = whole_characters(edges, first, last)
         runs.append(VerbatimRun(start, end, length, run.length, run.found.num_places, min(places)))
     return Originality(
         verbatim_share=float((inside & counts).sum() / max(1, counts.sum())),
@@ -94,54 +98,34 @@ def measure(text: str, codec: Codec, index: CorpusIndex, min_run: int = MIN_RUN_
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """A document's text around a run.
+def token_edges(ids: Sequence[int] | NDArray[Any], codec: Codec) -> NDArray[np.float64]:
+    """Where each token begins, and the end, in characters; a half more where that is inside a character.
 
-    Attributes:
-        start, end: of the run in `text`, in characters.
-        post_start: where the run begins in the document, in characters.
+    So of "é" with a token for each of its two bytes, the edges are 0, 0.5 and 1.
     """
-
-    text: str
-    start: int
-    end: int
-    post_start: int
-
-
-def excerpt(place: Place, num_ids: int, codec: Codec, index: CorpusIndex, around: int = 40) -> Excerpt:
-    """What stands around a run of so many ids, in its document.
-
-    Args:
-        around: tokens before and after.
-    """
-    begin = int(index.ends[place.document - 1]) if place.document else 0
-    last = int(index.ends[place.document]) - 1  # without end-of-text
-    start = begin + place.position
-    shown = max(begin, start - around)
-
-    def text(first: int, end: int) -> str:
-        return codec.decode_bytes(index.tokens[first:end].tolist()).decode("utf-8", "ignore")
-
-    return Excerpt(
-        text=text(shown, min(last, start + num_ids + around)),
-        start=len(text(shown, start)),
-        end=len(text(shown, start + num_ids)),
-        post_start=len(text(begin, start)),
-    )
-
-
-def token_edges(ids: list[int], codec: Codec) -> NDArray[np.int64]:
-    """Where each token begins, and the end, in characters begun before it."""
     lengths = [len(codec.decode_bytes([token_id])) for token_id in ids]
     data = np.frombuffer(codec.decode_bytes(ids), np.uint8)
-    begun = np.concatenate([[0], np.cumsum((data & 0xC0) != 0x80)])  # by byte: a character's first is no 10xxxxxx
-    edges: NDArray[np.int64] = begun[np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])]
+    inner = np.append((data & 0xC0) == 0x80, False)  # by byte: only those inside a character are 10xxxxxx
+    begun = np.concatenate([[0], np.cumsum(~inner[:-1])])  # characters, before each byte
+    edges: NDArray[np.float64] = (begun - 0.5 * inner)[np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])]
     return edges
 
 
-def counted_tokens(text: str, edges: NDArray[np.int64]) -> NDArray[np.bool_]:
+def whole_characters(edges: NDArray[np.float64], first: int, last: int) -> tuple[int, int]:
+    """Start and end (exclusive) of the tokens `first` to before `last`, in characters.
+
+    A character that lies in them in part counts to them.
+
+    Args:
+        edges: see token_edges.
+    """
+    return max(0, math.floor(edges[first])), math.ceil(edges[last])
+
+
+def counted_tokens(text: str, edges: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which tokens of a document, or of its begin, count: all that do not lie in a field's name.
+
+    A token that has only a part of its bytes in a name counts.
 
     Args:
         edges: [n + 1], see token_edges.

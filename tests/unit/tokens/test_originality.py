@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tokens.header import compose_header, name_spans
-from services.tokens.originality import excerpt, measure
+from services.tokens.originality import counted_tokens, measure, token_edges, whole_characters
 from tests.unit.generator.fakes import END, codec
 from tests.unit.tokens.brute_force import make_index, runs
 
@@ -72,23 +72,40 @@ def test_a_text_without_a_header_has_no_names():
     assert name_spans("A story\ntitle: no\n") == name_spans("") == []
 
 
+def test_what_the_author_wrote_counts_to_its_last_byte():
+    # A byte of a character of three stands alone in a token, and a line end is behind it.
+    text = "title: 雪 鼠\n\nBody"
+    assert counted(text) == "雪 鼠Body"
+
+
+def counted(text):
+    """The bytes of a text that count, each a token."""
+    ids = CODEC.encode(text)
+    counts = counted_tokens(text, token_edges(ids, CODEC)).tolist()
+    return CODEC.decode([token for token, is_counted in zip(ids, counts, strict=True) if is_counted])
+
+
+@given(st.text(alphabet="雪露鼠é🦉a", max_size=12), st.data())
+def test_a_character_that_lies_in_tokens_in_part_counts_to_them(text, data):
+    size = len(text.encode())
+    first = data.draw(st.integers(0, max(0, size - 1)))
+    last = data.draw(st.integers(min(first + 1, size), size))
+    ends = [len(text[:end].encode()) for end in range(len(text) + 1)]
+    touched = [i for i in range(len(text)) if ends[i] < last and ends[i + 1] > first]
+    found = whole_characters(token_edges(CODEC.encode(text), CODEC), first, last)
+    assert found == ((touched[0], touched[-1] + 1) if touched else (0, 0))
+
+
+def test_a_run_inside_a_character_is_not_empty():
+    first, other = "雨", "蛨"  # alike in the last two of three bytes
+    index = make_index([list(other.encode())], end=END)
+    (run,) = measure(first, CODEC, index, min_run=1).runs
+    assert (run.start, run.end, run.num_tokens) == (0, 1, 2)
+
+
 @given(st.text(alphabet="Sch nefi.Ül", max_size=40))
 def test_runs_are_those_of_a_search_of_the_whole_corpus(text):
     found = measure(text, CODEC, INDEX, min_run=1)
     expected = runs(DOCUMENTS, list(text.encode()))
     assert [run.num_tokens for run in found.runs] == [length for _, length in expected]
     assert found.longest_run == max((length for _, length in expected), default=0)
-
-
-def test_an_excerpt_shows_the_run_in_its_post():
-    run = measure("Q Überall lag Q", CODEC, INDEX).runs[0]
-    shown = excerpt(run.place, run.num_ids, CODEC, INDEX, around=8)
-    assert shown.text == "ee fiel. Überall lag the ferr"
-    assert shown.text[shown.start : shown.end] == " Überall lag "
-    assert WINTER[shown.post_start :].startswith(" Überall lag ")
-
-
-def test_an_excerpt_stays_in_its_document():
-    run = measure("lay idle, im Hafen.", CODEC, INDEX).runs[0]
-    shown = excerpt(run.place, run.num_ids, CODEC, INDEX, around=1000)
-    assert shown.text == WINTER

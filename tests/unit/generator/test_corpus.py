@@ -1,0 +1,38 @@
+"""What a version carries of its corpus belongs to its vocabulary, and tells where a text is from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.common.errors import Corrupt
+from services.generator import messages
+from services.generator.corpus import Corpus, open_corpus
+from services.tokens.header import compose_header
+from tests.rpc.generator.serving import write_corpus
+from tests.unit.generator.fakes import END, codec
+
+HEADER = compose_header("Owls", ["birds"], "2024-03-01")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    write_corpus(tmp_path / "index", [(HEADER + "The owl wrote of snow.").encode()])
+    found = open_corpus(tmp_path, codec())
+    assert found is not None
+    return found
+
+
+def test_a_run_is_told_with_its_post(corpus: Corpus) -> None:
+    told = messages.originality("Q The owl wrote of Q", corpus)
+    (run,) = told.runs
+    assert (run.post, run.title, told.nearest_post) == ("blog/0.md", "Post 0", "blog/0.md")
+    assert run.post_start == len(HEADER)
+    assert run.excerpt[run.excerpt_start : run.excerpt_end] == "The owl wrote of "
+
+
+def test_ids_that_the_vocabulary_lacks_are_refused(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "index", [[104, END + 1]])  # type: ignore[list-item]
+    with pytest.raises(Corrupt, match=r"tokens\.npy is damaged: it holds id 257; the vocabulary has 257 ids"):
+        open_corpus(tmp_path, codec())
