@@ -138,6 +138,10 @@ class CorpusIndex:
         """Where a run begins in `tokens`, [places]; of more than `most` places, the first in the order of suffixes."""
         return self.suffixes[found.first : min(found.last, found.first + most)].astype(np.int64)
 
+    def documents(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The number of the document in which each position lies."""
+        return np.searchsorted(self.ends, positions, side="right")
+
     def place(self, position: int) -> Place:
         """The same position, told by its document."""
         document = int(np.searchsorted(self.ends, position, side="right"))

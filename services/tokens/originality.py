@@ -8,7 +8,6 @@ written with. The names of a header's fields ("title: ") are the corpus's form a
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from services.tokens.corpus_index import CorpusIndex, Place
 from services.tokens.header import name_spans
 
 MIN_RUN_TOKENS = 12  # shorter runs are what a language is made of
+MOST_PLACES = 10_000  # of a run: what stands in more of them tells little about where a text is from
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Originality:
         longest_run: tokens of the longest run, also where that is below `min_run`.
         min_run: the shortest run that counts, in tokens.
         runs: in order; they may overlap.
-        nearest: the document with most tokens in runs, by number; None: there are no runs.
+        nearest: the document with most tokens in runs, each counted once; by number. None: there are no runs.
         num_tokens: of the text, field names not counted.
     """
 
@@ -76,7 +76,7 @@ def measure(text: str, codec: Codec, index: CorpusIndex, min_run: int = MIN_RUN_
     counts = counted_tokens(text, edges)  # [n]
     counted = np.concatenate([[0], np.cumsum(counts)])  # tokens that count, before each
     inside = np.zeros(len(ids), np.bool_)
-    longest, runs, shared = 0, [], Counter[int]()
+    longest, runs, holders = 0, [], []
     for run in index.runs(ids):
         first, last = run.start, run.start + run.length
         length = int(counted[last] - counted[first])
@@ -84,18 +84,39 @@ def measure(text: str, codec: Codec, index: CorpusIndex, min_run: int = MIN_RUN_
         if length < min_run:
             continue
         inside[first:last] = True
-        places = index.places(run.found)
-        shared.update({place.document: length for place in places})
+        positions = index.positions(run.found, MOST_PLACES)
+        holders.append((first, last, np.unique(index.documents(positions))))
         start, end = whole_characters(edges, first, last)
-        runs.append(VerbatimRun(start, end, length, run.length, run.found.num_places, min(places)))
+        place = index.place(int(positions.min()))
+        runs.append(VerbatimRun(start, end, length, run.length, run.found.num_places, place))
     return Originality(
         verbatim_share=float((inside & counts).sum() / max(1, counts.sum())),
         longest_run=longest,
         min_run=min_run,
         runs=tuple(runs),
-        nearest=shared.most_common(1)[0][0] if shared else None,
+        nearest=_nearest(holders, counted) if holders else None,
         num_tokens=int(counts.sum()),
     )
+
+
+def _nearest(holders: list[tuple[int, int, NDArray[np.int64]]], counted: NDArray[np.int64]) -> int:
+    """The document with most tokens in runs, each counted once; of several, the first.
+
+    Args:
+        holders: of each run its first token, its last (exclusive), and the documents that hold it; in order.
+        counted: int64 [n + 1], tokens that count, before each.
+    """
+    firsts, lasts = (np.array([holder[i] for holder in holders]) for i in (0, 1))
+    documents = np.concatenate([holder[2] for holder in holders])
+    runs = np.repeat(np.arange(len(holders)), [len(holder[2]) for holder in holders])
+    order = np.argsort(documents, kind="stable")  # by document, and in each by run
+    documents, runs = documents[order], runs[order]
+    heads = np.flatnonzero(np.diff(documents, prepend=-1))  # where each document begins
+    # A run begins and ends behind the one before it, with which it may overlap.
+    reached = np.concatenate([[0], lasts[runs[:-1]]])
+    reached[heads] = 0
+    added = counted[lasts[runs]] - counted[np.maximum(firsts[runs], reached)]
+    return int(documents[heads[np.add.reduceat(added, heads).argmax()]])
 
 
 def token_edges(ids: Sequence[int] | NDArray[Any], codec: Codec) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.tokens.header import compose_header, name_spans
 from services.tokens.originality import counted_tokens, measure, token_edges, whole_characters
 from tests.unit.generator.fakes import END, codec
-from tests.unit.tokens.brute_force import make_index, runs
+from tests.unit.tokens.brute_force import make_index, places, runs
 
 CODEC = codec()  # a token is a byte
 RIVER = compose_header("The river", ["water"], "2024-03-01") + "The river was high that day, and the ferry lay idle."
@@ -101,6 +101,42 @@ def test_a_run_inside_a_character_is_not_empty():
     index = make_index([list(other.encode())], end=END)
     (run,) = measure(first, CODEC, index, min_run=1).runs
     assert (run.start, run.end, run.num_tokens) == (0, 1, 2)
+
+
+posts = st.lists(st.text(alphabet="ab雪雨", max_size=10), min_size=1, max_size=4)
+
+
+@given(posts, st.text(alphabet="ab雪雨", max_size=20), st.integers(1, 4))
+def test_the_nearest_document_holds_most_distinct_tokens(texts, text, min_run):
+    documents = [list(post.encode()) for post in texts]
+    ids = list(text.encode())
+    found = measure(text, CODEC, make_index(documents, end=END), min_run)
+    covered = [set() for _ in documents]
+    for start, length in runs(documents, ids):
+        if length >= min_run:
+            for document, _ in places(documents, ids[start : start + length]):
+                covered[document].update(range(start, start + length))
+    sizes = [len(tokens) for tokens in covered]
+    assert found.nearest == (sizes.index(max(sizes)) if any(sizes) else None)
+    assert [run.place for run in found.runs] == [
+        min(places(documents, ids[start : start + length]))
+        for start, length in runs(documents, ids)
+        if length >= min_run
+    ]
+
+
+def test_runs_that_overlap_count_once_for_the_nearest_document():
+    text = "".join(map(chr, range(97, 97 + 26)))
+    overlapping = text[:14] + "!" + text[1:15] + "!" + text[2:16]
+    index = make_index([list(overlapping.encode()), list(text[3:].encode())], end=END)
+    assert measure(text, CODEC, index).nearest == 1
+
+
+def test_a_document_counts_in_which_a_run_stands_far_behind():
+    shared, some, more = "the ferry lay idle", " and silent all", "~ for nobody knew why"
+    texts = [shared + some, *[shared + "."] * 40, shared + more]  # in the order of suffixes
+    index = make_index([list(text.encode()) for text in texts], end=END)
+    assert measure(f"{shared}Q{some}Q{more}", CODEC, index).nearest == 41
 
 
 @given(st.text(alphabet="Sch nefi.Ül", max_size=40))
