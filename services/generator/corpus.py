@@ -57,9 +57,9 @@ class Corpus:
     def _spellings(self) -> Spellings:
         return Spellings(self._codec.vocabulary)
 
-    def measure(self, text: str) -> Originality:
-        """Compare a text with the corpus."""
-        return originality.measure(text, self._codec, self.index)
+    def measure(self, text: str, before: str = "") -> Originality:
+        """Compare a text with the corpus; `before` stands before it in its document, and is not compared."""
+        return originality.measure(text, self._codec, self.index, before=before)
 
     def post(self, document: int) -> Post:
         """What a document is called."""

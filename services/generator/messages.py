@@ -145,9 +145,9 @@ def sample_end(event: End) -> pb.GenerateDelta:
     )
 
 
-def originality(text: str, corpus: Corpus) -> pb.Originality:
-    """What a sample's text has from the corpus."""
-    found = corpus.measure(text)
+def originality(text: str, corpus: Corpus, before: str = "") -> pb.Originality:
+    """What a sample's text has from the corpus; `before` is its prompt."""
+    found = corpus.measure(text, before)
     return pb.Originality(
         verbatim_share=found.verbatim_share,
         longest_run_tokens=found.longest_run,

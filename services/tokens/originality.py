@@ -64,16 +64,19 @@ class Originality:
     num_tokens: int
 
 
-def measure(text: str, codec: Codec, index: CorpusIndex, min_run: int = MIN_RUN_TOKENS) -> Originality:
+def measure(
+    text: str, codec: Codec, index: CorpusIndex, min_run: int = MIN_RUN_TOKENS, *, before: str = ""
+) -> Originality:
     """Compare a text with the corpus.
 
     Args:
         text: one document, or a piece of one.
         min_run: tokens of the shortest run that counts, at least 1.
+        before: what stands before it in its document, such as a prompt: not compared, but it may have begun a header.
     """
     ids = codec.encode(text)
     edges = token_edges(ids, codec)  # [n + 1]
-    counts = counted_tokens(text, edges)  # [n]
+    counts = counted_tokens(text, edges, before)  # [n]
     counted = np.concatenate([[0], np.cumsum(counts)])  # tokens that count, before each
     inside = np.zeros(len(ids), np.bool_)
     longest, runs, holders = 0, [], []
@@ -143,15 +146,17 @@ def whole_characters(edges: NDArray[np.float64], first: int, last: int) -> tuple
     return max(0, math.floor(edges[first])), math.ceil(edges[last])
 
 
-def counted_tokens(text: str, edges: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which tokens of a document, or of its begin, count: all that do not lie in a field's name.
+def counted_tokens(text: str, edges: NDArray[np.float64], before: str = "") -> NDArray[np.bool_]:
+    """Which tokens of a document, or of a piece of one, count: all that do not lie in a field's name.
 
     A token that has only a part of its bytes in a name counts.
 
     Args:
         edges: [n + 1], see token_edges.
+        before: what stands before the text in its document.
     """
     counts = np.ones(len(edges) - 1, np.bool_)
-    for start, end in name_spans(text):
+    edges = edges + len(before)
+    for start, end in name_spans(before + text):
         counts &= ~((edges[:-1] >= start) & (edges[1:] <= end))
     return counts

@@ -1,4 +1,4 @@
-"""What a version carries of its corpus belongs to its vocabulary, and tells where a text is from."""
+"""What a version carries of its corpus belongs to its vocabulary, and is asked with a sample's prompt."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def corpus(tmp_path: Path) -> Corpus:
     found = open_corpus(tmp_path, codec())
     assert found is not None
     return found
+
+
+def test_a_prompt_that_began_a_header_takes_the_fields_names_with_it(corpus: Corpus) -> None:
+    prompt, sample = HEADER[:9], HEADER[9:]
+    assert messages.originality(sample, corpus, prompt).longest_run_tokens == len("ls" + "birds" + "2024-03-01")
+    assert messages.originality(sample, corpus).longest_run_tokens > len("ls" + "birds" + "2024-03-01")
 
 
 def test_a_run_is_told_with_its_post(corpus: Corpus) -> None:

@@ -76,13 +76,34 @@ def test_what_the_author_wrote_counts_to_its_last_byte():
     # A byte of a character of three stands alone in a token, and a line end is behind it.
     text = "title: 雪 鼠\n\nBody"
     assert counted(text) == "雪 鼠Body"
+    assert counted("\ntags: 雪", before="title: 鼠") == "雪"
 
 
-def counted(text):
+def counted(text, before=""):
     """The bytes of a text that count, each a token."""
     ids = CODEC.encode(text)
-    counts = counted_tokens(text, token_edges(ids, CODEC)).tolist()
+    counts = counted_tokens(text, token_edges(ids, CODEC), before).tolist()
     return CODEC.decode([token for token, is_counted in zip(ids, counts, strict=True) if is_counted])
+
+
+@given(st.text(), st.lists(st.text()), st.text(), st.data())
+def test_a_piece_of_a_document_has_the_names_that_it_has_there(title, tags, body, data):
+    text = compose_header(title, tags, "") + body
+    cut = data.draw(st.integers(0, len(text)))
+    ids = CODEC.encode(text)
+    whole = counted_tokens(text, token_edges(ids, CODEC)).tolist()
+    piece = counted_tokens(text[cut:], token_edges(CODEC.encode(text[cut:]), CODEC), text[:cut]).tolist()
+    assert piece == whole[len(text[:cut].encode()) :]
+
+
+def test_names_of_a_header_that_the_prompt_began_do_not_count():
+    header = compose_header("Q", ["Q"], "2024-03-01")
+    prompt, sample = header[:8], header[8:]
+    assert measure(sample, CODEC, INDEX, min_run=1).longest_run > len("2024-03-01")
+    assert measure(sample, CODEC, INDEX, min_run=1, before=prompt).longest_run == len("2024-03-01")
+    # The prompt itself is not compared.
+    found = measure(" lay idle", CODEC, INDEX, min_run=1, before="title: Q\n\nthe ferry")
+    assert [(run.start, run.end) for run in found.runs] == [(0, len(" lay idle"))]
 
 
 @given(st.text(alphabet="雪露鼠é🦉a", max_size=12), st.data())
