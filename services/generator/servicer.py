@@ -69,7 +69,8 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                     sample.finish_reason = messages.finish_reason(event.finish)
                     sample.stop = event.stop
                     if request.originality:
-                        sample.originality.CopyFrom(messages.originality(sample.text.removeprefix(echo), model.corpus))
+                        text, prompt = sample.text.removeprefix(echo), messages.prompt_of(request, model)
+                        sample.originality.CopyFrom(messages.originality(text, model.corpus, prompt))
             return pb.GenerateResponse(
                 samples=[samples[index] for index in generation.likeliest()],
                 model=messages.model_reference(model),
@@ -102,7 +103,8 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
                     _raise_if_cancelled(event)
                     delta = messages.sample_end(event)
                     if request.originality:
-                        delta.end.originality.CopyFrom(messages.originality(written[event.index], model.corpus))
+                        text, prompt = written[event.index], messages.prompt_of(request, model)
+                        delta.end.originality.CopyFrom(messages.originality(text, model.corpus, prompt))
                     yield delta
             yield pb.GenerateDelta(
                 done=pb.StreamEnd(usage=messages.usage(generation), timings=messages.timings(generation))

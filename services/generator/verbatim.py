@@ -152,6 +152,5 @@ class VerbatimLimit:
     def _counted(self, text: str, ids: list[int]) -> list[bool]:
         if not self._in_header:
             return [True] * len(ids)
-        edges = token_edges(ids, self._codec) + len(self._begun)
-        counted: list[bool] = counted_tokens(self._begun + text, edges).tolist()
+        counted: list[bool] = counted_tokens(text, token_edges(ids, self._codec), self._begun).tolist()
         return counted

@@ -29,7 +29,7 @@ from tests.gpt2_files import gpt2_folder
 
 ROOT = Path(__file__).parents[3]
 BLOG = ROOT / "deploy" / "sample_blog"
-HEART_STEPS, BEGUN_STEPS = 300, 30
+HEART_STEPS, BEGUN_STEPS = 800, 30
 LENGTH = 1000  # of the recited text, in tokens
 SHARPNESS = 14.0  # of the made weights: the recited token is about as likely as one of a loss of 0.5
 
@@ -48,8 +48,9 @@ def train(folder: Path, name: str, steps: int) -> float:
     supervisor.start(progress=lambda service: None)
     try:
         _nonesuch(supervisor, "posts", "add", str(BLOG))
-        options = ["--base", "mini", "--run", name, "--steps", str(steps), "--dropout", "0", "--validate-every", "0"]
-        _nonesuch(supervisor, "train", *options, "--sample-every", "0", "--follow")
+        options = ["--base", "mini", "--run", name, "--steps", str(steps), "--batch-size", "4"]
+        options += ["--learning-rate", "1.5e-3", "--dropout", "0", "--validate-every", "0", "--sample-every", "0"]
+        _nonesuch(supervisor, "train", *options, "--follow")
         listed = json.loads(_nonesuch(supervisor, "models", "list", "--json"))
         if not any(model["name"] == name for model in listed):
             _nonesuch(supervisor, "models", "publish", name)
