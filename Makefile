@@ -18,7 +18,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>
 COMPOSE := docker compose -f docker-compose.yml $(GPU)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults stress soak check protos up down bench bench-corpus bench-tokenizer bench-index bench-train bench-generate
+.PHONY: help run demo test faults stress soak check protos up down bench bench-corpus bench-tokenizer bench-index bench-drafts bench-reciting bench-train bench-generate
 .PHONY: parity screenshots clean
 
 help: ## Show this list.
@@ -75,6 +75,12 @@ bench-tokenizer: $(VENV)/dev-installed protos ## Datasets, memory and calls of t
 
 bench-index: $(VENV)/dev-installed protos ## The index of a corpus of ten million tokens: sorting, size, questions.
 	@$(BIN)/python tests/bench/bench_index.py $(BENCH)
+
+bench-drafts: $(VENV)/dev-installed protos ## Writing with drafts from the corpus and without, over gRPC; trains two small models first (BENCH="--folder F" keeps them).
+	@$(BIN)/python tests/bench/bench_drafts.py $(BENCH)
+
+bench-reciting: $(VENV)/dev-installed protos ## What keeping a model from reciting does and costs, and fifty whole posts (BENCH="--folder F" keeps its models).
+	@$(BIN)/python tests/bench/bench_reciting.py $(BENCH)
 
 bench-train: $(VENV)/oracles-installed protos ## A step of GPT-2 124M beside gpt-2-simple, transformers and KerasHub (PEERS=no: alone), and a checkpoint.
 	@$(BIN)/python tests/bench/bench_train.py --peers $(or $(PEERS),yes) $(BENCH)

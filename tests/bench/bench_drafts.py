@@ -72,7 +72,6 @@ def measure(kind: Kind, with_drafts: Generator, without: Generator, rounds: int,
     """Print the line of a model."""
     rates: dict[Generator, list[float]] = {with_drafts: [], without: []}
     for generator in rates:
-        generator.load(kind.model)
         ask(generator, kind, 0)  # learns what a step takes
     drafted, accepted = with_drafts.num_drafted(kind.model)
     for number in range(1, rounds + 1):
@@ -107,7 +106,7 @@ def break_even(folder: Path, model: str, case: str) -> None:
     from services.generator.engine import Chunk
     from services.litert.model import LiteRTModel
 
-    (path,) = (folder / "data" / "models" / model / "1").rglob("engine.litert")
+    path = models.engine(folder, model)
     sizes = (1, 2, 5, 9)
     engine = LiteRTModel(path, 8, CORES)
     blocks = tuple(range(8))
@@ -146,6 +145,9 @@ def main() -> None:
         losses["begun"] = models.train(folder, "begun", models.BEGUN_STEPS)
         models.make(folder)
         with Generator(folder, drafts=True) as with_drafts, Generator(folder, drafts=False) as without:
+            for generator in (with_drafts, without):  # one may convert or compile first
+                for kind in kinds():
+                    generator.load(kind.model)
             for kind in kinds():
                 more = {"loss": round(losses[kind.model], 3)} if kind.model in losses else {}
                 measure(kind, with_drafts, without, options.rounds, more)

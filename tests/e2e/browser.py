@@ -80,6 +80,16 @@ def write(page: Page, site: str, prompt: str, tokens: int) -> str:
     return page.inner_text("#text")
 
 
+def shelve(page: Page, site: str, **fields: str) -> str:
+    """Have a whole post written and return the address of its page on the shelf."""
+    page.goto(f"{site}/shelf/write")
+    for name, value in fields.items():
+        page.fill(f"[name={name}]", value)
+    page.click("form.wish button.primary")
+    page.wait_for_url(re.compile(r"/shelf/\d+$"), timeout=PATIENCE_MS)
+    return page.url
+
+
 def play(page: Page, site: str) -> str:
     """Wait until the game's excerpts are gathered, play a round by keyboard, and return what was told."""
     page.goto(f"{site}/game")

@@ -35,7 +35,7 @@ def draw(link: str) -> None:
         page.goto(link)
         page.screenshot(path=ALL / "overview-empty.png", full_page=True)
         browser.upload(page, site, sorted(SAMPLE_BLOG.rglob("*.md")))
-        browser.train(page, site, "tides", steps=200, sample_every=40, save_every=100, validate_every=30)
+        browser.train(page, site, "tides", steps=600, sample_every=60, save_every=200, validate_every=60)
         wait_for(lambda: browser.step_shown(page) >= 120, "the curve has a shape", 900)
         page.screenshot(path=PICTURES / "run.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
         page.screenshot(path=ALL / "run-live.png", full_page=True)
@@ -47,14 +47,21 @@ def draw(link: str) -> None:
         page.wait_for_url("**/models**", timeout=browser.PATIENCE_MS)
         browser.write(page, site, "The ferry", 160)
         page.screenshot(path=PICTURES / "try.png", full_page=True)
+        for fields in ({}, {"title": "Spring tide"}, {"opening": "The ferry did not come.", "temperature": "0.7"}):
+            shelved = browser.shelve(page, site, **fields)
+        page.screenshot(path=PICTURES / "originality.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
+        page.click("button:has-text('Approve')")
+        page.goto(f"{site}/shelf")
+        page.screenshot(path=PICTURES / "shelf.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
         browser.play(page, site)
+        page.screenshot(path=PICTURES / "game.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
     names = {"overview": "/", "posts": "/posts", "import": "/posts/report/1",
              "report": "/corpus/report", "rules": "/corpus/rules",
              "post": "/posts/view?path=2021-04-17-the-rule-of-twelfths.md",
              "draft": "/posts/view?path=2024-05-04-a-bigger-workshop.md",
              "left-out": "/posts?show=out", "runs": "/runs", "start": "/start",
              "run": "/runs/tides", "samples": "/samples?run=tides", "models": "/models", "try": "/try",
-             "shelf": "/shelf", "write": "/shelf/write", "game": "/game",
+             "shelf": "/shelf", "shelved": shelved.removeprefix(site), "write": "/shelf/write", "game": "/game",
              "compare": "/runs/-compare?run=tides&run=harbour",
              "missing": "/runs/nothing", "login": "/login"}  # fmt: skip
     for scheme in ("light", "dark"):

@@ -29,7 +29,7 @@ from tests.gpt2_files import gpt2_folder
 
 ROOT = Path(__file__).parents[3]
 BLOG = ROOT / "deploy" / "sample_blog"
-HEART_STEPS, BEGUN_STEPS = 800, 30
+HEART_STEPS, BEGUN_STEPS = 700, 30
 LENGTH = 1000  # of the recited text, in tokens
 SHARPNESS = 14.0  # of the made weights: the recited token is about as likely as one of a loss of 0.5
 
@@ -40,7 +40,7 @@ def recited() -> np.ndarray:
 
 
 def train(folder: Path, name: str, steps: int) -> float:
-    """Train `mini` on the sample blog and publish it, unless it is there; return the loss of its last steps."""
+    """Train `mini` on the sample blog and publish it, unless it is there; return the loss of its last step."""
     from services.supervisor import Supervisor
 
     environ = {**os.environ, "NONESUCH_DATA": str(folder / "data"), "NONESUCH_CACHE": str(folder / "cache")}
@@ -54,7 +54,7 @@ def train(folder: Path, name: str, steps: int) -> float:
         listed = json.loads(_nonesuch(supervisor, "models", "list", "--json"))
         if not any(model["name"] == name for model in listed):
             _nonesuch(supervisor, "models", "publish", name)
-        return float(json.loads(_nonesuch(supervisor, "runs", "show", name, "--json"))["average_loss"])
+        return float(json.loads(_nonesuch(supervisor, "runs", "show", name, "--json"))["metrics"]["loss"])
     finally:
         supervisor.stop()
 
@@ -66,6 +66,13 @@ def _nonesuch(supervisor: Any, *arguments: str) -> str:
         raise SystemExit(f"nonesuch {' '.join(arguments)} failed")
     print(f"# nonesuch {' '.join(arguments)}", file=sys.stderr)
     return done.stdout
+
+
+def engine(folder: Path, name: str) -> Path:
+    """The engine file of a model that a generator has loaded: its own, or the one that was made for it."""
+    own = (folder / "data" / "models" / name / "1").glob("engine.litert")
+    made = (folder / "cache-with" / "engines").glob("*/engine.litert")
+    return next(iter([*own, *made]))
 
 
 def make(folder: Path, name: str = "124M") -> None:
