@@ -45,17 +45,20 @@ class TryForm(PlainForm):
     no_repeat_ngram = whole_number(
         "No repeated phrase", "Never write the same this many tokens twice. 0: allowed.", "0", 0
     )
+    max_verbatim_tokens = whole_number(
+        "Longest quotation", "Tokens in a row that may stand in your posts. 12 keeps it from reciting.", "any", 1
+    )
     stop = StringField("Stop at", [Length(max=256)], description="End as soon as this is written.")
     ignore_end_of_text = BooleanField("Go on when the post is over", description="It will begin the next post.")
     slide = BooleanField("Write beyond what it can keep in view", description="It forgets the oldest half and goes on.")
 
     NUMBERS = (
         "max_new_tokens", "seed", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty",
-        "presence_penalty", "frequency_penalty", "no_repeat_ngram",
+        "presence_penalty", "frequency_penalty", "no_repeat_ngram", "max_verbatim_tokens",
     )  # fmt: skip
     ADVANCED = (
         "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
-        "no_repeat_ngram", "stop", "ignore_end_of_text", "slide",
+        "no_repeat_ngram", "max_verbatim_tokens", "stop", "ignore_end_of_text", "slide",
     )  # fmt: skip
 
     def generation(self) -> generator_pb2.GenerateRequest:

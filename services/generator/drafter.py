@@ -51,6 +51,15 @@ class Drafter:
             found = self._index.longest_end(self._ids[-longest:])
         self._found = found
 
+    def catch_up(self, token_ids: Sequence[int]) -> None:
+        """Many ids were written; as `push` of each, but looked up once."""
+        for token_id in token_ids:
+            self._ids.append(token_id)
+            if len(self._ids) >= _OWN:
+                self._note(len(self._ids))
+        if self._index is not None:
+            self._found = self._index.longest_end(self._ids[-_LONGEST:])
+
     @property
     def level(self) -> int:
         """How much speaks for the draft, 0 (nothing) to LEVELS - 1: twice as many ids before it, one level more."""

@@ -16,16 +16,29 @@ from services.generator.sequence import Sequence
 from services.tokens.corpus_index import CorpusIndex
 
 MOST_IN_STEP = 128  # ids of all drafts: a step that only writes stays far from one that reads prompts
+# Looking up a text that nothing is drafted for costs a small model's step some hundredths. So after so many steps
+# without a draft, or a match that might become one, it is left alone for some, and for longer each time.
+AWAKE, FIRST_REST, LONGEST_REST = 4, 4, 64
+NEAR = 3  # level of a match of 4 ids
 
 
 @dataclass(slots=True)
 class _Followed:
-    """A sample: its drafter, how long it may get, and the level of the draft that is being checked."""
+    """A sample: its drafter, how long it may get, and the level of the draft that is being checked.
+
+    Attributes:
+        awake: steps without a draft until it is left alone.
+        rest: steps for which it still is.
+        last_rest: how long it was the last time.
+    """
 
     drafter: Drafter
     most_ids: int
     num_seen: int
     level: int = 0
+    awake: int = AWAKE
+    rest: int = 0
+    last_rest: int = 0
 
 
 class Drafts:
@@ -62,6 +75,10 @@ class Drafts:
         Returns:
             how many ids were drafted for the step, and how many of them were written.
         """
+        if all(each.rest for each in self._followed.values()):
+            for each in self._followed.values():
+                each.rest -= 1
+            return 0, 0
         num_rows = num_drafted = num_accepted = 0
         only_writes = True
         for item in work:
@@ -75,14 +92,21 @@ class Drafts:
             num_drafted, num_accepted = num_drafted + item.num_drafted, num_accepted + accepted
         if only_writes and num_tokens:
             self._pay.observe_step(num_rows, num_tokens, seconds)
-        for sequence, followed in self._followed.items():
-            self._propose(sequence, followed)
+        for sequence, each in self._followed.items():
+            if each.rest:
+                each.rest -= 1
+            else:
+                self._propose(sequence, each)
         return num_drafted, num_accepted
 
     def _propose(self, sequence: Sequence, followed: _Followed) -> None:
         drafter = followed.drafter
-        for token_id in sequence.ids[followed.num_seen :]:
-            drafter.push(token_id)
+        new = sequence.ids[followed.num_seen :]
+        if len(new) <= MOST + 1:
+            for token_id in new:
+                drafter.push(token_id)
+        else:
+            drafter.catch_up(new)
         followed.num_seen = len(sequence.ids)
         # The id that is drawn after the draft needs its room as well.
         room = min(self._context - len(sequence.context), followed.most_ids - len(sequence.ids)) - 1
@@ -90,3 +114,10 @@ class Drafts:
         followed.level = drafter.level
         length = self._pay.length(followed.level, most) if followed.level and most > 0 else 0
         sequence.draft = drafter.propose(length) if length else []
+        if sequence.draft or followed.level >= NEAR:
+            followed.awake, followed.last_rest = AWAKE, 0
+            return
+        followed.awake -= 1
+        if not followed.awake:
+            followed.awake = AWAKE
+            followed.rest = followed.last_rest = min(LONGEST_REST, 2 * followed.last_rest or FIRST_REST)

@@ -12,7 +12,8 @@ import math
 from services.generator.drafter import LEVELS, MOST
 
 _KEPT = 0.97  # of what was learned, at each step
-_TRY_AGAIN = 32  # a level that does not pay gets one id in so many steps
+_TRY_AGAIN = 32  # a level that does not pay gets one id in so many steps, in twice as many each time that it was wrong
+_AT_LEAST = 512  # in so many
 _LIKELY = 0.999  # no draft is certain
 
 
@@ -23,6 +24,7 @@ class Pay:
         self._accepted = [1.0] * LEVELS  # ids of drafts that were written, by level
         self._checked = [2.0] * LEVELS  # and those of which it was seen whether they were
         self._refused = [0] * LEVELS
+        self._pause = [_TRY_AGAIN] * LEVELS
         # Of steps that only write: sums over them, old ones fading, of 1, rows, rows**2, seconds, rows * seconds.
         self._sums = [0.0] * 5
         self._tokens = 0.0
@@ -37,8 +39,9 @@ class Pay:
             count = min(most, int(math.log(least) / math.log(likely))) if likely > 0 else 0
         if count == 0:
             self._refused[level] += 1
-            if self._refused[level] >= _TRY_AGAIN:
+            if self._refused[level] >= self._pause[level]:
                 self._refused[level] = 0
+                self._pause[level] = min(_AT_LEAST, 2 * self._pause[level])
                 return min(1, most)
         return count
 
@@ -46,6 +49,8 @@ class Pay:
         """Of a draft of so many ids, the first so many were written."""
         self._accepted[level] = self._accepted[level] * _KEPT + num_accepted
         self._checked[level] = self._checked[level] * _KEPT + min(num_accepted + 1, num_ids)
+        if num_accepted:
+            self._pause[level] = _TRY_AGAIN
 
     def observe_step(self, num_rows: int, num_tokens: int, seconds: float) -> None:
         """A step that only wrote computed so many ids, wrote so many tokens and took so long."""

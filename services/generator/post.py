@@ -11,6 +11,7 @@ In: what is given, and a function that goes on from a text. Out: the post's part
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,7 +26,8 @@ MOST_TAGS = 20
 MOST_OPENING_CHARACTERS = 20_000
 LINE_TOKENS = {"title": 64, "tags": 64, "date": 16}  # most of each that is written
 LEAST_BODY_TOKENS = 8  # unless it has an opening: an empty post is none
-TRIES = 4  # at a piece that comes out empty, or a date that is none
+TRIES = 4  # at a piece that comes out empty, a line that is no field, a body that begins as one
+_NAMES = tuple(f"{name}:" for name in LINE_TOKENS)
 _SEED_STEP = 0x9E3779B97F4A7C15  # odd, so that no two pieces of a post share a seed
 
 
@@ -176,20 +178,28 @@ def _write_field(post: WrittenPost, name: str, write: Write) -> _Line | None:
     # The blank behind the colon belongs to the word that follows it: no text of the corpus is cut between them.
     begun = "title:" if name == "title" else ""
     names = list(LINE_TOKENS)
+    written_date = ""
     for _ in range(TRIES):
         post.num_pieces += 1
         text = f"{post.text}{begun}"
         own = f"{post.own}{begun}"
         written = write(Piece(number=post.num_pieces, text=text, own=own, is_line=True, most=LINE_TOKENS[name]))
         line = begun + written.text
+        if not line.strip():
+            return None  # the blank line that ends the header
         if written.finish is Finish.LENGTH:
             line = line.rpartition(" ")[0]  # without a word that may be cut
         found, colon, value = line.partition(": ")
         if not begun and (not colon or found not in names[names.index(name) :]):
-            return None
+            continue
         value = " ".join(value.split())
         if value and (found != "date" or is_date(value)):
             return _Line(line, found, value)
+        written_date = value if found == "date" else written_date
+    if year := re.search(r"(?<!\d)(?:19|20)\d\d(?!\d)", written_date):
+        # A model that may not recite knows no other days. It wants one, though, and would write it into the body.
+        day = f"{year[0]}-{1 + post.num_pieces % 12:02}-{1 + len(post.text) % 28:02}"
+        return _Line(f"date: {day}", "date", day)
     return None
 
 
@@ -210,7 +220,7 @@ def _write_body(post: WrittenPost, order: PostOrder, write: Write) -> None:
             num_kept=num_kept,
         )
         written = write(piece)
-        if opening or written.text.strip():
+        if opening or (written.text.strip() and not written.text.lstrip().startswith(_NAMES)):
             break
     _write_on(post, written.text)
     post.body, post.finish = (opening + written.text).strip("\n"), written.finish

@@ -149,8 +149,7 @@ def main() -> None:
                 for kind in kinds():
                     generator.load(kind.model)
             for kind in kinds():
-                more = {"loss": round(losses[kind.model], 3)} if kind.model in losses else {}
-                measure(kind, with_drafts, without, options.rounds, more)
+                measure(kind, with_drafts, without, options.rounds, losses.get(kind.model, {}))
         for kind in kinds():
             break_even(folder, kind.model, kind.case)
 

@@ -49,6 +49,11 @@ def test_from_posts_to_a_post_in_the_browser(stack):
         written = wait_for(lambda: browser.write(page, site, "The tide", 40), "the model writes")
         assert len(written.split()) > 5
 
+        page.goto(browser.shelve(page, site, title="High water", max_new_tokens="60"))
+        assert "High water" in page.inner_text("main")
+        page.click("button:has-text('Approve')")
+        page.wait_for_selector("text=is approved")
+
         assert re.match(r"(Right|Fooled)\.", browser.play(page, site))
         assert page.complaints == []
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from services.blog.composing import is_date
 from services.common.errors import InvalidRequest
 from services.generator.events import Finish
 from services.generator.post import LEAST_BODY_TOKENS, TRIES, Piece, PostOrder, Written, write_post
@@ -84,8 +85,10 @@ def test_a_field_that_comes_early_is_kept_for_its_place():
 
 
 @pytest.mark.parametrize("line", ["Once upon a time", "title: again", "author: me", "tags:none"])
-def test_a_line_that_is_no_field_ends_the_header(line):
-    post = write_post(PostOrder(), Model([" T", line]), has_headers=True)
+def test_a_line_that_is_no_field_is_tried_again_and_then_ends_the_header(line):
+    model = Model([" T", line, "tags: a", ""])
+    assert write_post(PostOrder(), model, has_headers=True).text == "title: T\ntags: a\n\nIt rained."
+    post = write_post(PostOrder(), Model([" T", *[line] * TRIES]), has_headers=True)
     assert post.text == "title: T\n\nIt rained."
 
 
@@ -97,6 +100,22 @@ def test_a_date_that_is_none_is_tried_again_and_then_left_out():
     assert (post.date, post.text) == ("", "title: T\ntags: a\n\nIt rained.")
     seeds = {piece.seed(5) for piece in model.asked}
     assert len(seeds) == len(model.asked)  # each try draws other numbers
+
+
+def test_a_year_without_a_day_gets_one():
+    post = write_post(PostOrder(), Model([" T", "tags: a", *["date: 2018-date: asked"] * TRIES]), has_headers=True)
+    assert post.date.startswith("2018-") and is_date(post.date)
+    assert post.text == f"title: T\ntags: a\ndate: {post.date}\n\nIt rained."
+
+
+def test_a_body_that_begins_as_a_field_is_tried_again():
+    bodies = iter(["date: mind the jars", "\ntags: a", "It rained."])
+    model = Model([" T", ""])
+    post = write_post(
+        PostOrder(), lambda piece: model(piece) if piece.is_line else Written(next(bodies), Finish.END_OF_TEXT),
+        has_headers=True,
+    )  # fmt: skip
+    assert post.text == "title: T\n\nIt rained."
 
 
 def test_an_empty_title_is_tried_again_and_at_last_left_out():
