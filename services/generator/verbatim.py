@@ -72,6 +72,8 @@ class VerbatimLimit:
 
     def excluded(self) -> NDArray[np.int32]:
         """The ids that would make the run longer that ends the text, or begin to. Never end-of-text."""
+        if self._most_possible("") < self._most:
+            return _NONE
         self._measure(self._tail)
         text = self._begun + self._tail
         if self._length < self._most or (self._in_header and not is_in_value(text)):
@@ -86,6 +88,8 @@ class VerbatimLimit:
         if token_id == self.end_of_text_id:
             return True
         piece, cut = self._piece(token_id)
+        if self._most_possible(piece + cut) <= self._most:
+            return True
         # The sample may end here, within a character too, or at a stop text that begins here.
         ends = [end for end in range(1, len(piece)) if self._may_be_cut(piece[end:])]
         return all(
@@ -98,6 +102,10 @@ class VerbatimLimit:
         if token_id != self.end_of_text_id:
             self._tail += self._utf8.decode(self._codec.decode_bytes([token_id]))
             self._settle()
+
+    def _most_possible(self, piece: str) -> int:
+        """What no run that ends in the tail and this piece can exceed: a token has a byte at least."""
+        return self._settled_run.length + len(self._tail.encode()) + len(piece.encode())
 
     def _keeps(self, tail: str) -> bool:
         self._measure(tail)
