@@ -19,6 +19,7 @@ MOST_IN_STEP = 128  # ids of all drafts: a step that only writes stays far from 
 # Looking up a text that nothing is drafted for costs a small model's step some hundredths. So after so many steps
 # without a draft, or a match that might become one, it is left alone for some, and for longer each time.
 AWAKE, FIRST_REST, LONGEST_REST = 4, 4, 64
+RECITING_REST = 8  # at most of a text in which a draft was right
 NEAR = 3  # level of a match of 4 ids
 
 
@@ -30,6 +31,7 @@ class _Followed:
         awake: steps without a draft until it is left alone.
         rest: steps for which it still is.
         last_rest: how long it was the last time.
+        longest_rest: how long it may be.
     """
 
     drafter: Drafter
@@ -39,6 +41,7 @@ class _Followed:
     awake: int = AWAKE
     rest: int = 0
     last_rest: int = 0
+    longest_rest: int = LONGEST_REST
 
 
 class Drafts:
@@ -89,6 +92,8 @@ class Drafts:
                 continue
             accepted = min(item.num_drafted, max(0, len(item.sequence.ids) - followed.num_seen - 1))
             self._pay.observe_draft(followed.level, item.num_drafted, accepted)
+            if accepted:
+                followed.longest_rest = RECITING_REST
             num_drafted, num_accepted = num_drafted + item.num_drafted, num_accepted + accepted
         if only_writes and num_tokens:
             self._pay.observe_step(num_rows, num_tokens, seconds)
@@ -120,4 +125,4 @@ class Drafts:
         followed.awake -= 1
         if not followed.awake:
             followed.awake = AWAKE
-            followed.rest = followed.last_rest = min(LONGEST_REST, 2 * followed.last_rest or FIRST_REST)
+            followed.rest = followed.last_rest = min(followed.longest_rest, 2 * followed.last_rest or FIRST_REST)

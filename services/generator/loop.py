@@ -220,6 +220,12 @@ class Loop:
         there the next id is drawn as well, with the random number that is its own.
         """
         num_tokens = 0
+        alone = [drawn.limit is None and bool(drawn.sequence.draft) for drawn in drawing]
+        for drawn, row, is_alone in zip(drawing, rows, alone, strict=True):
+            if is_alone:
+                num_tokens += self._draw_on(drawn, logits[row : row + 1 + len(drawn.sequence.draft)])
+        rows = [row for row, is_alone in zip(rows, alone, strict=True) if not is_alone]
+        drawing = [drawn for drawn, is_alone in zip(drawing, alone, strict=True) if not is_alone]
         while drawing:
             kept = [self._exclude(drawn) for drawn in drawing]
             rows = [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]
@@ -238,6 +244,16 @@ class Loop:
                     rows_after.append(row + 1)
             drawing, rows = drafted, rows_after
         return num_tokens
+
+    def _draw_on(self, drawn: _Drawing, logits: NDArray[np.float32]) -> int:
+        """Draw and write ids for as long as the draft goes on so, all of them in one call; return how many."""
+        ids = self._batch.draw_on(logits, drawn.line, drawn.sequence.draft)
+        now = time.monotonic()
+        for number, token_id in enumerate(ids):
+            if not self._write(drawn, token_id, logits[number], now):
+                return number + 1  # the sample is over; what was drawn beyond is nobody's
+            self._confirms(drawn.sequence, token_id)
+        return len(ids)
 
     def _exclude(self, drawn: _Drawing) -> bool:
         """Exclude what a sample's limit does not allow; return False where that failed and ended the request."""

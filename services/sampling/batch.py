@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.sampling.compiled import draw_all
+from services.sampling.compiled import draw_all, draw_on
 from services.sampling.line import LINE, write_rules
 from services.sampling.parameters import SamplingParameters
 
@@ -132,12 +132,34 @@ class Batch:
         )
         return found.tolist()
 
+    def draw_on(self, logits: NDArray[np.float32], line: int, draft: Sequence[int]) -> list[int]:
+        """Draw ids of one sample for as long as each is the one that its draft has there, and the one after them.
+
+        Args:
+            logits: float32 [D + 1, V], after what stands before the draft, and after each of its ids.
+            draft: ids [D].
+        """
+        found = np.empty(len(draft) + 1, np.int64)
+        count = draw_on(
+            np.ascontiguousarray(logits, np.float32),
+            np.array(draft, np.int64),
+            line,
+            self._lines,
+            self._history,
+            self._bias_ids,
+            self._biases,
+            self._excluded,
+            found,
+        )
+        return found[:count].tolist()
+
 
 def warm() -> None:
     """Compile, or load what was compiled, so that the first request does not wait."""
     batch = Batch(1)
     line = batch.add(SamplingParameters(), seed=0, sample=0, prompt=[0], max_new_tokens=1)
     batch.draw(np.zeros((1, 4), np.float32), [0], [line])
+    batch.draw_on(np.zeros((1, 4), np.float32), line, [])
 
 
 def _widened(table: NDArray[Number], width: int) -> NDArray[Number]:

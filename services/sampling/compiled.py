@@ -27,8 +27,8 @@ NOTHING_LEFT = NONE
 FEW = 16  # exclusions that are looked through at each candidate; for more the row is copied without them
 
 
-def _kept(sources: int) -> tuple[Any, Any]:
-    """Return `_draw` and `_draw_all`, compiled and kept for Python to call.
+def _kept(sources: int) -> tuple[Any, Any, Any]:
+    """Return `_draw`, `_draw_all` and `_draw_on`, compiled and kept for Python to call.
 
     Args:
         sources: a digest of this package, which Numba keeps what it compiled under.
@@ -44,10 +44,15 @@ def _kept(sources: int) -> tuple[Any, Any]:
         _key = sources
         _draw_all(*arguments)
 
-    return draw, draw_all
+    @numba.njit(cache=True, nogil=True)
+    def draw_on(*arguments: Any) -> int:
+        _key = sources
+        return _draw_on(*arguments)
+
+    return draw, draw_all, draw_on
 
 
-draw, draw_all = _kept(digest(Path(__file__).parent))
+draw, draw_all, draw_on = _kept(digest(Path(__file__).parent))
 
 
 @numba.njit(nogil=True)
@@ -64,23 +69,56 @@ def _draw_all(
 ) -> None:
     """See batch.Batch.draw: the ids go to `found`, and each sample's line and history move on by one."""
     for i in range(len(rows)):
-        number = numbers[i]
-        line = lines[number]
-        early = line.position < np.uint64(line.min_new_tokens)
-        token_id = _draw(
-            logits[rows[i]],
-            line,
-            history[number, : line.num_history],
-            bias_ids[number, : line.num_biases],
-            biases[number, : line.num_biases],
-            excluded[number, : line.num_excluded_early if early else line.num_excluded],
-            philox(line.seed, line.sample, line.position),
-        )
-        found[i] = token_id
-        line.position += np.uint64(1)
-        if line.keeps_history and token_id >= 0:
-            history[number, line.num_history] = token_id
-            line.num_history += 1
+        found[i] = _draw_next(logits[rows[i]], numbers[i], lines, history, bias_ids, biases, excluded)
+
+
+@numba.njit(nogil=True)
+def _draw_on(
+    logits: NDArray[np.float32],
+    draft: NDArray[np.int64],
+    number: int,
+    lines: NDArray[np.void],
+    history: NDArray[np.int32],
+    bias_ids: NDArray[np.int32],
+    biases: Floats,
+    excluded: NDArray[np.int32],
+    found: NDArray[np.int64],
+) -> int:
+    """See batch.Batch.draw_on: the ids go to `found`; how many there are."""
+    for i in range(len(draft) + 1):
+        found[i] = _draw_next(logits[i], number, lines, history, bias_ids, biases, excluded)
+        if i == len(draft) or found[i] != draft[i]:
+            break
+    return i + 1
+
+
+@numba.njit(nogil=True)
+def _draw_next(
+    row: NDArray[np.float32],
+    number: int,
+    lines: NDArray[np.void],
+    history: NDArray[np.int32],
+    bias_ids: NDArray[np.int32],
+    biases: Floats,
+    excluded: NDArray[np.int32],
+) -> int:
+    """The next id of a sample, whose line and history move on by one."""
+    line = lines[number]
+    early = line.position < np.uint64(line.min_new_tokens)
+    token_id = _draw(
+        row,
+        line,
+        history[number, : line.num_history],
+        bias_ids[number, : line.num_biases],
+        biases[number, : line.num_biases],
+        excluded[number, : line.num_excluded_early if early else line.num_excluded],
+        philox(line.seed, line.sample, line.position),
+    )
+    line.position += np.uint64(1)
+    if line.keeps_history and token_id >= 0:
+        history[number, line.num_history] = token_id
+        line.num_history += 1
+    return token_id
 
 
 @numba.njit(nogil=True)

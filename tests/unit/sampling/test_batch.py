@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,31 @@ def test_an_id_that_was_taken_back_is_as_if_it_had_never_been_drawn(rules: dict[
     assert len(set(shut)) == 5 and not {1, 2} & set(shut)
     batch.exclude(line, ())
     assert batch.draw(logits, [0], [line]) == shut[:1]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{}, {"temperature": 0.0}, {"repetition_penalty": 1.5, "no_repeat_ngram": 2, "logit_bias": ((3, 2.0),)}],
+    ids=str,
+)
+@pytest.mark.parametrize("num_right", [0, 1, 4, 5])
+def test_a_draft_is_followed_for_as_long_as_each_id_would_be_drawn(rules: dict[str, Any], num_right: int) -> None:
+    parameters = SamplingParameters(**{"top_k": 0} | rules)
+    logits = np.random.default_rng(3).normal(size=(6, SIZE)).astype(np.float32)
+    early = {"excluded": [2], "excluded_early": [1], "min_new_tokens": 3}
+
+    def add() -> tuple[Batch, int]:
+        batch = Batch(2)
+        batch.add(parameters, seed=9, sample=1, prompt=[0], max_new_tokens=9)
+        return batch, batch.add(parameters, seed=5, sample=0, prompt=[0], max_new_tokens=9, **early)
+
+    one, one_line = add()
+    drawn = [one.draw(logits, [row], [one_line])[0] for row in range(6)]
+    draft = drawn[:5]
+    if num_right < 5:
+        draft[num_right] = (draft[num_right] + 1) % SIZE
+    other, other_line = add()
+
+    assert other.draw_on(logits, other_line, draft) == drawn[: num_right + 1]
+    rest = [other.draw(logits, [row], [other_line])[0] for row in range(num_right + 1, 6)]
+    assert rest == drawn[num_right + 1 :]
