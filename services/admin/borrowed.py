@@ -86,6 +86,7 @@ def _run(run: generator_pb2.VerbatimRun) -> dict[str, Any]:
         "length": words.plural(run.num_tokens, "token"),
         "title": run.title or run.post,
         "others": run.num_places - 1,
+        "begins": run.post_start == run.excerpt_start,
         "before": run.excerpt[: run.excerpt_start],
         "text": run.excerpt[run.excerpt_start : run.excerpt_end],
         "after": run.excerpt[run.excerpt_end :],

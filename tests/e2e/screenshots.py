@@ -35,11 +35,11 @@ def draw(link: str) -> None:
         page.goto(link)
         page.screenshot(path=ALL / "overview-empty.png", full_page=True)
         browser.upload(page, site, sorted(SAMPLE_BLOG.rglob("*.md")))
-        browser.train(page, site, "tides", steps=600, sample_every=60, save_every=200, validate_every=60)
+        browser.train(page, site, "tides", steps=1500, sample_every=60, save_every=500, validate_every=60)
         wait_for(lambda: browser.step_shown(page) >= 120, "the curve has a shape", 900)
         page.screenshot(path=PICTURES / "run.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
         page.screenshot(path=ALL / "run-live.png", full_page=True)
-        wait_for(lambda: page.inner_text("#state").strip() == "finished", "the run ends", 900)
+        wait_for(lambda: page.inner_text("#state").strip() == "finished", "the run ends", 1800)
         browser.train(page, site, "harbour", steps=100, validate_every=20, sample_every=0)
         wait_for(lambda: page.inner_text("#state").strip() == "finished", "another run ends", 900)
         page.goto(f"{site}/runs/tides")
@@ -47,8 +47,15 @@ def draw(link: str) -> None:
         page.wait_for_url("**/models**", timeout=browser.PATIENCE_MS)
         browser.write(page, site, "The ferry", 160)
         page.screenshot(path=PICTURES / "try.png", full_page=True)
-        for fields in ({}, {"title": "Spring tide"}, {"opening": "The ferry did not come.", "temperature": "0.7"}):
+        # The last one recites, as a model does that was trained for this long.
+        for fields in (
+            {},
+            {"opening": "The ferry did not come."},
+            {"title": "On screws", "temperature": "0.5"},
+        ):
             shelved = browser.shelve(page, site, **fields)
+        if page.locator("mark").count():
+            page.hover("mark")
         page.screenshot(path=PICTURES / "originality.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
         page.click("button:has-text('Approve')")
         page.goto(f"{site}/shelf")

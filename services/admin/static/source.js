@@ -16,7 +16,7 @@ function show(mark, run, text) {
   const same = document.createElement("mark");
   same.textContent = run.text;
   const excerpt = byId("source-text");
-  excerpt.replaceChildren("… ", run.before, same, run.after, " …");
+  excerpt.replaceChildren(run.begins ? "" : "… ", run.before, same, run.after, " …");
   byId("source").hidden = false;
   excerpt.scrollTop = Math.max(0, same.offsetTop - excerpt.offsetTop - 30);
 }

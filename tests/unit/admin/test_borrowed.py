@@ -59,10 +59,11 @@ def test_the_share_is_told_in_three_words(part, words):
 
 def test_a_run_is_shown_in_its_post():
     (shown,) = borrowed.as_json(
-        told(run(0, 4, excerpt="all owls fly", excerpt_start=4, excerpt_end=8, num_places=3)), "owls"
+        told(run(0, 4, excerpt="all owls fly", excerpt_start=4, excerpt_end=8, post_start=4, num_places=3)), "owls"
     )["runs"]
     assert shown == {
-        "length": "4 tokens", "title": "Owls", "others": 2, "before": "all ", "text": "owls", "after": " fly",
+        "length": "4 tokens", "title": "Owls", "others": 2, "begins": True,
+        "before": "all ", "text": "owls", "after": " fly",
     }  # fmt: skip
 
 
