@@ -190,11 +190,6 @@ def test_more_samples_than_slots_and_queue_hold_are_refused_for_good(
     assert len(made.generate(n=5, max_new_tokens=1).samples) == 5
 
 
-def test_generate_post_is_not_built(service: Service) -> None:
-    code, _, _ = refused(lambda: service.stub.GeneratePost(pb.GeneratePostRequest(), timeout=PATIENCE_S))
-    assert code == grpc.StatusCode.UNIMPLEMENTED
-
-
 def test_best_of_does_not_stream(service: Service) -> None:
     code, _, details = refused(lambda: list(service.stream(n=1, best_of=2)))
 
