@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.tokens.codec import Codec
-from services.tokens.corpus_index import NOWHERE, CorpusIndex
+from services.tokens.corpus_index import NOWHERE, CorpusIndex, Found
 from services.tokens.header import is_in_header, is_in_value
 from services.tokens.originality import counted_tokens, token_edges
 from services.tokens.spellings import Spellings
@@ -65,6 +65,7 @@ class VerbatimLimit:
         self._settled_run = NOWHERE
         self._tail = own  # the text after it
         self._measured: str | None = None  # the tail that these are of:
+        self._ids: list[int] = []
         self._run = NOWHERE  # that ends the text
         self._length = 0  # how many of its tokens count
         self._longest = 0  # of all runs that end in the tail
@@ -87,6 +88,8 @@ class VerbatimLimit:
         """Whether the text keeps the promise with this id. End-of-text changes no text."""
         if token_id == self.end_of_text_id:
             return True
+        if self._begins_word(token_id):
+            return self._with_word(token_id)[1] <= self._most
         piece, cut = self._piece(token_id)
         if self._most_possible(piece + cut) <= self._most:
             return True
@@ -99,9 +102,30 @@ class VerbatimLimit:
 
     def push(self, token_id: int) -> None:
         """The id was written."""
-        if token_id != self.end_of_text_id:
+        if token_id == self.end_of_text_id:
+            return
+        if self._begins_word(token_id):
+            run, length = self._with_word(token_id)
+            self._add_settled(self._ids, [True] * len(self._ids), self._run)
+            self._tail = self._measured = self._codec.decode_bytes([token_id]).decode()
+            self._ids, self._run, self._length, self._longest = [token_id], run, length, length
+        else:
             self._tail += self._utf8.decode(self._codec.decode_bytes([token_id]))
             self._settle()
+
+    def _begins_word(self, token_id: int) -> bool:
+        """Whether the canonical ids of the text with an id are those without it and the id, as with most ids."""
+        if self._in_header or self._stops or not self._spellings.is_word[token_id]:
+            return False
+        return not self._tail[-1:].isspace() and not self._utf8.getstate()[0]
+
+    def _with_word(self, token_id: int) -> tuple[Found, int]:
+        """The run that ends with an id that begins a word, and how many of its tokens count."""
+        self._measure(self._tail)
+        ids = [*self._ids_of_run(), *self._ids]
+        run = self._index.longest_after(self._run, ids[len(ids) - self._run.length :], token_id)
+        num_settled = max(0, run.length - len(self._ids) - 1)
+        return run, run.length - num_settled + self._sums[-1] - self._sums[len(self._sums) - 1 - num_settled]
 
     def _most_possible(self, piece: str) -> int:
         """What no run that ends in the tail and this piece can exceed: a token has a byte at least."""
@@ -134,11 +158,14 @@ class VerbatimLimit:
             return  # some of the header's last line end would be left
         ids = self._codec.encode(text)
         _, run = self._index.follow(self._settled_run, [*self._ids_of_run(), *ids])
-        self._sums += list(accumulate(self._counted(text, ids), initial=self._sums[-1]))[1:]
-        self._settled += ids
-        self._settled_run = run
+        self._add_settled(ids, self._counted(text, ids), run)
         self._tail = self._tail[len(text) :]
         self._in_header, self._begun, self._measured = False, "", None
+
+    def _add_settled(self, ids: list[int], counted: list[bool], run: Found) -> None:
+        self._sums += list(accumulate(counted, initial=self._sums[-1]))[1:]
+        self._settled += ids
+        self._settled_run = run
 
     def _measure(self, tail: str) -> None:
         if tail == self._measured:
@@ -152,7 +179,7 @@ class VerbatimLimit:
         counted = [sums[end] - sums[end - length] for end, length in zip(ends, lengths, strict=True)]
         self._longest = max(counted, default=0)
         self._length = counted[-1] if counted else self._sums[-1] - sums[0]
-        self._measured = tail
+        self._measured, self._ids = tail, ids
 
     def _ids_of_run(self) -> list[int]:
         return self._settled[len(self._settled) - self._settled_run.length :]

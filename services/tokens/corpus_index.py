@@ -109,6 +109,16 @@ class CorpusIndex:
         first, last = suffix_search.longer(*self._arrays, found.first, found.last, found.length, token_id)
         return Found(first, last, found.length + 1)
 
+    def longest_after(self, run: Found, ids: Sequence[int], token_id: int) -> Found:
+        """The longest run that ends with an id.
+
+        Args:
+            run: the longest that ends before it.
+            ids: of that run.
+        """
+        found = self.longer(run, token_id)
+        return found if found.first < found.last else self.longest_end([*ids, token_id])
+
     def longest_end(self, ids: Sequence[int] | NDArray[Any]) -> Found:
         """Where the longest end of these ids occurs; `length` is 0 when not even the last id does."""
         array = np.array(ids, np.int64)

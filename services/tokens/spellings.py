@@ -43,6 +43,17 @@ class Spellings:
         return found
 
     @cached_property
+    def is_word(self) -> NDArray[np.bool_]:
+        """Of each id whether it is a space and letters, [V].
+
+        Behind anything but white space GPT-2's pattern cuts such a text off whole, and it is encoded as this id.
+        """
+        found = np.zeros(self._size, np.bool_)
+        for token, token_id in self._id_of.items():
+            found[token_id] = token.startswith(b" ") and token[1:].decode(errors="replace").isalpha()
+        return found
+
+    @cached_property
     def _begins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where each id's stretch begins, [V + 1], and the ids of what each begins with."""
         begins: list[list[int]] = [[] for _ in range(self._size)]

@@ -45,6 +45,13 @@ def spellings() -> Spellings:
     return Spellings(codec().vocabulary)
 
 
+@cache
+def spellings_without_words() -> Spellings:
+    without = Spellings(codec().vocabulary)
+    without.is_word[:] = False
+    return without
+
+
 def write(limit: VerbatimLimit, most: int, chance: random.Random, *, drift: float) -> list[int]:
     """Let a model write that wants to recite, in odd tokens at times, and wanders off now and then."""
     tokens: list[int] = []
@@ -158,3 +165,27 @@ def test_what_follows_a_border_changes_no_ids_before_it(text, more):
     for match in BORDER.finditer(text):
         before, after = text[: match.start()], text[match.start() :]
         assert codec().encode(before) + codec().encode(after + more) == codec().encode(text + more)
+
+
+def test_a_word_is_encoded_as_its_id_behind_all_but_white_space():
+    words = spellings().is_word.nonzero()[0].tolist()
+    assert len(words) > 10_000
+    for before in ("a", "é", "1", ".", "(", "'", "_"):
+        ids = codec().encode("\n".join(before + codec().decode([word]) for word in words))
+        assert [token_id for token_id in ids if spellings().is_word[token_id]] == words
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32), st.integers(1, 6))
+def test_what_is_known_of_words_changes_nothing(seed, most):
+    chance = random.Random(seed)
+    fast, slow = (VerbatimLimit(index(), codec(), known, most) for known in (spellings(), spellings_without_words()))
+    wanted = chance.choice(POSTS)
+    wanted = wanted[chance.randrange(len(wanted)) :] + chance.choice(POSTS)
+    ids = codec().encode(wanted)
+    for token_id in ids:
+        assert fast.excluded().tolist() == slow.excluded().tolist()
+        for tried in (token_id, chance.choice(ids), chance.randrange(codec().vocabulary.end_of_text_id)):
+            assert fast.allows(tried) == slow.allows(tried)
+        if fast.allows(token_id) and chance.random() < 0.9:
+            fast.push(token_id), slow.push(token_id)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tokens import suffix_search
+from services.tokens.corpus_index import NOWHERE
 from services.tokens.index_files import SUFFIXES_FILE
 from services.tokens.suffixes import sort_suffixes
 from tests.unit.tokens.brute_force import END, make_index, places, runs
@@ -60,6 +61,14 @@ def test_the_longest_end_of_a_text_is_found(corpus, text):
     ends = [length for length in range(1, len(text) + 1) if places(corpus, text[-length:])]
     assert found.length == max(ends, default=0)
     assert found.num_places == (len(places(corpus, text[-found.length :])) if ends else 0)
+
+
+@given(with_repeats, st.lists(st.integers(0, END), max_size=30))
+def test_the_longest_end_is_found_as_well_from_the_one_before(corpus, text):
+    index, run = make_index(corpus), NOWHERE
+    for end, token_id in enumerate(text):
+        run = index.longest_after(run, text[end - run.length : end], token_id)
+        assert run == index.longest_end(text[: end + 1])
 
 
 def test_no_run_reaches_from_one_document_into_the_next():
