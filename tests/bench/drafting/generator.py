@@ -46,7 +46,7 @@ class Generator:
         deadline_s = LOADED_S
         while True:
             try:
-                self.stub.Generate(pb.GenerateRequest(model=model, max_new_tokens=1), timeout=60)
+                self.stub.Generate(pb.GenerateRequest(model=model, max_new_tokens=1), timeout=LOADED_S)
                 return
             except grpc.RpcError as error:
                 deadline_s -= 1.0
