@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,17 +207,16 @@ class Database:
             os.close(self._lock)
             raise Unavailable(f"another corpus service uses {folder}; stop it, or set another NONESUCH_DATA") from None
         self._writing = threading.Lock()
-        # While one connection is open, those that come and go neither write the log back each time nor have to
-        # make it anew, for which a full volume has no room.
-        self._held = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        try:
-            with explained(self.path, self._schema.remedy):
+        with ExitStack() as undoing:
+            undoing.callback(os.close, self._lock)
+            with explained(self.path, schema.remedy):
+                # While one connection is open, those that come and go neither write the log back each time nor have to
+                # make it anew, for which a full volume has no room.
+                self._held = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+                undoing.callback(self._held.close)
                 self._held.execute("PRAGMA journal_mode = WAL")
             self._prepare()
-        except BaseException:
-            self._held.close()
-            os.close(self._lock)
-            raise
+            undoing.pop_all()
 
     def _prepare(self) -> None:
         with self.writing() as connection:

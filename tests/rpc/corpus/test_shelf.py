@@ -346,6 +346,21 @@ def test_a_damaged_file_is_told_and_served_again_once_it_is_mended(tmp_path):
         served.stop()
 
 
+def test_a_file_that_cannot_be_opened_is_told_each_time_and_served_again_once_it_can(tmp_path):
+    (tmp_path / "shelf.db").mkdir()
+    served = Served(tmp_path)
+    try:
+        for _ in range(2):
+            code, message, _ = failure(served.stub.ListPosts, pb.ListPostsRequest())
+            assert code is grpc.StatusCode.FAILED_PRECONDITION and "shelf.db cannot be written" in message
+
+        (tmp_path / "shelf.db").rmdir()
+
+        assert add(served.stub).id == 1
+    finally:
+        served.stop()
+
+
 def test_a_damaged_post_is_told_by_its_number_and_can_be_taken_away(served):
     number = add(served.stub).id
     with sqlite3.connect(served.folder / "shelf.db") as connection:
