@@ -89,10 +89,21 @@ def read_style(values: Mapping[str, Any]) -> Style:
         ValueError: it is none; says what is wrong.
     """
     try:
-        fields = tuple(Field(**{**field, "role": Role(field["role"])}) for field in values.get("fields", ()))
+        fields = tuple(_field(field) for field in values.get("fields", ()))
         style = Style(str(values["format"]), fields, str(values["path"]), str(values.get("separator", "-")))
     except (TypeError, KeyError) as error:
         raise ValueError(f"it does not describe a style: {error}") from None
     if style.format not in FORMATS or SLUG not in style.path:
         raise ValueError(f"format {style.format!r} or path {style.path!r} is none of a style")
     return style
+
+
+def _field(values: Mapping[str, Any]) -> Field:
+    return Field(**{**values, "role": Role(values["role"]), "value": _whole(values.get("value"))})
+
+
+def _whole(value: Any) -> Any:
+    """The value of a constant with its whole numbers whole: messages know no other numbers than 3.0."""
+    if isinstance(value, list):
+        return [_whole(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

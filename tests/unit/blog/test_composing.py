@@ -6,9 +6,11 @@ from datetime import date as Date
 
 import pytest
 import yaml
+from google.protobuf import json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from protos import corpus_pb2
 from services.blog.composing import Post, compose, path_of, slug_of
 from services.blog.style import (
     BLOCK,
@@ -151,6 +153,15 @@ def test_a_date_that_is_none_is_refused():
 def test_a_style_survives_being_stored():
     for style in (PLAIN, Style(TOML, (Field("draft", Role.CONSTANT, quoted=True, value=False),), "{slug}.md", "_")):
         assert read_style(json.loads(json.dumps(style.as_json()))) == style
+
+
+def test_whole_numbers_survive_a_message():
+    style = Style(
+        YAML, (Field("toc", Role.CONSTANT, value=3), Field("sizes", Role.CONSTANT, value=[1, 2.5])), "{slug}.md"
+    )
+    message = json_format.ParseDict(style.as_json(), corpus_pb2.BlogStyle())
+    told = read_style(json_format.MessageToDict(message, preserving_proto_field_name=True))
+    assert "toc: 3\nsizes: [1, 2.5]\n" in compose(told, Post("", (), "", "x"))
 
 
 @pytest.mark.parametrize("broken", [{}, {"format": "xml", "fields": [], "path": "{slug}"}, {"fields": [{"name": 1}]}])
