@@ -55,10 +55,13 @@ def compose(style: Style, post: Post, marks: Mapping[str, str] | None = None) ->
     """Write the file of a post.
 
     Args:
-        marks: fields that go below the blog's own, such as what wrote the post.
+        marks: fields that go below the blog's own, such as what wrote the post. They stand for fields of the blog
+            that have their names, as it learns them from generated posts.
     """
-    entries = [(field, value) for field in style.fields if (value := _value(style, field, post)) not in ("", [])]
-    entries += [(Field(name, Role.CONSTANT), value) for name, value in (marks or {}).items()]
+    marks = marks or {}
+    fields = [field for field in style.fields if field.name not in marks]
+    entries = [(field, value) for field in fields if (value := _value(style, field, post)) not in ("", [])]
+    entries += [(Field(name, Role.CONSTANT), value) for name, value in marks.items()]
     body = post.body.strip("\n") + "\n"
     return f"{_FRONT[style.format](entries)}\n{body}"
 

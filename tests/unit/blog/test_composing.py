@@ -112,6 +112,14 @@ def test_nested_fields_stand_in_their_tables():
         assert found == {"taxonomies": {"tags": ["b"]}, "title": "A", "generated_by": "a@1"}
 
 
+@pytest.mark.parametrize("format_", [YAML, TOML, JSON])
+def test_a_mark_stands_once_where_the_blog_has_learned_it_from_generated_posts(format_):
+    fields = (Field("generated_by", Role.CONSTANT, value="a@1"), Field("title", Role.TITLE))
+    text = compose(Style(format_, fields, DATED), Post("A", (), "", "x"), {"generated_by": "a@2"})
+    assert fields_of(format_, text) == {"title": "A", "generated_by": "a@2"}
+    assert text.count("generated_by") == 1
+
+
 def test_a_times_rest_stays_as_the_blog_has_it():
     fields = (Field("date", Role.DATE, "%Y-%m-%dT08:00:00+01:00"),)
     post = Post("", (), "2024-03-01", "x")
