@@ -17,6 +17,7 @@ from typing import Any
 from services.blog.style import BLOCK, COMMAS, JSON, LINES, SLUG, TOML, WORDS, YAML, Field, Role, Style
 
 MOST_SLUG_CHARACTERS = 80
+MOST_SLUG_BYTES = 180  # a file's name may have 255, its date and suffix included
 # Of YAML: a plain string that no reader takes for anything else, as a number, a date, `no`, or a mapping.
 _PLAIN = re.compile(r"[^\W\d_](?:[\w ,.;()/+'’…–—!?-]*[\w.)!?…])?")
 _WORDS_OF_YAML = frozenset(("y", "n", "yes", "no", "true", "false", "on", "off", "null", "nan", "inf"))
@@ -78,8 +79,9 @@ def slug_of(title: str, separator: str = "-") -> str:
     words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
     slug = ""
     for word in words:
-        longer = f"{slug}{separator}{word}" if slug else word[:MOST_SLUG_CHARACTERS]
-        if len(longer) > MOST_SLUG_CHARACTERS:
+        cut = word[:MOST_SLUG_CHARACTERS].encode()[:MOST_SLUG_BYTES].decode(errors="ignore")
+        longer = f"{slug}{separator}{word}" if slug else cut
+        if len(longer) > MOST_SLUG_CHARACTERS or len(longer.encode()) > MOST_SLUG_BYTES:
             break
         slug = longer
     return slug or "post"

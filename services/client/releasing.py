@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from datetime import date as Date
 from datetime import timedelta
@@ -98,7 +99,7 @@ def _names(path: str) -> Iterator[str]:
 def _write_new(path: Path, text: str) -> bool:
     """Write a file, which appears whole; return False where one is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
     try:
         with partial.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -114,10 +115,10 @@ def _write_new(path: Path, text: str) -> bool:
     return True
 
 
-def _released(folder: Path, uuid: str) -> str:
+def _released(folder: Path, identity: str) -> str:
     """The path of a post that is there already; "" where it is not."""
     for path in _posts(folder):
-        if uuid in _head(path):
+        if identity in _head(path):
             return path.relative_to(folder).as_posix()
     return ""
 

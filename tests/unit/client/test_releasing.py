@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date as Date
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,22 @@ def test_a_path_that_leads_out_of_the_folder_does_not(tmp_path: Path) -> None:
     for number, path in enumerate(("../../{slug}.md", "/etc/{slug}.md", "a/../../{slug}.md"), start=1):
         there = (folder / release(folder, post(number, path), TODAY)).resolve()
         assert there.is_relative_to(folder.resolve())
+
+
+def test_a_long_title_in_any_script_fits_into_a_files_name(tmp_path: Path) -> None:
+    numbers = count(1)
+    for title in ("漢字" * 100, "𠮷" * 100, "долгий путь домой " * 20):
+        for form in ("{slug}.markdown", "{slug}.markdown", "{slug}/index.md"):
+            long = post(next(numbers), f"%Y-%m-%d-{form}")
+            long.response.title = title
+            assert (tmp_path / release(tmp_path, long, TODAY)).is_file()
+
+
+def test_a_half_written_file_of_a_process_that_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
+    folder = tmp_path / "_posts"
+    folder.mkdir()
+    (folder / f".2024-05-06-the-heron.md.{os.getpid()}.partial").write_text("---")
+    assert release(tmp_path, post(), TODAY) == "_posts/2024-05-06-the-heron.md"
 
 
 def test_the_next_free_day_is_one_that_no_post_has(tmp_path: Path) -> None:
