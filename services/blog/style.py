@@ -19,6 +19,8 @@ FORMATS = (YAML, TOML, JSON, LINES)
 # Of tags: [a, b]; one a line; "a, b"; "a b".
 LIST, BLOCK, COMMAS, WORDS = "list", "block", "commas", "words"
 TAG_FORMS = (LIST, BLOCK, COMMAS, WORDS)
+# Of a day, as blogs write it.
+DATE_FORMS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%d.%m.%Y")
 SLUG = "{slug}"
 
 

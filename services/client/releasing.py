@@ -17,16 +17,17 @@ from pathlib import Path, PurePosixPath
 from google.protobuf import json_format
 
 from protos import shelf_pb2
-from services.blog.composing import Post, compose, is_date, path_of
-from services.blog.style import PLAIN, Style, read_style
+from services.blog.composing import Post, compose, path_of
+from services.blog.style import DATE_FORMS, PLAIN, Style, read_style
 from services.client.folder import POST_SUFFIXES
 from services.common.errors import Corrupt, NonesuchError, NotFound
 from services.common.files import sync_folder
 
 WRITTEN_BY, UUID = "generated_by", "generated_id"  # fields of front matter
 HEAD_BYTES = 8192  # of a file, in which its front matter stands
-_DATE = re.compile(r"(?<!\d)(\d{4})([-/._])(\d\d)\2(\d\d)(?!\d)")
-_DATE_LINE = re.compile(r"""^\s*["']?(?:date|published|pubdate|publishdate|created)\w*["']?\s*[:=](.*)$""", re.I | re.M)
+_DATE_LINE = re.compile(
+    r"""^\s*["']?(?:date|published|pubdate|publish_?date|created)\w*["']?\s*[:=](.*)$""", re.I | re.M
+)
 
 
 def free_day(folder: Path, first: Date) -> Date:
@@ -35,9 +36,9 @@ def free_day(folder: Path, first: Date) -> Date:
     Raises:
         NotFound: the folder is not there.
     """
-    taken = {day for path in _posts(folder) for day in _days_of(path, folder)}
+    dated = "\n".join(text for path in _posts(folder) for text in _dated_texts(path, folder))
     day = first
-    while day in taken:
+    while _any_form(day).search(dated):
         day += timedelta(days=1)
     return day
 
@@ -132,11 +133,16 @@ def _posts(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _days_of(path: Path, folder: Path) -> list[Date]:
-    """The days that a post's front matter and its path name."""
-    texts = [*_DATE_LINE.findall(_head(path)), path.relative_to(folder).as_posix()]
-    found = (f"{year}-{month}-{day}" for text in texts for year, _, month, day in _DATE.findall(text))
-    return [Date.fromisoformat(day) for day in found if is_date(day)]
+def _dated_texts(path: Path, folder: Path) -> list[str]:
+    """Where a post may name its day: its path, and lines of its front matter."""
+    return [path.relative_to(folder).as_posix(), *_DATE_LINE.findall(_head(path))]
+
+
+def _any_form(day: Date) -> re.Pattern[str]:
+    """Matches a day in any of DATE_FORMS and with `_`, its numbers with noughts ahead or without."""
+    texts = (re.escape(day.strftime(form)) for form in ("%Y_%m_%d", *DATE_FORMS))
+    forms = "|".join(re.sub(r"(?<!\d)0", "0?", text) for text in texts)
+    return re.compile(rf"(?<!\d)(?:{forms})(?!\d)")
 
 
 def _head(path: Path) -> str:

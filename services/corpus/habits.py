@@ -15,7 +15,22 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from services.blog.composing import slug_of
-from services.blog.style import BLOCK, COMMAS, JSON, LINES, LIST, PLAIN, SLUG, TOML, WORDS, YAML, Field, Role, Style
+from services.blog.style import (
+    BLOCK,
+    COMMAS,
+    DATE_FORMS,
+    JSON,
+    LINES,
+    LIST,
+    PLAIN,
+    SLUG,
+    TOML,
+    WORDS,
+    YAML,
+    Field,
+    Role,
+    Style,
+)
 from services.common.errors import Corrupt
 from services.corpus import snapshots
 from services.corpus.catalogue import Catalogue
@@ -230,7 +245,7 @@ def _date_form(written: str, date: str) -> str:
     if not date:
         return ""
     day = Date.fromisoformat(date)
-    for form in ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%d.%m.%Y"):
+    for form in DATE_FORMS:
         text = day.strftime(form)
         if text in written:
             before, _, after = written.partition(text)

@@ -12,7 +12,7 @@ import yaml
 from google.protobuf import json_format
 
 from protos import corpus_pb2, generator_pb2, shelf_pb2
-from services.blog.style import LIST, TOML, YAML, Field, Role, Style
+from services.blog.style import DATE_FORMS, LIST, TOML, YAML, Field, Role, Style
 from services.client.releasing import free_day, release
 from services.common.errors import NonesuchError, NotFound
 
@@ -107,6 +107,20 @@ def test_the_next_free_day_is_one_that_no_post_has(tmp_path: Path) -> None:
     assert free_day(tmp_path, TODAY) == Date(2024, 5, 8)
     release(tmp_path, post(path="{slug}.md", format_=TOML), Date(2024, 5, 8))
     assert free_day(tmp_path, TODAY) == Date(2024, 5, 9)
+
+
+@pytest.mark.parametrize("form", DATE_FORMS)
+def test_a_day_is_taken_in_whatever_form_the_blog_writes_it(tmp_path: Path, form: str) -> None:
+    ours = post(path="{slug}.md")
+    ours.response.style.fields[1].form = f"{form} 08:00"
+    release(tmp_path, ours, TODAY)
+    assert free_day(tmp_path, TODAY) == Date(2024, 5, 7)
+
+
+def test_a_day_is_taken_by_the_whole_number_with_or_without_a_nought(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("---\npublish_date: May 6, 2024\n---\n")
+    (tmp_path / "b.md").write_text("---\ndate: 17 May 2024\n---\n")
+    assert free_day(tmp_path, TODAY) == free_day(tmp_path, Date(2024, 5, 7)) == Date(2024, 5, 7)
 
 
 def test_where_it_cannot_be_written_it_is_told(tmp_path: Path) -> None:
