@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date as Date
 from itertools import count
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from google.protobuf import json_format
 
 from protos import corpus_pb2, generator_pb2, shelf_pb2
 from services.blog.style import DATE_FORMS, LIST, TOML, YAML, Field, Role, Style
+from services.client import releasing
 from services.client.releasing import free_day, release
 from services.common.errors import NonesuchError, NotFound
 
@@ -56,6 +59,22 @@ def test_a_release_that_was_cut_off_is_not_done_twice(tmp_path: Path) -> None:
     first = release(tmp_path, post(), TODAY)
     assert release(tmp_path, post(), Date(2024, 6, 1)) == first
     assert len(list(tmp_path.rglob("*.md"))) == 1
+
+
+def test_two_that_release_a_post_at_once_write_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "_posts").mkdir()
+    (tmp_path / "_posts" / "2024-05-06-the-heron.md").write_text("another heron")
+    with ThreadPoolExecutor(2) as pool:
+        both_looked = Barrier(2)
+
+        def look(*_: object) -> str:
+            both_looked.wait(10)
+            return ""
+
+        monkeypatch.setattr(releasing, "_released", look)
+        paths = list(pool.map(lambda _: release(tmp_path, post(), TODAY), range(2)))
+    assert paths == ["_posts/2024-05-06-the-heron-2.md"] * 2
+    assert len(list(tmp_path.rglob("*.md"))) == 2
 
 
 def test_another_post_of_that_name_takes_nothings_place(tmp_path: Path) -> None:
