@@ -83,7 +83,7 @@ class Blog:
     "--into",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Release an approved post into this blog's folder; write one where none waits.",
+    help="Release an approved post, of --model if that is given, into this blog's folder; write one where none waits.",
 )
 @click.option(
     "--every", metavar="TIME", callback=_every, help="With --into: go on, a post every day, week or '3 days'."
@@ -177,7 +177,7 @@ class _Poster:
         Args:
             asks: on a terminal, whether the one that waits may be released.
         """
-        approved = next(self._shelf.approved(), None) or self._approve_one(blog, asks=asks)
+        approved = next(self._shelf.approved(model=self._request.model), None) or self._approve_one(blog, asks=asks)
         if approved is None:
             return
         day = free_day(blog.folder, Date.today())
@@ -191,7 +191,8 @@ class _Poster:
     def _approve_one(self, blog: Blog, *, asks: bool) -> shelf_pb2.ShelfPost | None:
         """The oldest post that waits, or a new one, once it is approved."""
         free_day(blog.folder, Date.today())  # a folder that is not there is told before anything is written
-        post = next(self._shelf.posts(["waiting"], oldest_first=True), None) or self.write()
+        waiting = self._shelf.posts(["waiting"], model=self._request.model, oldest_first=True)
+        post = next(waiting, None) or self.write()
         if blog.approves:
             return self._shelf.approve(post.id)
         if not (asks and sys.stdin.isatty() and sys.stderr.isatty()) or self._as_json:
@@ -225,5 +226,6 @@ class _Poster:
 
     def _is_due(self, days: int) -> bool:
         """Whether the last release was so many days ago."""
-        days_of = [post.released_at.ToDatetime(UTC).astimezone().date() for post in self._shelf.posts(["released"])]
+        released = self._shelf.posts(["released"], model=self._request.model)
+        days_of = [post.released_at.ToDatetime(UTC).astimezone().date() for post in released]
         return not days_of or (Date.today() - max(days_of)).days >= days

@@ -72,6 +72,20 @@ def test_the_oldest_approved_post_is_released_on_the_next_free_day(run, blog, no
     assert json.loads(run("post", "--into", blog, "--json").stdout)["id"] == 3
 
 
+def test_only_posts_of_the_model_asked_for_are_released(run, blog, nonesuch):
+    for model in ("other", "run1"):
+        run("post", "--model", model)
+    run("post", "--into", blog, "--model", "run1", "--approve")
+    assert [post.state for post in nonesuch.shelf.posts(oldest_first=True)] == [
+        shelf_pb2.SHELF_STATE_WAITING,
+        shelf_pb2.SHELF_STATE_RELEASED,
+    ]
+    run("shelf", "approve", 1)
+    run("post", "--into", blog, "--model", "run1", "--approve")
+    assert nonesuch.shelf.get(1).state == shelf_pb2.SHELF_STATE_APPROVED
+    assert nonesuch.shelf.get(3).state == shelf_pb2.SHELF_STATE_RELEASED
+
+
 def test_with_approve_nobody_is_asked(run, blog):
     run("post", "--into", blog, "--approve")
     assert len(files(blog)) == 2
