@@ -132,8 +132,8 @@ def post(
         raise click.UsageError(str(error)) from None
     poster = _Poster(nonesuch, request, patience_s=WAIT_S if wait else MODEL_PATIENCE_S, wait=wait, as_json=as_json)
     if into is None:
-        for number in range(num_posts):
-            poster.show(poster.write(number))
+        for _ in range(num_posts):
+            poster.show(poster.write())
         return
     blog = Blog(into.expanduser(), every or 1, approve)
     if every is None:
@@ -149,16 +149,19 @@ class _Poster:
         self._shelf, self._request = nonesuch.shelf, request
         self._patience_s, self._wait, self._as_json = patience_s, wait, as_json
         self._told = 0  # the post that was said to wait
+        self._num_written = 0
 
-    def write(self, number: int = 0) -> shelf_pb2.ShelfPost:
+    def write(self) -> shelf_pb2.ShelfPost:
         """Have a post written and put on the shelf; of several with a seed each has its own."""
         request = type(self._request)()
         request.CopyFrom(self._request)
         if request.HasField("seed"):
-            request.seed = (request.seed + number) % (1 << 64)
+            request.seed = (request.seed + self._num_written) % (1 << 64)
         with terminal.progress() as on_progress:
             on_progress("writing a post", 0, 0)
-            return writing.patiently(lambda: self._shelf.write(request), self._patience_s, until_published=self._wait)
+            post = writing.patiently(lambda: self._shelf.write(request), self._patience_s, until_published=self._wait)
+        self._num_written += 1
+        return post
 
     def show(self, post: shelf_pb2.ShelfPost) -> None:
         """Print a post that waits on the shelf."""

@@ -131,6 +131,20 @@ def test_every_day_a_post_is_released_over_restarts(run, blog, nonesuch, monkeyp
     assert set(looks) == {command.LOOK_S}
 
 
+def test_with_a_seed_no_days_post_is_that_of_another(run, blog, nonesuch, monkeypatch):
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command._Poster, "_is_due", lambda *_: True)
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    run("post", "--into", blog, "--every", "day", "--approve", "--seed", 5, status=130)
+    assert [post.request.seed for post in nonesuch.shelf.posts(oldest_first=True)] == [5, 6, 7]
+
+
 def test_a_service_that_is_away_is_asked_again(run, blog, monkeypatch):
     looks = []
 
