@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from services.client import statuses
+from services.client.shelf import SHELF_FULL
 from services.common.errors import NonesuchError
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ def explain(error: NonesuchError) -> Problem:
         message = message.partition(";")[0]  # what follows is for people at a terminal
     if error.reason == statuses.UNREACHABLE:
         remedy = "It is stopped or still starting. Start everything with make run or docker compose up."
-    elif error.reason in ("SHELF_FULL", OWN_FILE):
+    elif error.reason in (SHELF_FULL, OWN_FILE):
         remedy = ""  # it says it itself, and waiting does not help
     elif error.status == "UNAVAILABLE":
         remedy = "Wait a few seconds and try again."

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from protos import generator_pb2, shelf_pb2
-from services.client import post_writing
+from services.client import post_writing, writing
 from services.client.connection import Connection, pages
 from services.common.errors import Busy, Unavailable
 
@@ -28,6 +28,7 @@ STATES = {
     "rejected": shelf_pb2.SHELF_STATE_REJECTED,
     "released": shelf_pb2.SHELF_STATE_RELEASED,
 }
+SHELF_FULL = "SHELF_FULL"  # reason of a Busy that lasts until a person makes room
 PAUSE_S = 1.0
 ADD_PATIENCE_S = 90.0  # a post that took long to write is not given up for a service that restarts
 
@@ -60,16 +61,29 @@ class Shelf:
                 added: shelf_pb2.ShelfPost = self._connection.shelf.AddPost(wanted).post
                 return added
             except (Busy, Unavailable) as error:
-                is_final = isinstance(error, Busy) and error.retry_after_s is None  # the shelf is full, not the volume
+                is_final = error.reason == SHELF_FULL
                 pause_s = error.retry_after_s or PAUSE_S
                 if is_final or time.monotonic() + pause_s > deadline:
                     raise
             time.sleep(pause_s)
 
-    def write(self, request: generator_pb2.GeneratePostRequest) -> shelf_pb2.ShelfPost:
-        """Have a post written and put on the shelf, with its originality where the model can tell it."""
-        self._connection.shelf.ListPosts(shelf_pb2.ListPostsRequest(page_size=1))  # before minutes go into a post
-        return self.add(*post_writing.write_post(self._connection, request))
+    def write(
+        self, request: generator_pb2.GeneratePostRequest, *, patience_s: float = 0.0, until_published: bool = False
+    ) -> shelf_pb2.ShelfPost:
+        """Have a post written and put on the shelf, with its originality where the model can tell it.
+
+        Args:
+            patience_s: how long to ask again while the generator's queue is full or a service or the model starts.
+            until_published: also while the model is not there yet.
+        """
+
+        def ask() -> tuple[generator_pb2.GeneratePostRequest, generator_pb2.GeneratePostResponse]:
+            self._connection.shelf.ListPosts(shelf_pb2.ListPostsRequest(page_size=1))  # before minutes go into a post
+            return post_writing.write_post(self._connection, request)
+
+        # The patience ends where the post is there: for a shelf that is full it would be written over and over.
+        written = writing.patiently(ask, patience_s, until_published=until_published)
+        return self.add(*written)
 
     def posts(
         self, states: Iterable[str] = (), *, model: str = "", oldest_first: bool = False, bodies: bool = False

@@ -15,7 +15,6 @@ from typing import Any
 import click
 
 from protos import shelf_pb2
-from services.client import writing
 from services.client.commands import borrowed, terminal
 from services.client.commands.generate import generator_option
 from services.client.commands.writer import WAIT_S
@@ -23,6 +22,7 @@ from services.client.connection import Service
 from services.client.nonesuch import MODEL_PATIENCE_S, Nonesuch
 from services.client.post_writing import make_post_request
 from services.client.releasing import free_day, release
+from services.client.shelf import SHELF_FULL
 from services.common.errors import Busy, Cancelled, Unavailable
 
 LOOK_S = 60.0  # between looks for a word of yours, and for the time to release
@@ -159,7 +159,7 @@ class _Poster:
             request.seed = (request.seed + self._num_written) % (1 << 64)
         with terminal.progress() as on_progress:
             on_progress("writing a post", 0, 0)
-            post = writing.patiently(lambda: self._shelf.write(request), self._patience_s, until_published=self._wait)
+            post = self._shelf.write(request, patience_s=self._patience_s, until_published=self._wait)
         self._num_written += 1
         return post
 
@@ -222,6 +222,8 @@ class _Poster:
                     self.release_one(blog, asks=False)
                 away_s, pause_s = FIRST_PAUSE_S, look_s
             except (Unavailable, Cancelled, Busy) as error:
+                if error.reason == SHELF_FULL:  # only a person makes room, and each try would write a post
+                    raise
                 if away_s == FIRST_PAUSE_S:  # once for each time that it is away
                     terminal.note(f"{error.message}; trying again until it answers")
                 pause_s, away_s = away_s, min(LONGEST_PAUSE_S, 2 * away_s)

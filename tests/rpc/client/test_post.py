@@ -164,6 +164,17 @@ def test_a_service_that_is_away_is_asked_again(run, blog, monkeypatch):
     assert told.stderr.count("trying again until it answers") == 1
 
 
+@pytest.mark.parametrize("into", [False, True])
+def test_where_the_shelf_is_full_nothing_is_written_over_and_over(run, fakes, blog, monkeypatch, into):
+    run("post", "-n", 10)
+    run("shelf", "reject", *range(1, 11))
+    monkeypatch.setattr(command, "MODEL_PATIENCE_S", 2.0)
+    monkeypatch.setattr(command, "LOOK_S", 0.1)
+    told = run("post", *(["--into", blog, "--every", "day"] if into else []), status=1)
+    assert "the shelf holds 10 posts" in told.stderr
+    assert len(fakes.generator.requests) == 11
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
