@@ -52,7 +52,7 @@ CREATE TABLE rounds (
     real INTEGER NOT NULL REFERENCES excerpts (id) ON DELETE CASCADE,
     generated INTEGER NOT NULL REFERENCES excerpts (id) ON DELETE CASCADE,
     real_side TEXT NOT NULL,        -- left or right
-    counts INTEGER NOT NULL,        -- 0: the player had seen the real one before
+    counts INTEGER NOT NULL,        -- 0: the player had met one of them before
     dealt_at REAL NOT NULL,         -- seconds since 1970
     guess TEXT                      -- left, right, or NULL: none yet
 );

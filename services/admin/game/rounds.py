@@ -1,7 +1,7 @@
 """Rounds: two excerpts, a guess, and the score.
 
 A player is a browser that has signed in. One round of a version is open to a player at a time, and a guess is taken
-once. A round counts when the player had not seen its real excerpt before: who meets it again knows it.
+once. A round counts when the player had met neither of its excerpts before: who meets one again knows which it is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Round:
         guess: the side that the player took for real; empty until then.
         real_side: `left` or `right`. Not for the player before the guess.
         title: of the post that the real one was cut from; empty where it has none.
-        counts: the player had not seen the real excerpt before.
+        counts: the player had met neither excerpt before, and they are from the same place of a post.
     """
 
     id: str
@@ -129,14 +129,17 @@ class Rounds:
         return {version_of(row): Share(row["wrong"], row["total"]) for row in rows}
 
     def _deal(self, connection: sqlite3.Connection, version: int, player: str) -> str | None:
-        """Draw two excerpts that the player has not seen, where there are such: alike in place and length."""
+        """Draw two excerpts that the player has not met, where there are such: alike in place and length."""
         real_ones, generated_ones = (_side(connection, version, real=real) for real in (True, False))
         if not real_ones or not generated_ones:
             return None
-        fresh = _unseen(connection, version, player, real_ones, "real")
+        unused = _unseen(connection, version, player, generated_ones, "generated")
+        places = {each["is_opening"] for each in unused}
+        unseen = _unseen(connection, version, player, real_ones, "real")
+        fresh = [each for each in unseen if each["is_opening"] in places]
         real = self._chance.choice(fresh or real_ones)
-        unused = _unseen(connection, version, player, generated_ones, "generated") or generated_ones
-        same_place = [each for each in unused if each["is_opening"] == real["is_opening"]] or unused
+        others = unused if fresh else generated_ones
+        same_place = [each for each in others if each["is_opening"] == real["is_opening"]] or others
         alike = sorted(same_place, key=lambda each: abs(len(each["text"]) - len(real["text"])))[:ALIKE]
         identifier = secrets.token_urlsafe(9)
         connection.execute(

@@ -75,6 +75,25 @@ def test_nobody_meets_an_excerpt_twice_before_all_are_met_and_then_it_does_not_c
     assert rounds.open(stocked, "bob").counts
 
 
+def test_a_round_counts_only_with_a_generated_excerpt_that_its_player_has_not_met(rounds, store, version):
+    store.put(version, excerpts(8, side="real"), real=True)
+    store.put(version, excerpts(4, side="made"), real=False)  # two openings, two others
+    told = [play(rounds, version, "ann", right=True) for _ in range(6)]
+    assert [each.counts for each in told] == [True] * 4 + [False] * 2
+    met = [text for each in told[:4] for text in each.texts]
+    assert len(set(met)) == 8
+    assert rounds.score(version, "ann").wrong == Share(0, 4)
+
+
+def test_a_round_that_counts_shows_an_opening_beside_an_opening(rounds, store, version):
+    store.put(version, excerpts(8, side="real"), real=True)
+    store.put(version, [each for each in excerpts(8, side="made") if each.is_opening], real=False)
+    told = [play(rounds, version, "ann", right=True) for _ in range(5)]
+    assert [each.counts for each in told] == [True] * 4 + [False]
+    for each in told[:4]:
+        assert all(int(text.split()[2][:-1]) % 2 == 0 for text in each.texts)
+
+
 def test_the_score_is_of_a_version_and_over_all_players(rounds, store, stocked):
     other = Version("run1", 4, "blog-1", "later")
     store.put(other, excerpts(4, side="real"), real=True)
