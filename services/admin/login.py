@@ -51,7 +51,8 @@ def _require_login() -> Response | None:
 
 
 def _remember(fingerprint: str) -> None:
-    session.clear()
+    if session.get("signed_in") != fingerprint:  # else it stays as it is: the player of the game, the tokens of forms
+        session.clear()
     session["signed_in"] = fingerprint
     session.permanent = True
 

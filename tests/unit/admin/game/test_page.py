@@ -57,6 +57,12 @@ def real_side(app, player_page):
         return row.fetchone()[0]
 
 
+def test_who_opens_the_printed_link_again_stays_the_same_player(gathered, client):
+    dealt = hidden(client.get("/game").text, "round")
+    client.get(f"/?token={TOKEN}")
+    assert hidden(client.get("/game").text, "round") == dealt
+
+
 def test_opening_the_page_gathers_by_itself_and_shows_how_far_it_is(blog, client, finish):
     held = threading.Event()
 
