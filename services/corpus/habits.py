@@ -59,6 +59,8 @@ _OWN = re.compile(
     r"modified|id|guid|uuid|weight|draft|published|hidden|private|unlisted|version|discussion|comments_id)",
     re.IGNORECASE,
 )
+# As YAML's readers take them.
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +216,8 @@ def _typed(value: Any) -> Any:
     """What a plain scalar of YAML means; the reader leaves it a string."""
     if not isinstance(value, str):
         return value
-    if value in ("true", "false"):
-        return value == "true"
+    if value.lower() in _TRUTHS:
+        return _TRUTHS[value.lower()]
     return int(value) if re.fullmatch(r"0|[1-9]\d{0,9}", value) else value
 
 

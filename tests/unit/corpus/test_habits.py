@@ -1,5 +1,8 @@
 """What is learned of a blog's habits, from posts as Jekyll, Hugo, Zola, Pelican and others have them."""
 
+import pytest
+import yaml
+
 from services.blog.composing import Post, compose, path_of
 from services.blog.style import LINES, PLAIN, Role
 from services.corpus.habits import Source, learn
@@ -75,6 +78,15 @@ def test_json():
 def test_tags_in_a_string_and_a_quoted_date():
     _, file = learned("{slug}.md", "---\ntitle: '{title}'\ndate: \"{day}\"\ntags: a b {slug}\n---\nText.\n")
     assert file == '---\ntitle: "A new day"\ndate: "2024-05-06"\ntags: tea fog\n---\n\nWords.\n'
+
+
+@pytest.mark.parametrize("written", ["false", "False", "FALSE", "no", "Off", "true", "True", "yes", "ON"])
+def test_a_truth_value_stays_one_however_the_blog_writes_it(written):
+    post = f"---\ntitle: T\ncomments: {written}\nmood: 'no'\n---\n\nx\n"
+    style = learn([Source(f"{number}.md", "", post) for number in range(3)])
+    text = compose(style, Post("A", (), "", "x"))
+    assert yaml.safe_load(text.split("---")[1])["comments"] is yaml.safe_load(written)
+    assert 'mood: "no"\n' in text
 
 
 def test_what_belongs_to_one_post_is_not_copied():
