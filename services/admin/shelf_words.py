@@ -9,6 +9,8 @@ from services.admin import borrowed, words
 
 Pieces = list[tuple[str, int | None]]
 
+NUMBER = f"/<int(max={2**63 - 1}):number>"  # of a post in an address: what the shelf's protos hold
+
 _ALWAYS = ("temperature", "top_k", "top_p")
 # Other fields of SamplingParameters, and the value with which they do nothing.
 _NEUTRAL = {

@@ -12,6 +12,7 @@ from services.admin.context import current
 from services.admin.downloads import saved_as
 from services.admin.paging import place
 from services.admin.peers import QUICK_S
+from services.admin.shelf_words import NUMBER
 from services.admin.way_back import where_from
 from services.client.shelf import STATES, Shelf, file_name
 from services.common.errors import InvalidRequest
@@ -58,7 +59,7 @@ def index() -> str:
     )
 
 
-@blueprint.get("/<int:number>")
+@blueprint.get(NUMBER)
 def show(number: int) -> str:
     """One post with what it was written with, and what it borrowed."""
     post = Shelf(current().services).get(number)
@@ -78,7 +79,7 @@ def show(number: int) -> str:
     )
 
 
-@blueprint.post("/<int:number>/review")
+@blueprint.post(f"{NUMBER}/review")
 def review(number: int) -> AnyResponse:
     """Approve a post, reject it, or let it wait again."""
     state = request.form.get("state", "")
@@ -89,7 +90,7 @@ def review(number: int) -> AnyResponse:
     return redirect(where_from())
 
 
-@blueprint.post("/<int:number>/delete")
+@blueprint.post(f"{NUMBER}/delete")
 def delete(number: int) -> AnyResponse:
     """Take a post off the shelf."""
     Shelf(current().services).remove(number)
@@ -99,7 +100,7 @@ def delete(number: int) -> AnyResponse:
     return redirect(url_for("shelf.index") if back.partition("?")[0].endswith(gone) else back)
 
 
-@blueprint.get("/<int:number>/download")
+@blueprint.get(f"{NUMBER}/download")
 def download(number: int) -> Response:
     """A post as the file that the blog would keep."""
     post = Shelf(current().services).get(number)

@@ -16,6 +16,7 @@ from services.admin.fields import complaints
 from services.admin.model_choices import choices, usable_models
 from services.admin.post_form import PostForm
 from services.admin.problems import Problem, attempt, explain
+from services.admin.shelf_words import NUMBER
 from services.client import post_writing
 from services.client.shelf import Shelf
 from services.common.errors import NonesuchError
@@ -56,14 +57,14 @@ def write() -> Response | tuple[dict[str, dict[str, str]], int] | tuple[str, int
         return _show(form, problem), problem.status
 
 
-@blueprint.post("/<int:number>/again")
+@blueprint.post(f"{NUMBER}/again")
 def again(number: int) -> Response:
     """The same request as for a post of the shelf, with a new seed."""
     post = Shelf(current().services).get(number)
     return _answer(post_writing.again(post.request, post.response))
 
 
-@blueprint.post("/<int:number>/more")
+@blueprint.post(f"{NUMBER}/more")
 def more(number: int) -> Response:
     """Another post with the tags of one on the shelf, written in the same way."""
     post = Shelf(current().services).get(number)

@@ -152,6 +152,15 @@ def test_a_missing_post_is_a_page_that_says_so(client, services):
     assert client.get("/shelf/-1").status_code == client.get("/shelf/../x").status_code == 404
 
 
+def test_a_number_that_no_post_can_have_is_no_page(client, csrf, shelf):
+    beyond = f"/shelf/{2**63}"
+    for page in (beyond, f"{beyond}/download"):
+        assert client.get(page).status_code == 404
+    for deed in ("review", "delete", "again", "more"):
+        form = {"csrf_token": csrf, "state": "approved"}
+        assert client.post(f"{beyond}/{deed}", data=form).status_code == 404
+
+
 def test_the_download_is_named_by_plain_letters_of_the_blog_s_path(client, shelf):
     answer = client.get("/shelf/12/download")
 
