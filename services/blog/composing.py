@@ -158,7 +158,8 @@ def _yaml_scalar(value: Any, *, quoted: bool = False, flow: bool = False) -> str
         return str(value)
     if not isinstance(value, str):
         return json.dumps(value)
-    safe = _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML and not (flow and "," in value)
+    # Between brackets a comma ends an entry, and PyYAML takes a question mark for a key's.
+    safe = _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML and not (flow and {*",?"} & {*value})
     return value if safe and not quoted else _string(value)
 
 

@@ -61,7 +61,7 @@ def fields_of(format_: str, text: str) -> dict:
 @pytest.mark.parametrize("form", [LIST, BLOCK])
 @pytest.mark.parametrize("format_", [YAML, TOML, JSON])
 @given(post=POSTS)
-@example(post=Post("No", ("on", "1984", "null", "a: b", "[x]", "#y", "a,b"), "2024-03-01", "x"))
+@example(post=Post("No", ("on", "1984", "null", "a: b", "[x]", "#y", "a,b", "why?"), "2024-03-01", "x"))
 @example(post=Post('"\\ : - ? # \u2028\u0085\ufeff', ("'",), "", "x"))
 def test_each_formats_own_reader_finds_the_same_fields(format_, form, quoted, post):
     fields = (FIELDS[0], Field("title", Role.TITLE, quoted=quoted), FIELDS[2], Field("tags", Role.TAGS, form))
