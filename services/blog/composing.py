@@ -134,6 +134,8 @@ class _Block(list[str]):
 
 def _yaml(entries: Sequence[tuple[Field, Any]]) -> str:
     lines = ["---"]
+    outermost = [field.name.partition(".")[0] for field, _ in entries]
+    entries = sorted(entries, key=lambda entry: outermost.index(entry[0].name.partition(".")[0]))  # no key twice
     open_parts: list[str] = []  # of the name before: a nested field goes on where it shares them
     for field, value in entries:
         *outer, name = field.name.split(".")
@@ -206,7 +208,4 @@ _FRONT = {YAML: _yaml, TOML: _toml, JSON: _json, LINES: _lines}
 
 def _string(text: str) -> str:
     # TOML and YAML allow fewer characters unescaped than JSON.
-    written = json.dumps(text, ensure_ascii=False)
-    return re.sub(
-        "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", written
-    )
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))

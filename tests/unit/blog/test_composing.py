@@ -120,6 +120,13 @@ def test_a_mark_stands_once_where_the_blog_has_learned_it_from_generated_posts(f
     assert text.count("generated_by") == 1
 
 
+def test_nested_fields_that_a_blog_has_apart_stand_together():
+    fields = tuple(Field(name, Role.CONSTANT, value=name) for name in ("cover.alt", "layout", "cover.image"))
+    for format_ in (YAML, TOML, JSON):
+        text = compose(Style(format_, fields, DATED), Post("", (), "", "x"))
+        assert fields_of(format_, text)["cover"] == {"alt": "cover.alt", "image": "cover.image"}
+
+
 def test_a_times_rest_stays_as_the_blog_has_it():
     fields = (Field("date", Role.DATE, "%Y-%m-%dT08:00:00+01:00"),)
     post = Post("", (), "2024-03-01", "x")
