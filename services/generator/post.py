@@ -158,7 +158,7 @@ def _write_header(post: WrittenPost, order: PostOrder, write: Write) -> None:
             ahead = ahead or _write_field(post, name, write)
             is_over = ahead is None and name != "title"
             if ahead is not None and ahead.name == name:
-                _write_on(post, f"{ahead.text}\n")
+                (_give if ahead.is_made_up else _write_on)(post, f"{ahead.text}\n")
                 _take(post, name, ahead.value)
                 ahead = None
     if post.text:
@@ -166,11 +166,12 @@ def _write_header(post: WrittenPost, order: PostOrder, write: Write) -> None:
 
 
 class _Line(NamedTuple):
-    """A line of a header as the model wrote it, and in parts."""
+    """A line of a header as the model wrote it, or made up in its place, and in parts."""
 
     text: str
     name: str
     value: str
+    is_made_up: bool = False
 
 
 def _write_field(post: WrittenPost, name: str, write: Write) -> _Line | None:
@@ -197,9 +198,10 @@ def _write_field(post: WrittenPost, name: str, write: Write) -> _Line | None:
             return _Line(line, found, value)
         written_date = value if found == "date" else written_date
     if year := re.search(r"(?<!\d)(?:19|20)\d\d(?!\d)", written_date):
-        # A model that may not recite knows no other days. It wants one, though, and would write it into the body.
+        # A model that may not recite knows no other days. It wants one, though, and would write it into the body. Such
+        # a day may stand in the corpus, and no limit that counted it would let a body follow.
         day = f"{year[0]}-{1 + post.num_pieces % 12:02}-{1 + len(post.text) % 28:02}"
-        return _Line(f"date: {day}", "date", day)
+        return _Line(f"date: {day}", "date", day, is_made_up=True)
     return None
 
 

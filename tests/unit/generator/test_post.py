@@ -106,6 +106,7 @@ def test_a_year_without_a_day_gets_one():
     post = write_post(PostOrder(), Model([" T", "tags: a", *["date: 2018-date: asked"] * TRIES]), has_headers=True)
     assert post.date.startswith("2018-") and is_date(post.date)
     assert post.text == f"title: T\ntags: a\ndate: {post.date}\n\nIt rained."
+    assert post.own == "\nIt rained.", "a day that a post has must not forbid all that follows"
 
 
 def test_a_body_that_begins_as_a_field_is_tried_again():
