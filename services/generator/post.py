@@ -189,7 +189,9 @@ def _write_field(post: WrittenPost, name: str, write: Write) -> _Line | None:
         if not line.strip():
             return None  # the blank line that ends the header
         if written.finish is Finish.LENGTH:
-            line = line.rpartition(" ")[0]  # without a word that may be cut
+            whole_words = line.rpartition(" ")[0]
+            # A script without blanks has no words to be cut; its last character may be.
+            line = whole_words if ": " in whole_words else line.removesuffix("\ufffd")
         found, colon, value = line.partition(": ")
         if not begun and (not colon or found not in names[names.index(name) :]):
             continue

@@ -133,6 +133,14 @@ def test_a_title_that_was_cut_loses_its_last_word():
     assert post.text.startswith("title: one two\ntags: a\n")
 
 
+@pytest.mark.parametrize("cut", ["", "\ufffd"])
+def test_a_title_without_blanks_that_was_cut_stays(cut):
+    order = PostOrder(tags=("a",), date="2020-01-01")
+    post = write_post(order, Model([f" 雪の降る夜に梟が飛ぶ{cut}"], finish=Finish.LENGTH), has_headers=True)
+    assert post.title == "雪の降る夜に梟が飛ぶ"
+    assert post.text.startswith(f"title: {post.title}\ntags: a\n")
+
+
 def test_an_empty_body_is_tried_again():
     model = Model(body=" \n")
     post = write_post(PostOrder(title="A", tags=("b",), date="2020-02-02"), model, has_headers=True)
