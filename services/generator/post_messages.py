@@ -52,6 +52,8 @@ class Pieces:
     def __init__(self, request: pb.GeneratePostRequest, model: LoadedModel, limits: Limits) -> None:
         self._asked, self._model, self._limits = request, model, limits
         self._end_of_text = model.codec.vocabulary.end_of_text_id
+        given = {"title": request.title, "tags": ", ".join(request.tags), "opening": request.opening}
+        self._longest_field = max(given, key=lambda name: len(given[name]))
         self._sums = _Sums()
         self._body = SampleRequest(
             prompt_ids=(self._end_of_text,),
@@ -117,5 +119,5 @@ class Pieces:
         # GPT-2's pattern leaves the last character of white space to what follows: a header's two line ends are two
         # tokens where a body comes behind them, and one where nothing does.
         rest = text[-1:] if text[-1:].isspace() else ""
-        ids = self._model.encode(text.removesuffix(rest), field="opening", most=self._limits.context - 3)
+        ids = self._model.encode(text.removesuffix(rest), field=self._longest_field, most=self._limits.context - 3)
         return [*ids, *self._model.codec.encode(rest)]
