@@ -6,7 +6,6 @@ V vocabulary.
 
 from __future__ import annotations
 
-from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -17,11 +16,28 @@ from services.tokens.vocabulary import Vocabulary
 
 
 class Spellings:
-    """Of one vocabulary. Safe to share between threads."""
+    """Of one vocabulary. Safe to share between threads.
+
+    Making one takes tenths of a second, for which no text that is being written should wait.
+
+    Attributes:
+        begins_with_line_end: of each id whether its bytes begin with a line end, [V].
+        is_word: of each id whether it is a space and letters, [V]. Behind anything but white space GPT-2's pattern cuts
+            such a text off whole, and it is encoded as this id.
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._id_of = vocabulary.ranks  # bytes -> id
-        self._size = vocabulary.size
+        id_of = vocabulary.ranks  # bytes -> id
+        self.begins_with_line_end: NDArray[np.bool_] = np.zeros(vocabulary.size, np.bool_)
+        self.is_word: NDArray[np.bool_] = np.zeros(vocabulary.size, np.bool_)
+        begins: list[list[int]] = [[] for _ in range(vocabulary.size)]  # of each id what it begins with
+        for token, token_id in id_of.items():
+            self.begins_with_line_end[token_id] = token.startswith(b"\n")
+            self.is_word[token_id] = token.startswith(b" ") and token[1:].decode(errors="replace").isalpha()
+            begins[token_id] = [id_of[token[:e]] for e in range(1, len(token)) if token[:e] in id_of]
+        # One after the other, and where each id's stretch begins, [V + 1].
+        self._others = np.array([other for others in begins for other in others], np.int64)
+        self._first = np.array([0, *accumulate(map(len, begins))], np.int64)
 
     def beginning_as(self, ids: NDArray[Any]) -> NDArray[np.int32]:
         """The ids with which a text may begin to be spelled as one of these: themselves and what they begin with.
@@ -29,35 +45,8 @@ class Spellings:
         For " compiler" these are " ", " c", " comp" and so on, and " compiler". What goes on beyond it, such as
         " compilers", is another text.
         """
-        first, others = self._begins
+        first = self._first
         counts = first[ids + 1] - first[ids]
-        # Of each id its stretch of `others`, one after the other.
+        # Of each id its stretch of `_others`, one after the other.
         places = np.repeat(first[ids] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-        return np.unique(np.concatenate([ids, others[places]])).astype(np.int32)
-
-    @cached_property
-    def begins_with_line_end(self) -> NDArray[np.bool_]:
-        """Of each id whether its bytes begin with a line end, [V]."""
-        found = np.zeros(self._size, np.bool_)
-        found[[token_id for token, token_id in self._id_of.items() if token.startswith(b"\n")]] = True
-        return found
-
-    @cached_property
-    def is_word(self) -> NDArray[np.bool_]:
-        """Of each id whether it is a space and letters, [V].
-
-        Behind anything but white space GPT-2's pattern cuts such a text off whole, and it is encoded as this id.
-        """
-        found = np.zeros(self._size, np.bool_)
-        for token, token_id in self._id_of.items():
-            found[token_id] = token.startswith(b" ") and token[1:].decode(errors="replace").isalpha()
-        return found
-
-    @cached_property
-    def _begins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where each id's stretch begins, [V + 1], and the ids of what each begins with."""
-        begins: list[list[int]] = [[] for _ in range(self._size)]
-        for token, token_id in self._id_of.items():
-            begins[token_id] = [self._id_of[token[:e]] for e in range(1, len(token)) if token[:e] in self._id_of]
-        first = np.array([0, *accumulate(map(len, begins))], np.int64)
-        return first, np.array([other for others in begins for other in others], np.int64)
+        return np.unique(np.concatenate([ids, self._others[places]])).astype(np.int32)
