@@ -122,6 +122,10 @@ class Codec:
             plain = [token_id for token_id in plain if token_id != end_of_text_id]
         return self._encoding.decode_bytes(plain)
 
+    def decode_each(self, ids: Iterable[int]) -> list[bytes]:
+        """The bytes of each of some ids, which must be the vocabulary's."""
+        return self._encoding.decode_tokens_bytes(list(ids))
+
     def decode(self, ids: Iterable[int], *, skip_special: bool = False) -> str:
         """As `decode_bytes`, read as UTF-8; what is not a character becomes U+FFFD."""
         return self.decode_bytes(ids, skip_special=skip_special).decode("utf-8", "replace")

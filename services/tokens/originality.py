@@ -127,11 +127,11 @@ def token_edges(ids: Sequence[int] | NDArray[Any], codec: Codec) -> NDArray[np.f
 
     So of "é" with a token for each of its two bytes, the edges are 0, 0.5 and 1.
     """
-    lengths = [len(codec.decode_bytes([token_id])) for token_id in ids]
-    data = np.frombuffer(codec.decode_bytes(ids), np.uint8)
+    tokens = codec.decode_each(ids)
+    data = np.frombuffer(b"".join(tokens), np.uint8)
     inner = np.append((data & 0xC0) == 0x80, False)  # by byte: only those inside a character are 10xxxxxx
     begun = np.concatenate([[0], np.cumsum(~inner[:-1])])  # characters, before each byte
-    edges: NDArray[np.float64] = (begun - 0.5 * inner)[np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])]
+    edges: NDArray[np.float64] = (begun - 0.5 * inner)[np.cumsum([0, *map(len, tokens)])]
     return edges
 
 

@@ -64,6 +64,10 @@ def test_no_document_is_decoded_from_its_beginning():
             decoded.append(len(ids))
             return CODEC.decode_bytes(ids)
 
+        def decode_each(self, ids):
+            decoded.append(len(ids))
+            return CODEC.decode_each(ids)
+
     book = "Überall lag Schnee. " * 20_000
     tokens = np.frombuffer(book.encode(), np.uint8)
     index = make_index([list(b"before"), tokens.tolist()], end=END)
