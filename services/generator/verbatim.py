@@ -55,7 +55,7 @@ class VerbatimLimit:
         self._index, self._codec, self._spellings, self._most, self._stops = index, codec, spellings, most, stops
         self.end_of_text_id = index.end_of_text_id
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        # Until the header is over all of the text is the tail; before it stands what the prompt has of the header.
+        # What stands before the tail in the header; empty once that is over.
         self._in_header = is_in_header(prompt)
         self._begun = prompt if self._in_header else ""
         # The text up to a border that stays one whatever follows: its ids, of how many first ids how many count, and
@@ -77,10 +77,11 @@ class VerbatimLimit:
             return _NONE
         self._measure(self._tail)
         text = self._begun + self._tail
-        if self._length < self._most or (self._in_header and not is_in_value(text)):
+        in_header = self._in_header and is_in_header(text)
+        if self._length < self._most or (in_header and not is_in_value(text)):
             return _NONE
         following = np.array([*self._index.followers(self._run, MOST_FOLLOWERS)], np.int32)
-        if self._in_header:  # the end of the line does not count
+        if in_header:  # the end of the line does not count
             following = following[~self._spellings.begins_with_line_end[following]]
         return self._spellings.beginning_as(following[following != self.end_of_text_id])
 
@@ -147,20 +148,23 @@ class VerbatimLimit:
         return piece, cut
 
     def _settle(self) -> None:
-        """Look no more at the begin of the tail, up to the last border but one; at a header only once it is over."""
-        if self._in_header and is_in_header(self._begun + self._tail):
-            return
+        """Look no more at the begin of the tail, up to the last border if there are several.
+
+        Of a header neither a name that is begun nor a line end that may be its last: what follows says what counts.
+        """
         borders = [match.start() for match in BORDER.finditer(self._tail)]
         if len(borders) < 2:
             return
         text = self._tail[: borders[-1]]
-        if self._in_header and is_in_header(self._begun + text):
-            return  # some of the header's last line end would be left
+        begun = self._begun + text if self._in_header else ""
+        still_in_header = self._in_header and is_in_header(begun)
+        if still_in_header and not is_in_value(begun):
+            return
         ids = self._codec.encode(text)
         _, run = self._index.follow(self._settled_run, [*self._ids_of_run(), *ids])
         self._add_settled(ids, self._counted(text, ids), run)
         self._tail = self._tail[len(text) :]
-        self._in_header, self._begun, self._measured = False, "", None
+        self._in_header, self._begun, self._measured = still_in_header, begun if still_in_header else "", None
 
     def _add_settled(self, ids: list[int], counted: list[bool], run: Found) -> None:
         self._sums += list(accumulate(counted, initial=self._sums[-1]))[1:]

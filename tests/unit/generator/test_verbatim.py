@@ -189,3 +189,40 @@ def test_what_is_known_of_words_changes_nothing(seed, most):
             assert fast.allows(tried) == slow.allows(tried)
         if fast.allows(token_id) and chance.random() < 0.9:
             fast.push(token_id), slow.push(token_id)
+
+
+def test_what_a_header_holds_already_is_not_encoded_again():
+    encoded = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(codec(), name)
+
+        def encode(self, text):
+            encoded.append(len(text))
+            return codec().encode(text)
+
+    title = "title: A zebra" + " and a yak, a gnu" * 100  # the line does not end
+    limit = VerbatimLimit(index(), Watched(), spellings(), 3)
+    for token_id in codec().encode(title):
+        assert limit.allows(token_id)
+        limit.push(token_id)
+    assert sum(encoded) < 20 * len(title)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 9), st.sampled_from(POSTS), st.integers(0, 90))
+def test_behind_any_part_of_a_header_no_text_holds_a_longer_run(seed, most, post, cut):
+    prompt = post[:cut]
+    limit = VerbatimLimit(index(), codec(), spellings(), most, prompt=prompt)
+    tokens = write(limit, 40, random.Random(seed), drift=0.1)
+    for end in range(41):
+        assert measure(codec().decode(tokens[:end]), codec(), index(), before=prompt).longest_run <= most
+
+
+def test_what_goes_on_a_run_is_excluded_as_soon_as_the_header_is_over():
+    limit = VerbatimLimit(index(), codec(), spellings(), 2, prompt="title: Q")
+    for token_id in codec().encode("\n\nIt r"):
+        assert limit.allows(token_id)
+        limit.push(token_id)
+    assert codec().vocabulary.ranks[b"ained"] in limit.excluded()
