@@ -18,7 +18,7 @@ from services.generator.request import Limits, SampleRequest
 from services.sampling.draw import new_seed
 from services.sampling.parameters import NUMBERS, SamplingParameters
 from services.tokens.codec import Codec
-from services.tokens.originality import VerbatimRun
+from services.tokens.originality import VerbatimRun, covering
 
 
 def wish_of(request: pb.GenerateRequest | pb.GeneratePostRequest) -> Wish:
@@ -152,7 +152,7 @@ def originality(text: str, corpus: Corpus, before: str = "") -> pb.Originality:
         verbatim_share=found.verbatim_share,
         longest_run_tokens=found.longest_run,
         min_run_tokens=found.min_run,
-        runs=[_verbatim_run(run, corpus) for run in found.runs],
+        runs=[_verbatim_run(run, corpus) for run in covering(found.runs)],
         nearest_post="" if found.nearest is None else corpus.post(found.nearest).id,
     )
 

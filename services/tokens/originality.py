@@ -122,6 +122,22 @@ def _nearest(holders: list[tuple[int, int, NDArray[np.int64]]], counted: NDArray
     return int(documents[heads[np.add.reduceat(added, heads).argmax()]])
 
 
+def covering(runs: Sequence[VerbatimRun]) -> list[VerbatimRun]:
+    """The runs without those that lie wholly in their neighbours, so that none of the text lies in more than two.
+
+    Where a text and a post repeat one word, a run begins at each word and is nearly as long as the text.
+
+    Args:
+        runs: in order, none within another.
+    """
+    kept: list[VerbatimRun] = []
+    for run in runs:
+        if len(kept) > 1 and kept[-2].end >= run.start:
+            kept.pop()
+        kept.append(run)
+    return kept
+
+
 def token_edges(ids: Sequence[int] | NDArray[Any], codec: Codec) -> NDArray[np.float64]:
     """Where each token begins, and the end, in characters; a half more where that is inside a character.
 

@@ -38,6 +38,15 @@ def test_a_run_is_told_with_its_post(corpus: Corpus) -> None:
     assert run.excerpt[run.excerpt_start : run.excerpt_end] == "The owl wrote of "
 
 
+def test_what_is_told_of_a_text_that_repeats_itself_is_no_longer_than_of_others(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "index", [b"0x00, " * 200])
+    found = open_corpus(tmp_path, codec())
+    assert found is not None
+    told = messages.originality("0x00, " * 400, found)
+    assert told.verbatim_share == 1.0 and told.longest_run_tokens == 1200
+    assert told.ByteSize() < 3 * 2400
+
+
 def test_ids_that_the_vocabulary_lacks_are_refused(tmp_path: Path) -> None:
     write_corpus(tmp_path / "index", [[104, END + 1]])  # type: ignore[list-item]
     with pytest.raises(Corrupt, match=r"tokens\.npy is damaged: it holds id 257; the vocabulary has 257 ids"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tokens.header import compose_header, name_spans
-from services.tokens.originality import counted_tokens, measure, token_edges, whole_characters
+from services.tokens.originality import counted_tokens, covering, measure, token_edges, whole_characters
 from tests.unit.generator.fakes import END, codec
 from tests.unit.tokens.brute_force import make_index, places, runs
 
@@ -37,6 +37,15 @@ def test_runs_that_overlap_count_once_in_the_share():
     text = "that day, and the ferry lay idle, im Hafen"
     assert pieces(text) == ["that day, and the ferry lay idle", " the ferry lay idle, im Hafen"]
     assert measure(text, CODEC, INDEX).verbatim_share == 1.0
+
+
+@given(st.lists(st.text(alphabet="ab", max_size=12), min_size=1, max_size=4), st.text(alphabet="ab", max_size=40))
+def test_the_runs_that_cover_a_text_cover_all_of_it_and_nothing_more_than_twice(texts, text):
+    runs_of = measure(text, CODEC, make_index([list(post.encode()) for post in texts], end=END), min_run=2).runs
+    covered = [sum(run.start <= place < run.end for run in runs_of) for place in range(len(text))]
+    fewer = [sum(run.start <= place < run.end for run in covering(runs_of)) for place in range(len(text))]
+    assert [bool(count) for count in fewer] == [bool(count) for count in covered]
+    assert max(fewer, default=0) <= 2
 
 
 def test_a_shorter_run_is_told_as_the_longest_only():
