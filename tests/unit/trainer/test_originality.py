@@ -26,7 +26,7 @@ from services.trainer.volume import Volume
 from services.trainer.withholding import withheld
 from tests.unit.generator.fakes import END, codec
 from tests.unit.tokens.brute_force import make_index
-from tests.unit.trainer.tiny import SETTINGS, make_run, write_tiny_dataset
+from tests.unit.trainer.tiny import SETTINGS, TEXTS, make_run, write_tiny_dataset
 
 CODEC = codec()  # a token is a byte
 POST = "The river was high that day, and the ferry lay idle at the quay."
@@ -107,9 +107,12 @@ def test_only_samples_that_recite_withhold_a_checkpoint(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A volume with the run `learned`, which was trained until it knew its posts by heart."""
+    """A volume with the run `learned`, which was trained until it knew its posts by heart.
+
+    Each post is there twice, so that it knows those that are held out as well: its last steps are the best.
+    """
     data = tmp_path_factory.mktemp("data")
-    write_tiny_dataset(data)
+    write_tiny_dataset(data, texts=TEXTS[:6] * 2)
     make_run(data, "learned", LEARNED | {"publish": "on_best_original"})
     train(data, "learned")
     return data
@@ -145,7 +148,7 @@ def test_a_best_step_that_recites_is_told_to_be_withheld(data: Path) -> None:
 def test_measuring_changes_nothing_of_the_run_and_without_an_index_it_is_said_why_not(
     data: Path, tmp_path: Path
 ) -> None:
-    write_tiny_dataset(tmp_path)
+    write_tiny_dataset(tmp_path, texts=TEXTS[:6] * 2)
     forget_index(tmp_path)
     make_run(tmp_path, "old", LEARNED)
     folder = train(tmp_path, "old")
