@@ -1,7 +1,7 @@
 """How much of a step's samples stands in the posts word for word.
 
-In: texts that samples add to their prompts, and the index of the run's dataset. Out: shares and longest runs, of each
-sample and of all. Draws nothing and touches no weights. Loads no TensorFlow.
+In: prompts and the texts that samples add to them, and the index of the run's dataset. Out: shares and longest runs,
+of each sample and of all. Draws nothing and touches no weights. Loads no TensorFlow.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class StepOriginality:
         }
 
 
-def of_samples(texts: Sequence[str], codec: Codec, index: CorpusIndex) -> StepOriginality | None:
+def of_samples(samples: Sequence[tuple[str, str]], codec: Codec, index: CorpusIndex) -> StepOriginality | None:
     """Compare the samples of a step with the posts; None where none of them holds new text.
 
     Args:
-        texts: of each, what follows its prompt.
+        samples: of each its prompt, which is not compared but may have begun a header, and what follows.
     """
-    found = [measure(text, codec, index) for text in texts]
+    found = [measure(text, codec, index, before=prompt) for prompt, text in samples]
     num_tokens = sum(one.num_tokens for one in found)
     if not num_tokens:
         return None

@@ -53,9 +53,9 @@ class Sampler:
         written = self._writer.write(length=self._settings.sample_length, seed=int(words[0]), wanted=wanted)
         if written is None:
             return None
-        prompts = [len(request.prompt) for request in self._writer.requests]
-        added = [self._codec.decode(ids[start:]) for ids, start in zip(written, prompts, strict=True)]
+        decode, borders = self._codec.decode, [len(request.prompt) for request in self._writer.requests]
+        parts = [(decode(ids[:border]), decode(ids[border:])) for ids, border in zip(written, borders, strict=True)]
         return Samples(
-            texts=[self._codec.decode(ids) for ids in written],
-            originality=of_samples(added, self._codec, self._index) if self._index else None,
+            texts=[decode(ids) for ids in written],
+            originality=of_samples(parts, self._codec, self._index) if self._index else None,
         )

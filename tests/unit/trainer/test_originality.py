@@ -74,7 +74,7 @@ def forget_index(data: Path) -> None:
 
 def test_each_sample_weighs_by_its_tokens() -> None:
     planted, own = "the ferry lay idle", "Quite another thing, wholly unlike it. " * 3
-    found = of_samples([planted, own, ""], CODEC, INDEX)
+    found = of_samples([("", planted), ("", own), ("", "")], CODEC, INDEX)
     assert found is not None
     assert found.verbatim_share == pytest.approx(len(planted) / (len(planted) + len(own)))
     assert found.longest_run_tokens == len(planted)
@@ -85,7 +85,14 @@ def test_each_sample_weighs_by_its_tokens() -> None:
 
 
 def test_samples_without_new_text_are_not_measured() -> None:
-    assert of_samples(["", ""], CODEC, INDEX) is None
+    assert of_samples([("", ""), (POST, "")], CODEC, INDEX) is None
+
+
+def test_a_prompt_that_began_a_header_takes_the_fields_names_with_it() -> None:
+    index = make_index([list(b"title: Ferry\ntags: water\n\nIt lay idle.")], end=END)
+    found = of_samples([("title: Fer", "ry\ntags: water\n\n"), (POST, " lay idle")], CODEC, index)
+    assert found is not None
+    assert [sample.longest_run_tokens for sample in found.samples if sample] == [len("ry" + "water"), len(" lay idle")]
 
 
 def test_the_shortest_sample_that_can_be_compared_holds_one_run() -> None:
