@@ -49,6 +49,14 @@ def texts_of(engine: SpellingEngine, drafts: Drafts | None, requests: list[Any])
         loop.stop()
 
 
+@pytest.fixture
+def even_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each step take as long as any other, as those of a large model do; the tests' engine takes as long per id."""
+    observe = Pay.observe_step
+    monkeypatch.setattr(Pay, "observe_step", lambda pay, rows, tokens, seconds: observe(pay, rows, tokens, 1.0))
+
+
+@pytest.mark.usefixtures("even_steps")
 def test_a_text_of_the_corpus_is_written_in_few_steps() -> None:
     plain, drafted = (SpellingEngine(spell(STORY), context=128) for _ in range(2))
     wanted = [request(max_new_tokens=100)]
@@ -58,6 +66,7 @@ def test_a_text_of_the_corpus_is_written_in_few_steps() -> None:
     assert len(drafted.steps) < len(plain.steps) / 3
 
 
+@pytest.mark.usefixtures("even_steps")
 def test_without_a_corpus_a_text_is_a_draft_of_itself() -> None:
     story = "owls wrote posts. " * 5
     plain, drafted = (SpellingEngine(spell(story), context=128) for _ in range(2))
