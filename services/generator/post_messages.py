@@ -18,6 +18,7 @@ from services.generator.loaded import LoadedModel
 from services.generator.post import Piece, PostOrder, Written, WrittenPost
 from services.generator.request import Limits, SampleRequest
 from services.sampling.draw import new_seed
+from services.tokens.header import compose_header
 
 MARK = "generated_by"  # the field that says what wrote a post
 
@@ -46,14 +47,19 @@ class Pieces:
     """The samples of one post: what each is asked for, and what they come to.
 
     Raises:
-        InvalidRequest: a field does not fit the limits; names it.
+        InvalidRequest: a field does not fit the limits, or what is given the context; names it.
     """
 
     def __init__(self, request: pb.GeneratePostRequest, model: LoadedModel, limits: Limits) -> None:
         self._asked, self._model, self._limits = request, model, limits
         self._end_of_text = model.codec.vocabulary.end_of_text_id
         given = {"title": request.title, "tags": ", ".join(request.tags), "opening": request.opening}
-        self._longest_field = max(given, key=lambda name: len(given[name]))
+        longest = max(given, key=lambda name: len(given[name]))
+        model.encode(
+            compose_header(request.title, request.tags, request.date) + request.opening,
+            field=longest,
+            most=limits.context - 3,
+        )
         self._sums = _Sums()
         self._body = SampleRequest(
             prompt_ids=(self._end_of_text,),
@@ -69,17 +75,15 @@ class Pieces:
         """What to write for a piece."""
         # Every post that the model learned stands behind an end-of-text.
         ids = (self._end_of_text, *self._encode(piece.text))
+        num_kept = min(1 + len(self._encode(piece.text[: piece.num_kept])), self._limits.context // 2)
+        if len(ids) >= self._limits.context:  # what was invented made it too long: as where a body goes on past it
+            ids = ids[:num_kept] + ids[-(self._limits.context - num_kept) // 2 :]
         wanted = replace(self._body, prompt_ids=ids, seed=piece.seed(self._body.seed))
         if piece.is_line:
             return replace(wanted, max_new_tokens=min(piece.most, self._limits.max_new_tokens), stop=("\n",))
-        num_kept = 1 + len(self._encode(piece.text[: piece.num_kept]))
         # A limit may leave no token but end-of-text, which must be allowed then.
         least = 0 if wanted.max_verbatim_tokens is not None else min(piece.least, wanted.max_new_tokens)
-        return replace(
-            wanted,
-            min_new_tokens=least,
-            slide_keep=min(num_kept, len(ids), self._limits.context // 2),
-        )
+        return replace(wanted, min_new_tokens=least, slide_keep=min(num_kept, len(ids)))
 
     def take(self, generation: Generation, written: Written) -> Written:
         """Count what a piece cost, and pass it on."""
@@ -119,5 +123,5 @@ class Pieces:
         # GPT-2's pattern leaves the last character of white space to what follows: a header's two line ends are two
         # tokens where a body comes behind them, and one where nothing does.
         rest = text[-1:] if text[-1:].isspace() else ""
-        ids = self._model.encode(text.removesuffix(rest), field=self._longest_field, most=self._limits.context - 3)
-        return [*ids, *self._model.codec.encode(rest)]
+        encode = self._model.codec.encode
+        return [*encode(text.removesuffix(rest)), *encode(rest)]

@@ -98,6 +98,14 @@ def test_a_body_goes_on_past_the_context_to_the_most_tokens(blog: Service, own_s
     assert (unset.usage.generated_tokens, unset.effective.max_new_tokens) == (700, 700)
 
 
+def test_an_opening_that_fits_goes_behind_any_header_that_is_invented(blog: Service) -> None:
+    letters = pb.SamplingParameters(temperature=3, top_k=0, logit_bias={id_: 30.0 for id_ in b" \nabcdefgh"})
+    opening = "It rained. " * 45
+    posts = [write(blog, sampling=letters, opening=opening, seed=seed, max_new_tokens=5) for seed in range(6)]
+    assert any(len(post.text.encode()) > WIDE.n_ctx for post in posts)
+    assert all(post.body.startswith(opening.strip()) for post in posts)
+
+
 @pytest.mark.parametrize("most", [1, 4, 12])
 @pytest.mark.parametrize(
     "given", [{}, {"title": "Post 1"}, {"date": "2024-01-11", "opening": "Words of it. Words"}], ids=str
