@@ -30,6 +30,9 @@ from services.sampling.rules import why_nothing_is_left
 
 log = logging.getLogger(__name__)
 
+MOST_REFUSED = (
+    256  # ids drawn for one place of a sample that its limit does not allow; each costs a draw for all to wait
+)
 MIN_PAUSE_S = 0.05  # shorter, and nobody sees it
 MAX_PAUSE_S = 0.25  # longer, and a reader sees text stand still
 
@@ -272,14 +275,19 @@ class Loop:
     def _within(self, drawn: _Drawing, token_id: int, logits: NDArray[np.float32], row: int) -> int | None:
         """The id that was drawn, or another, drawn with the same random number, with which nothing is recited.
 
-        End-of-text where no other is left, whatever else was asked for. None where nobody waits for it any more.
+        End-of-text where no other is left, or MOST_REFUSED were not allowed, whatever else was asked for. None where
+        nobody waits for it any more.
         """
         sequence, limit, stops = drawn.sequence, drawn.limit, drawn.generation.request.stop_ids
         assert limit is not None
+        num_refused = 0
         try:
             while token_id != NOTHING_LEFT and token_id not in stops and not limit.allows(token_id):
                 if sequence.cancelled:
                     return None
+                num_refused += 1
+                if num_refused == MOST_REFUSED:
+                    return limit.end_of_text_id
                 self._batch.exclude_one(drawn.line, token_id)
                 self._batch.take_back(drawn.line)
                 (token_id,) = self._batch.draw(logits, [row], [drawn.line])

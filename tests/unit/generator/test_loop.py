@@ -13,7 +13,7 @@ import pytest
 from services.common.errors import Busy, InvalidRequest, Unavailable
 from services.generator.events import End, Event, Finish, Text
 from services.generator.generation import Generation
-from services.generator.loop import MAX_PAUSE_S, Loop
+from services.generator.loop import MAX_PAUSE_S, MOST_REFUSED, Loop
 from services.generator.outbox import Outbox
 from services.generator.request import SampleRequest
 from services.sampling.parameters import SamplingParameters
@@ -461,6 +461,14 @@ def test_where_a_limit_leaves_nothing_the_sample_ends(bench: Callable[..., Bench
 
     assert "".join(event.text for event in events if isinstance(event, Text)) == STORY[:2]
     assert events[-1] == End(0, Finish.END_OF_TEXT)
+
+
+def test_a_limit_that_refuses_one_id_after_another_ends_the_sample(bench: Callable[..., Bench]) -> None:
+    asked: list[int] = []
+    events = list(limited(bench(), lambda token_id: bool(asked.append(token_id)), max_new_tokens=20).events())
+
+    assert events == [End(0, Finish.END_OF_TEXT)]
+    assert len(asked) == len(set(asked)) == min(MOST_REFUSED, CODEC.vocabulary.size - 1)
 
 
 def test_a_stop_id_is_never_written_so_no_limit_refuses_it(bench: Callable[..., Bench]) -> None:
