@@ -20,6 +20,8 @@ from services.tokens import suffix_search
 from services.tokens.index_files import read_index
 from services.tokens.suffix_search import Positions, Tokens
 
+_PIECE = 1 << 20  # tokens that are counted at once
+
 
 class Found(NamedTuple):
     """Where a run occurs: the suffixes `first` to before `last` begin with its `length` tokens."""
@@ -71,7 +73,10 @@ class CorpusIndex:
         self.tokens, self.ends, self.suffixes = tokens, ends, suffixes
         self.end_of_text_id = end_of_text_id
         # Where those begin in `suffixes` that begin with each id: the first step of every search.
-        counts = np.bincount(tokens, minlength=end_of_text_id + 1)
+        counts = np.zeros(max(end_of_text_id, int(tokens.max(initial=0))) + 1, np.int64)
+        for start in range(0, len(tokens), _PIECE):  # counting takes eight bytes a token
+            piece = np.bincount(tokens[start : start + _PIECE])
+            counts[: len(piece)] += piece
         self._begins = np.concatenate([[0], np.cumsum(counts)])  # int64 [ids + 1]
         self._arrays = (self.tokens, self.suffixes, self._begins, end_of_text_id)
 
