@@ -59,11 +59,35 @@ ALLOWED = {
 
 
 @dataclass(slots=True)
+class Written:
+    """What came of a sample; `logprobs` are messages, as bytes."""
+
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    logprobs: list[bytes] = field(default_factory=list)
+
+    def add(self, piece: pb.GeneratedSample | pb.TextDelta) -> None:
+        """Add a whole sample, or what came next of one."""
+        self.ids += piece.ids
+        self.text += piece.text
+        self.logprobs += [logprob.SerializeToString() for logprob in piece.logprobs]
+
+    def begins(self, whole: Written) -> bool:
+        """Whether another sample begins so."""
+        return (
+            whole.ids[: len(self.ids)] == self.ids
+            and whole.text.startswith(self.text)
+            and whole.logprobs[: len(self.logprobs)] == self.logprobs
+        )
+
+
+@dataclass(slots=True)
 class Outcome:
     """What became of one request.
 
     Attributes:
-        ids: by sample, what was written; for a score, its log-likelihood.
+        samples: by number, what came of them.
+        likelihood: of a score.
         complete: whether that is all of it.
     """
 
@@ -72,7 +96,7 @@ class Outcome:
     code: str = ""
     reason: str = ""
     retry: bool = False
-    ids: dict[int, list[int]] = field(default_factory=dict)
+    samples: dict[int, Written] = field(default_factory=dict)
     likelihood: float = 0.0
     complete: bool = False
 
@@ -156,19 +180,25 @@ def _agrees(service: Service, outcome: Outcome) -> bool:
     if isinstance(outcome.request, pb.ScoreRequest):
         alone = service.stub.Score(outcome.request, timeout=PATIENCE_S)
         return not outcome.complete or alone.log_likelihood == outcome.likelihood
-    if not outcome.complete and not any(outcome.ids.values()):
+    longest = max((len(sample.ids) for sample in outcome.samples.values()), default=0)
+    if not outcome.complete and not longest:
         return True
-    longest = max((len(ids) for ids in outcome.ids.values()), default=0)
     request = pb.GenerateRequest()
     request.CopyFrom(outcome.request)
     if not outcome.complete:  # without an end of its own, as far as it was read
-        request.max_new_tokens = max(1, longest)
+        request.max_new_tokens = longest
         request.min_new_tokens = min(request.min_new_tokens, request.max_new_tokens)
-    answer = service.stub.Generate(request, timeout=PATIENCE_S)
-    alone = {sample.index: list(sample.ids) for sample in answer.samples}
+    alone = _written(service.stub.Generate(request, timeout=PATIENCE_S))
     if outcome.complete:
-        return alone == {index: outcome.ids.get(index, []) for index in alone}
-    return all(alone[index][: len(ids)] == ids for index, ids in outcome.ids.items())
+        return alone == {index: outcome.samples.get(index, Written()) for index in alone}
+    return all(sample.begins(alone[index]) for index, sample in outcome.samples.items())
+
+
+def _written(answer: pb.GenerateResponse) -> dict[int, Written]:
+    found = {sample.index: Written() for sample in answer.samples}
+    for sample in answer.samples:
+        found[sample.index].add(sample)
+    return found
 
 
 def _until_taken(service: Service, chance: random.Random, caller: str) -> list[Outcome]:
@@ -195,7 +225,7 @@ def _one(service: Service, chance: random.Random, caller: str, outcome: Outcome)
         elif kind in ("whole", "late", "wrong"):
             timeout = chance.uniform(0.001, 0.1) if kind == "late" else PATIENCE_S
             answer = service.stub.Generate(outcome.request, timeout=timeout, metadata=metadata)
-            outcome.ids = {sample.index: list(sample.ids) for sample in answer.samples}
+            outcome.samples = _written(answer)
         else:
             stream = service.stub.GenerateStream(outcome.request, timeout=PATIENCE_S, metadata=metadata)
             _read(stream, outcome, chance)
@@ -210,7 +240,7 @@ def _read(stream: Any, outcome: Outcome, chance: random.Random) -> None:
     until = chance.randint(1, 20)
     for number, delta in enumerate(stream):
         if delta.HasField("text"):
-            outcome.ids.setdefault(delta.text.index, []).extend(delta.text.ids)
+            outcome.samples.setdefault(delta.text.index, Written()).add(delta.text)
         if outcome.kind == "cancelled" and number == until:
             stream.cancel()
         if outcome.kind == "slow" and number == 2:
