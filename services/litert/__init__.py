@@ -14,7 +14,8 @@
     forward.py      its layers, where the processor has instructions for products of bytes
     interpreted.py  its layers on LiteRT, everywhere else and for float32
     weights.py      int8 weights in the order in which they are read
-    tiles.py        products of bytes
+    tiles.py        products of bytes: the weights' order, and tiles of rows and columns
+    vectors.py      the same on vectors, where the processor has no tiles
     rows.py         layer normalisation, GELU, rounding to bytes
     attention.py    attention over the cache, compiled
     block.py        what it does with one block of one head

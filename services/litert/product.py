@@ -28,12 +28,12 @@ from services.litert.tiles import (
     multiply_16,
     multiply_32,
     num_panels,
-    on_vectors,
     store_16,
     store_32,
     with_tiles,
 )
 from services.litert.tiles import CHANNELS as TILE_CHANNELS
+from services.litert.vectors import on_vectors
 from services.litert.weights import BIAS, CHANNELS, FEATURE_SCALES, FEATURE_SUMS, FEATURES, WEIGHTS
 
 STORE, GELU, ADD = range(3)  # what is done with a product

@@ -4,9 +4,9 @@ In: rows of unsigned bytes, a panel of signed ones. Out: sums of their products,
 instruction computes them, and in whatever company, a row's sums are the same.
 Knows no layers, scales or threads.
 
-`amx` multiplies tiles of 16 rows by 16 columns, 64 channels at once (Intel, from Sapphire Rapids on); `vnni` one row by
-16 columns, 4 channels at once (AVX-512 VNNI: Intel from Ice Lake, AMD from Zen 4 on). Source of both: Intel, Intrinsics
-Guide, TDPBUSD and VPDPBUSD.
+`amx` multiplies tiles of 16 rows by 16 columns, 64 channels at once (Intel, from Sapphire Rapids on), here; `vnni` one
+row by 16 columns, 4 channels at once (AVX-512 VNNI: Intel from Ice Lake, AMD from Zen 4 on), in vectors.py. Source:
+Intel, Intrinsics Guide, TDPBUSD.
 
 F features (a matrix's rows as stored, the product's columns), K channels, rounded up to 64.
 """
@@ -22,18 +22,18 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, codegen, config
+from numba.core import codegen, config
 from numba.extending import intrinsic, register_jitable
 from numpy.typing import NDArray
 
-from services.litert.numbers import call, call_prefetch, prefetch, widest
+from services.litert.numbers import call, call_prefetch, prefetch
 
 PANEL = 32  # features whose weights stand together
 GROUP = 32  # rows that are computed together
 CHANNELS = 64  # of a tile; K is a multiple
 # Bytes of each half of a panel that are asked for before they are used; 3072 is slower, and so is 8192.
 AHEAD = 6144
-_TILE = 1024  # bytes
+TILE = 1024  # bytes
 
 AMX, VNNI = 1, 2  # what a product is computed with
 NAMES = {0: "litert", AMX: "amx", VNNI: "vnni"}
@@ -90,29 +90,35 @@ def pack(matrix: NDArray[np.int8], panels: NDArray[np.int8], sums: NDArray[np.in
         sums[f] = total
 
 
-def _number(value: int, bits: int = 64) -> Any:
+def number(value: int, bits: int = 64) -> Any:
+    """A whole number, for code that is written here."""
     return ir.Constant(ir.IntType(bits), value)
 
 
-def _fetch_ahead(builder: Any, halves: Sequence[Any], tile: Any, tiles: Any, ahead: Any) -> None:
-    """Write: ask for what is read `ahead` bytes after these tiles, number `tile` of each half, unless it is 0.
+def ahead_of(builder: Any, halves: Sequence[Any], tile: Any, tiles: Any, ahead: Any) -> list[Any]:
+    """Write: where that is read which comes `ahead` bytes after these tiles, number `tile` of each half.
 
     After the last tile of a half comes the first one of the same half of the next panel.
     """
-    with builder.if_then(builder.icmp_signed("!=", ahead, _number(0))):
-        distance = builder.mul(builder.sub(tiles, tile), _number(_TILE))
-        beyond = builder.icmp_signed(">=", ahead, distance)
-        skipped = builder.select(beyond, builder.mul(tiles, _number(_TILE)), _number(0))
-        distance = builder.add(ahead, skipped)
-        for half in halves:
-            for line in range(0, _TILE, 64):
-                call_prefetch(builder, builder.add(builder.add(half, distance), _number(line)))
+    distance = builder.mul(builder.sub(tiles, tile), number(TILE))
+    beyond = builder.icmp_signed(">=", ahead, distance)
+    skipped = builder.select(beyond, builder.mul(tiles, number(TILE)), number(0))
+    distance = builder.add(ahead, skipped)
+    return [builder.add(half, distance) for half in halves]
+
+
+def fetch(builder: Any, places: Sequence[Any], ahead: Any, lines: Sequence[Any]) -> None:
+    """Write: ask for these lines of each place, unless `ahead` is 0."""
+    with builder.if_then(builder.icmp_signed("!=", ahead, number(0))):
+        for place in places:
+            for line in lines:
+                call_prefetch(builder, builder.add(place, line))
 
 
 def _do(builder: Any, name: str, *numbers: int, at: tuple[Any, ...] = ()) -> None:
     """Write a tile instruction: the tiles' numbers, and the address and step of what it loads or stores."""
     place = [builder.inttoptr(at[0], ir.PointerType(ir.IntType(8))), at[1]] if at else []
-    call(builder, f"llvm.x86.{name}", [*(_number(value, 8) for value in numbers), *place])
+    call(builder, f"llvm.x86.{name}", [*(number(value, 8) for value in numbers), *place])
 
 
 @intrinsic
@@ -137,15 +143,16 @@ def _tile_products(row_tiles: int) -> Any:
     def multiply(typing: Any, codes: Any, step: Any, weights: Any, tile: Any, tiles: Any, ahead: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             codes, step, weights, tile, tiles, ahead = arguments
-            across = builder.add(codes, builder.mul(tile, _number(CHANNELS)))
-            down = builder.add(weights, builder.mul(tile, _number(_TILE)))
-            columns = [down, builder.add(down, builder.mul(tiles, _number(_TILE)))]
+            across = builder.add(codes, builder.mul(tile, number(CHANNELS)))
+            down = builder.add(weights, builder.mul(tile, number(TILE)))
+            columns = [down, builder.add(down, builder.mul(tiles, number(TILE)))]
             for row in range(row_tiles):
-                begin = builder.add(across, builder.mul(step, _number(16 * row)))
+                begin = builder.add(across, builder.mul(step, number(16 * row)))
                 _do(builder, "tileloadd64", 4 + row, at=(begin, step))
-            _fetch_ahead(builder, columns, tile, tiles, ahead)
+            lines = [number(line) for line in range(0, TILE, 64)]
+            fetch(builder, ahead_of(builder, columns, tile, tiles, ahead), ahead, lines)
             for column, begin in enumerate(columns):
-                _do(builder, "tileloadd64", 6 + column, at=(begin, _number(64)))
+                _do(builder, "tileloadd64", 6 + column, at=(begin, number(64)))
             for row in range(row_tiles):
                 for column in range(2):
                     _do(builder, "tdpbusd", 2 * row + column, 4 + row, 6 + column)
@@ -164,8 +171,8 @@ def _tile_stores(row_tiles: int) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             for row in range(row_tiles):
                 for column in range(2):
-                    begin = builder.add(arguments[0], _number(row * 16 * 4 * PANEL + column * 64))
-                    _do(builder, "tilestored64", 2 * row + column, at=(begin, _number(4 * PANEL)))
+                    begin = builder.add(arguments[0], number(row * 16 * 4 * PANEL + column * 64))
+                    _do(builder, "tilestored64", 2 * row + column, at=(begin, number(4 * PANEL)))
             return context.get_dummy_value()
 
         return types.void(types.intp), generate
@@ -173,53 +180,8 @@ def _tile_stores(row_tiles: int) -> Any:
     return store
 
 
-def _vector_products(rows: int) -> Any:
-    """Make the product of that many rows with a panel on VNNI, see `on_vectors`."""
-    vector = ir.VectorType(ir.IntType(32), 16)
-
-    @intrinsic
-    def multiply(typing: Any, codes: Any, step: Any, weights: Any, tiles: Any, ahead: Any, sums: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            codes, step, weights, tiles, ahead, sums = arguments
-
-            def at(address: Any, offset: Any, kind: Any) -> Any:
-                return builder.inttoptr(builder.add(address, offset), ir.PointerType(kind))
-
-            totals = [[cgutils.alloca_once(builder, vector) for _ in range(2)] for _ in range(rows)]
-            for places in totals:
-                for place in places:
-                    builder.store(ir.Constant(vector, [0] * 16), place)
-            with cgutils.for_range(builder, tiles) as tile:
-                across = builder.mul(tile.index, _number(CHANNELS))
-                down = builder.add(weights, builder.mul(tile.index, _number(_TILE)))
-                halves = [down, builder.add(down, builder.mul(tiles, _number(_TILE)))]
-                _fetch_ahead(builder, halves, tile.index, tiles, ahead)
-                with cgutils.for_range(builder, _number(16)) as four:  # channels
-                    line = builder.mul(four.index, _number(64))
-                    columns = [builder.load(at(half, line, vector), align=64) for half in halves]
-                    begin = builder.add(across, builder.mul(four.index, _number(4)))
-                    for row in range(rows):
-                        place = at(codes, builder.add(begin, builder.mul(step, _number(row))), ir.IntType(32))
-                        nothing = ir.Constant(vector, ir.Undefined)
-                        one = builder.insert_element(nothing, builder.load(place, align=4), _number(0, 32))
-                        same = builder.shuffle_vector(one, nothing, ir.Constant(vector, [0] * 16))
-                        for total, column in zip(totals[row], columns, strict=True):
-                            values = [builder.load(total), same, column]
-                            builder.store(call(builder, "llvm.x86.avx512.vpdpbusd.512", values, vector), total)
-            for row in range(rows):
-                for half in range(2):
-                    place = at(sums, _number(row * 4 * PANEL + half * 64), vector)
-                    builder.store(builder.load(totals[row][half]), place, align=4)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 6), generate
-
-    return multiply
-
-
 multiply_16, multiply_32 = _tile_products(1), _tile_products(2)
 store_16, store_32 = _tile_stores(1), _tile_stores(2)
-_vectors_1, _vectors_4 = _vector_products(1), _vector_products(4)
 
 
 @intrinsic
@@ -273,21 +235,6 @@ def configure(tiles: NDArray[np.uint8], rows: int) -> None:
     for tile in (0, 1, 4):
         tiles[48 + tile] = min(rows, 16)
     _load_configuration(tiles.ctypes.data)
-
-
-@numba.njit(nogil=True)
-def on_vectors(codes: int, K: int, rows: int, panel: int, ahead: int, sums: int) -> None:
-    """Sums of products of some rows with a panel on VNNI, see product.py."""
-    widest()
-    row = 0
-    while row < rows:
-        if row + 4 <= rows:
-            _vectors_4(codes + row * K, K, panel, K // CHANNELS, ahead, sums + row * 4 * PANEL)
-            row += 4
-        else:
-            _vectors_1(codes + row * K, K, panel, K // CHANNELS, ahead, sums + row * 4 * PANEL)
-            row += 1
-        ahead = 0
 
 
 @numba.njit(nogil=True)

@@ -79,6 +79,7 @@ def run(instructions, thread, threads, matrix, codes, scales, zeros, N, then, ta
 
 
 SHAPES = [(1, 1, 1), (3, 42, 33), (16, 64, 64), (17, 200, 50), (32, 768, 40), (33, 64, 32), (100, 130, 97)]
+SHAPES += [(rows, 130, 33) for rows in (2, 4, 5, 6, 7, 8, 9, 11)]  # in one pass each on vectors, and in two
 
 
 @pytest.mark.parametrize("shape", SHAPES)
