@@ -6,6 +6,7 @@ UUID, so that a release that was cut off is finished, and not done twice.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import uuid
@@ -25,6 +26,7 @@ from services.common.files import sync_folder
 
 WRITTEN_BY, UUID = "generated_by", "generated_id"  # fields of front matter
 HEAD_BYTES = 8192  # of a file, in which its front matter stands
+_LINKLESS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems without hard links: exFAT
 _DATE_LINE = re.compile(
     r"""^\s*["']?(?:date|published|pubdate|publish_?date|created)\w*["']?\s*[:=](.*)$""", re.I | re.M
 )
@@ -103,18 +105,40 @@ def _write_new(path: Path, text: str) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid.uuid4().hex}.partial")
     try:
-        with partial.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _fill(partial, text)
         try:
             os.link(partial, path)  # unlike a renaming, this replaces nothing
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _LINKLESS:
+                raise
+            return _write_in_place(path, text)
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
     return True
+
+
+def _write_in_place(path: Path, text: str) -> bool:
+    """As `_write_new`, where a file cannot appear whole."""
+    try:
+        _fill(path, text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _fill(path: Path, text: str) -> None:
+    """Write a file that is not there; of one that cannot be written whole nothing stays."""
+    with path.open("x", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _released(folder: Path, identity: str) -> str:

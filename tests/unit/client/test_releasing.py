@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date as Date
@@ -115,6 +116,20 @@ def test_a_half_written_file_of_a_process_that_was_killed_is_in_nobodys_way(tmp_
     folder.mkdir()
     (folder / f".2024-05-06-the-heron.md.{os.getpid()}.partial").write_text("---")
     assert release(tmp_path, post(), TODAY) == "_posts/2024-05-06-the-heron.md"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_hard_links_takes_posts_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(releasing.os, "link", link)
+    paths = [release(tmp_path, post(which), TODAY) for which in (1, 2)]
+    assert paths == ["_posts/2024-05-06-the-heron.md", "_posts/2024-05-06-the-heron-2.md"]
+    assert all(post(which).uuid in (tmp_path / path).read_text() for which, path in enumerate(paths, start=1))
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
 
 
 def test_the_next_free_day_is_one_that_no_post_has(tmp_path: Path) -> None:
