@@ -84,6 +84,11 @@ PLAIN = Style(
 """Where nothing is known of the blog."""
 
 
+def is_named_by_folder(stem: str) -> bool:
+    """Whether a post has its name from its folder, `the-heron/index.md`, given its file's name without suffix."""
+    return stem.lower() in ("index", "_index")
+
+
 def read_style(values: Mapping[str, Any]) -> Style:
     """The style that `as_json` told.
 

@@ -19,7 +19,7 @@ from google.protobuf import json_format
 
 from protos import shelf_pb2
 from services.blog.composing import Post, compose, path_of
-from services.blog.style import DATE_FORMS, PLAIN, Style, read_style
+from services.blog.style import DATE_FORMS, PLAIN, Style, is_named_by_folder, read_style
 from services.client.folder import POST_SUFFIXES
 from services.common.errors import Corrupt, NonesuchError, NotFound
 from services.common.files import sync_folder
@@ -94,7 +94,7 @@ def _names(path: str) -> Iterator[str]:
     *folders, name = path.split("/")
     stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
     for number in range(2, 10_000):
-        if stem in ("index", "_index") and folders:
+        if folders and is_named_by_folder(stem):
             yield "/".join([*folders[:-1], f"{folders[-1]}-{number}", name])
         else:
             yield "/".join([*folders, f"{stem}-{number}{suffix}"])

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from protos import generator_pb2, shelf_pb2
+from services.blog.style import is_named_by_folder
 from services.client import post_writing, writing
 from services.client.connection import Connection, pages
 from services.common.errors import Busy, Unavailable
@@ -144,7 +145,6 @@ def file_name(post: shelf_pb2.ShelfPost) -> str:
     The path came from a model: only letters, digits, `.`, `_`, `-` and spaces within it get into the name, which
     begins with neither a dot nor a dash and has a suffix of SUFFIXES.
     """
-    # A post in a folder of its own, `the-heron/index.md`, has its name from the folder.
     parts = [_plain(part) for part in post.response.path.replace("\\", "/").split("/")]
     names = [part for part in parts if part] or [""]
     suffix = PurePosixPath(names[-1]).suffix
@@ -152,7 +152,7 @@ def file_name(post: shelf_pb2.ShelfPost) -> str:
         suffix, stem = ".md", names[-1]
     else:
         stem = names[-1].removesuffix(suffix)
-    if stem == "index" and len(names) > 1:
+    if len(names) > 1 and is_named_by_folder(stem):
         stem = names[-2]
     return f"{stem[:MAX_FILE_NAME].strip('. ') or f'post-{post.id}'}{suffix}"
 

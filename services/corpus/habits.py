@@ -30,6 +30,7 @@ from services.blog.style import (
     Field,
     Role,
     Style,
+    is_named_by_folder,
 )
 from services.common.errors import Corrupt
 from services.corpus import snapshots
@@ -269,7 +270,7 @@ def _file_form(post: Source) -> str:
     """`_posts/2024-03-01-the-title.md` as `_posts/%Y-%m-%d-{slug}.md`."""
     path = PurePosixPath(_dated(post.path, post.date))
     *folders, _ = path.parts
-    if path.stem.lower() in ("index", "_index") and folders:  # a folder for each post
+    if folders and is_named_by_folder(path.stem):
         return "/".join([*folders[:-1], _slugged(folders[-1]), path.name])
     return "/".join([*folders, f"{_slugged(path.stem)}{path.suffix}"])
 

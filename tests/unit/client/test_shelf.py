@@ -18,6 +18,7 @@ def named(path):
     [
         ("_posts/2019-09-01-the-heron.md", "2019-09-01-the-heron.md"),
         ("content/the-heron/index.md", "the-heron.md"),
+        ("content/the-heron/_index.md", "the-heron.md"),
         ("index.md", "index.md"),
         ("Der Reiher & die Möwe.markdown", "Der Reiher  die Möwe.markdown"),
         ("the-heron", "the-heron.md"),
