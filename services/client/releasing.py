@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date as Date
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -45,15 +46,15 @@ def free_day(folder: Path, first: Date) -> Date:
     return day
 
 
-def release(folder: Path, post: shelf_pb2.ShelfPost, day: Date) -> str:
-    """Write a post into the folder, unless it is there already, and return its path in it.
+def release(folder: Path, post: shelf_pb2.ShelfPost, day: Date) -> tuple[str, bool]:
+    """Write a post into the folder, unless it is there already; return its path in it, and whether this wrote it.
 
     Raises:
         NotFound: the folder is not there.
         NonesuchError: it cannot be written to.
     """
     if there := _released(folder, post.uuid):
-        return there
+        return there, False
     answer = post.response
     style = _style(answer.style)
     file = Post(answer.title, tuple(answer.tags), day.isoformat(), answer.body)
@@ -61,12 +62,29 @@ def release(folder: Path, post: shelf_pb2.ShelfPost, day: Date) -> str:
     text = compose(style, file, {WRITTEN_BY: written_by, UUID: post.uuid})
     for path in _names(_within(folder, path_of(style, file))):
         try:
-            # Another process may have written it since: the same command by hand and by clock.
-            if _write_new(folder / path, text) or post.uuid in _head(folder / path):
-                return path
+            if _write_new(folder / path, text):
+                return path, True
+            if post.uuid in _head(folder / path):  # another process wrote it since: the command by hand and by clock
+                return path, False
         except OSError as error:
             raise NonesuchError(f"cannot write {folder / path}: {error.strerror}; give another --into") from error
     raise AssertionError("names do not end")
+
+
+def take_back(folder: Path, path: str) -> None:
+    """Delete a post that this process released, with the folder that holds nothing else.
+
+    Raises:
+        NonesuchError: it cannot be deleted.
+    """
+    file = folder / path
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise NonesuchError(f"cannot delete {file}: {error.strerror}; it was not released, so delete it") from error
+    if is_named_by_folder(file.stem) and file.parent != folder:
+        with suppress(OSError):  # pictures may have come to it
+            file.parent.rmdir()
 
 
 def _style(message: object) -> Style:

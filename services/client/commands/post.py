@@ -21,9 +21,9 @@ from services.client.commands.writer import WAIT_S
 from services.client.connection import Service
 from services.client.nonesuch import MODEL_PATIENCE_S, Nonesuch
 from services.client.post_writing import make_post_request
-from services.client.releasing import free_day, release
+from services.client.releasing import free_day, release, take_back
 from services.client.shelf import SHELF_FULL
-from services.common.errors import Busy, Cancelled, Unavailable
+from services.common.errors import Busy, Cancelled, FailedPrecondition, NotFound, Unavailable
 
 LOOK_S = 60.0  # between looks for a word of yours, and for the time to release
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # after a service was away
@@ -184,8 +184,16 @@ class _Poster:
         if approved is None:
             return
         day = free_day(blog.folder, Date.today())
-        path = release(blog.folder, self._shelf.get(approved.id), day)
-        released = self._shelf.release(approved.id, path)
+        path, is_new = release(blog.folder, self._shelf.get(approved.id), day)
+        try:
+            released = self._shelf.release(approved.id, path)
+        except (
+            NotFound,
+            FailedPrecondition,
+        ):  # rejected or removed since it was listed
+            if is_new:
+                take_back(blog.folder, path)
+            raise
         if self._as_json:
             terminal.print_json_line(released)
         else:

@@ -109,6 +109,25 @@ def test_a_post_that_was_written_into_the_blog_but_not_noted_is_noted(run, blog,
     assert nonesuch.shelf.get(2).state == shelf_pb2.SHELF_STATE_RELEASED
 
 
+@pytest.mark.parametrize("decide", ["reject", "remove"])
+def test_a_post_that_is_decided_about_while_it_is_released_stays_out_of_the_blog(
+    run, blog, nonesuch, monkeypatch, decide
+):
+    run("post")
+    run("shelf", "approve", 1)
+    write = command.release
+
+    def slowly(*arguments: object) -> tuple[str, bool]:
+        written = write(*arguments)
+        getattr(nonesuch.shelf, decide)(1)
+        return written
+
+    monkeypatch.setattr(command, "release", slowly)
+    told = run("post", "--into", blog, status=1)
+    assert files(blog) == ["old.md"]
+    assert "only approved posts are released" in told.stderr or "there is no post 1" in told.stderr
+
+
 def test_every_second_day_a_post_is_released_over_restarts(run, fakes, blog, nonesuch, monkeypatch):
     today, looks = Date.today(), []
 

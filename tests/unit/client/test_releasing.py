@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from protos import corpus_pb2, generator_pb2, shelf_pb2
 from services.blog.style import DATE_FORMS, LIST, TOML, YAML, Field, Role, Style
 from services.client import releasing
-from services.client.releasing import free_day, release
+from services.client.releasing import free_day, take_back
 from services.common.errors import NonesuchError, NotFound
 
 TODAY = Date(2024, 5, 6)
@@ -40,6 +40,11 @@ def post(number: int = 1, path: str = "_posts/%Y-%m-%d-{slug}.md", format_: str 
     )
 
 
+def release(folder: Path, post: shelf_pb2.ShelfPost, day: Date) -> str:
+    path, _ = releasing.release(folder, post, day)
+    return path
+
+
 def test_a_post_gets_its_day_and_says_what_wrote_it(tmp_path: Path) -> None:
     path = release(tmp_path, post(), TODAY)
 
@@ -57,8 +62,8 @@ def test_a_post_gets_its_day_and_says_what_wrote_it(tmp_path: Path) -> None:
 
 
 def test_a_release_that_was_cut_off_is_not_done_twice(tmp_path: Path) -> None:
-    first = release(tmp_path, post(), TODAY)
-    assert release(tmp_path, post(), Date(2024, 6, 1)) == first
+    first, is_new = releasing.release(tmp_path, post(), TODAY)
+    assert is_new and releasing.release(tmp_path, post(), Date(2024, 6, 1)) == (first, False)
     assert len(list(tmp_path.rglob("*.md"))) == 1
 
 
@@ -76,6 +81,13 @@ def test_two_that_release_a_post_at_once_write_one_file(tmp_path: Path, monkeypa
         paths = list(pool.map(lambda _: release(tmp_path, post(), TODAY), range(2)))
     assert paths == ["_posts/2024-05-06-the-heron-2.md"] * 2
     assert len(list(tmp_path.rglob("*.md"))) == 2
+
+
+@pytest.mark.parametrize("form", ["_posts/{slug}.md", "_posts/{slug}/index.md"])
+def test_a_post_that_is_taken_back_leaves_nothing(tmp_path: Path, form: str) -> None:
+    (tmp_path / "_posts").mkdir()
+    take_back(tmp_path, release(tmp_path, post(path=form), TODAY))
+    assert [path.name for path in tmp_path.rglob("*")] == ["_posts"]
 
 
 def test_another_post_of_that_name_takes_nothings_place(tmp_path: Path) -> None:
