@@ -11,7 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date as Date
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -26,6 +26,7 @@ from services.common.errors import Corrupt, NonesuchError, NotFound
 from services.common.files import sync_folder
 
 WRITTEN_BY, UUID = "generated_by", "generated_id"  # fields of front matter
+FOLDER_AWAY = "FOLDER_AWAY"  # reason of what may pass: the folder is not there, cannot be read, or has no room
 HEAD_BYTES = 8192  # of a file, in which its front matter stands
 _LINKLESS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems without hard links: exFAT
 _DATE_LINE = re.compile(
@@ -38,8 +39,10 @@ def free_day(folder: Path, first: Date) -> Date:
 
     Raises:
         NotFound: the folder is not there.
+        NonesuchError: it cannot be read.
     """
-    dated = "\n".join(text for path in _posts(folder) for text in _dated_texts(path, folder))
+    with _explained("read", folder):
+        dated = "\n".join(text for path in _posts(folder) for text in _dated_texts(path, folder))
     day = first
     while _any_form(day).search(dated):
         day += timedelta(days=1)
@@ -51,9 +54,11 @@ def release(folder: Path, post: shelf_pb2.ShelfPost, day: Date) -> tuple[str, bo
 
     Raises:
         NotFound: the folder is not there.
-        NonesuchError: it cannot be written to.
+        NonesuchError: it cannot be read, or written to.
     """
-    if there := _released(folder, post.uuid):
+    with _explained("read", folder):
+        there = _released(folder, post.uuid)
+    if there:
         return there, False
     answer = post.response
     style = _style(answer.style)
@@ -61,13 +66,11 @@ def release(folder: Path, post: shelf_pb2.ShelfPost, day: Date) -> tuple[str, bo
     written_by = f"Nonesuch {answer.model.name}@{answer.model.version}"
     text = compose(style, file, {WRITTEN_BY: written_by, UUID: post.uuid})
     for path in _names(_within(folder, path_of(style, file))):
-        try:
+        with _explained("write", folder / path):
             if _write_new(folder / path, text):
                 return path, True
             if post.uuid in _head(folder / path):  # another process wrote it since: the command by hand and by clock
                 return path, False
-        except OSError as error:
-            raise NonesuchError(f"cannot write {folder / path}: {error.strerror}; give another --into") from error
     raise AssertionError("names do not end")
 
 
@@ -78,13 +81,20 @@ def take_back(folder: Path, path: str) -> None:
         NonesuchError: it cannot be deleted.
     """
     file = folder / path
-    try:
+    with _explained("delete", file):
         file.unlink(missing_ok=True)
-    except OSError as error:
-        raise NonesuchError(f"cannot delete {file}: {error.strerror}; it was not released, so delete it") from error
     if is_named_by_folder(file.stem) and file.parent != folder:
         with suppress(OSError):  # pictures may have come to it
             file.parent.rmdir()
+
+
+@contextmanager
+def _explained(verb: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot {verb} {path}: {error.strerror or error}; mend that, or give another --into"
+        raise NonesuchError(message, reason=FOLDER_AWAY) from error
 
 
 def _style(message: object) -> Style:
@@ -169,7 +179,7 @@ def _released(folder: Path, identity: str) -> str:
 
 def _posts(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        raise NotFound(f"{folder} is no folder; give the blog's folder of posts")
+        raise NotFound(f"{folder} is no folder; give the blog's folder of posts", reason=FOLDER_AWAY)
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in POST_SUFFIXES and not hidden and path.is_file():

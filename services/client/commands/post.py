@@ -21,12 +21,12 @@ from services.client.commands.writer import WAIT_S
 from services.client.connection import Service
 from services.client.nonesuch import MODEL_PATIENCE_S, Nonesuch
 from services.client.post_writing import make_post_request
-from services.client.releasing import free_day, release, take_back
+from services.client.releasing import FOLDER_AWAY, free_day, release, take_back
 from services.client.shelf import SHELF_FULL
-from services.common.errors import Busy, Cancelled, FailedPrecondition, NotFound, Unavailable
+from services.common.errors import Busy, Cancelled, FailedPrecondition, NonesuchError, NotFound, Unavailable
 
 LOOK_S = 60.0  # between looks for a word of yours, and for the time to release
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # after a service was away
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # after a service or the folder was away
 _EVERY = re.compile(r"(?:(\d{1,4})\s*)?(day|week)s?")
 
 # Field of GeneratePostRequest or SamplingParameters, option, type, help.
@@ -222,19 +222,24 @@ class _Poster:
         return None
 
     def go_on(self, blog: Blog, look_s: float = LOOK_S) -> None:
-        """Release a post each time that it is due, until Ctrl-C. A service that is away is asked again."""
+        """Release a post each time that it is due, until Ctrl-C. What may pass by itself is tried again."""
+        free_day(blog.folder, Date.today())  # a folder that was never there is rather one that was mistyped
         away_s = FIRST_PAUSE_S
         while True:
             try:
                 if self._is_due(blog.every):
                     self.release_one(blog, asks=False)
                 away_s, pause_s = FIRST_PAUSE_S, look_s
-            except (Unavailable, Cancelled, Busy) as error:
-                if error.reason == SHELF_FULL:  # only a person makes room, and each try would write a post
+            except NonesuchError as error:
+                if _is_decided(error):
+                    terminal.note(f"{error.message}; looking for another")
+                    pause_s = look_s
+                elif _may_pass(error):
+                    if away_s == FIRST_PAUSE_S:  # once for each time that it is away
+                        terminal.note(f"{error.message}; trying again until it works")
+                    pause_s, away_s = away_s, min(LONGEST_PAUSE_S, 2 * away_s)
+                else:
                     raise
-                if away_s == FIRST_PAUSE_S:  # once for each time that it is away
-                    terminal.note(f"{error.message}; trying again until it answers")
-                pause_s, away_s = away_s, min(LONGEST_PAUSE_S, 2 * away_s)
             time.sleep(pause_s)
 
     def _is_due(self, days: int) -> bool:
@@ -242,3 +247,14 @@ class _Poster:
         released = self._shelf.posts(["released"], model=self._request.model)
         days_of = [post.released_at.ToDatetime(UTC).astimezone().date() for post in released]
         return not days_of or (Date.today() - max(days_of)).days >= days
+
+
+def _is_decided(error: NonesuchError) -> bool:
+    """Whether somebody rejected, released or removed the post since it was listed."""
+    return error.reason in ("NOT_APPROVED", "RELEASED") or (isinstance(error, NotFound) and "post" in error.metadata)
+
+
+def _may_pass(error: NonesuchError) -> bool:
+    """Whether a service, the folder or its disk is away or has no room; on the shelf only a person makes room."""
+    is_away = isinstance(error, Unavailable | Cancelled | Busy) or error.reason == FOLDER_AWAY
+    return is_away and error.reason != SHELF_FULL

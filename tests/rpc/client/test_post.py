@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
+from collections.abc import Callable
 from datetime import date as Date
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from protos import shelf_pb2
 from services.client import Nonesuch
 from services.client.commands import post as command
-from services.common.errors import Unavailable
+from services.client.shelf import Shelf
+from services.common.errors import InvalidRequest, Unavailable
 
 
 @pytest.fixture
@@ -182,7 +187,78 @@ def test_a_service_that_is_away_is_asked_again(run, blog, monkeypatch):
     told = run("post", "--into", blog, "--every", "day", status=130)
 
     assert looks == [2.0, 4.0, 8.0, 16.0]
-    assert told.stderr.count("trying again until it answers") == 1
+    assert told.stderr.count("trying again until it works") == 1
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The pauses of the loop, which ends in the fourth."""
+    pauses = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    return pauses
+
+
+@pytest.mark.parametrize("decide", ["reject", "remove"])
+@pytest.mark.parametrize("before", ["get", "release"])
+def test_a_post_that_is_decided_about_meanwhile_is_looked_away_from(
+    run, blog, nonesuch, monkeypatch, looks, decide, before
+):
+    run("post", "-n", 2)
+    run("shelf", "approve", 1, 2)
+    call, decided = getattr(Shelf, before), []
+
+    def late(shelf: Shelf, number: int, *rest: object) -> object:
+        if not decided:
+            decided.append(number)
+            getattr(nonesuch.shelf, decide)(number)
+        return call(shelf, number, *rest)
+
+    monkeypatch.setattr(Shelf, before, late)
+    told = run("post", "--into", blog, "--every", "day", status=130)
+    assert len(files(blog)) == 2 and nonesuch.shelf.get(2).state == shelf_pb2.SHELF_STATE_RELEASED
+    assert "looking for another" in told.stderr and set(looks) == {command.LOOK_S}
+
+
+def test_a_disk_that_is_full_and_a_folder_that_is_away_are_waited_for(run, blog, tmp_path, monkeypatch, looks):
+    run("post")
+    run("shelf", "approve", 1)
+    link, away = os.link, tmp_path.with_name("away")
+
+    def no_room(*paths: Path) -> None:
+        match len(looks):
+            case 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            case 1:
+                blog.rename(away)
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        link(*paths)
+
+    def back(seconds: float, sleep: Callable[[float], None] = command.time.sleep) -> None:
+        if len(looks) == 2:
+            away.rename(blog)
+        sleep(seconds)
+
+    monkeypatch.setattr(os, "link", no_room)
+    monkeypatch.setattr(command.time, "sleep", back)
+    told = run("post", "--into", blog, "--every", "day", status=130)
+    assert looks == [2.0, 4.0, 8.0, command.LOOK_S] and len(files(blog)) == 2
+    assert "No space left on device" in told.stderr
+
+
+def test_what_does_not_pass_by_itself_ends_the_loop(run, blog, tmp_path, monkeypatch, looks):
+    def refused(*_: object, **__: object) -> None:
+        raise InvalidRequest("top_p is 7; it is at most 1", field="sampling.top_p")
+
+    monkeypatch.setattr(Shelf, "write", refused)
+    assert "top_p is 7" in run("post", "--into", blog, "--every", "day", "--top-p", 7, status=1).stderr
+    assert "is no folder" in run("post", "--into", tmp_path / "none", "--every", "day", status=1).stderr
+    assert looks == []
 
 
 @pytest.mark.parametrize("into", [False, True])
