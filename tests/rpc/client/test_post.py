@@ -15,7 +15,7 @@ import pytest
 
 from protos import shelf_pb2
 from services.client import Nonesuch
-from services.client.commands import post as command
+from services.client.commands import poster as command
 from services.client.shelf import Shelf
 from services.common.errors import InvalidRequest, Unavailable
 
@@ -165,7 +165,7 @@ def test_with_a_seed_no_days_post_is_that_of_another(run, blog, nonesuch, monkey
         if len(looks) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command._Poster, "_is_due", lambda *_: True)
+    monkeypatch.setattr(command.Poster, "_is_due", lambda *_: True)
     monkeypatch.setattr(command.time, "sleep", sleep)
     run("post", "--into", blog, "--every", "day", "--approve", "--seed", 5, status=130)
     assert [post.request.seed for post in nonesuch.shelf.posts(oldest_first=True)] == [5, 6, 7]
@@ -265,8 +265,7 @@ def test_what_does_not_pass_by_itself_ends_the_loop(run, blog, tmp_path, monkeyp
 def test_where_the_shelf_is_full_nothing_is_written_over_and_over(run, fakes, blog, monkeypatch, into):
     run("post", "-n", 10)
     run("shelf", "reject", *range(1, 11))
-    monkeypatch.setattr(command, "MODEL_PATIENCE_S", 2.0)
-    monkeypatch.setattr(command, "LOOK_S", 0.1)
+    monkeypatch.setattr("services.client.commands.post.MODEL_PATIENCE_S", 2.0)
     told = run("post", *(["--into", blog, "--every", "day"] if into else []), status=1)
     assert "the shelf holds 10 posts" in told.stderr
     assert len(fakes.generator.requests) == 11
