@@ -11,7 +11,7 @@ import click
 
 from services.client.commands import terminal
 from services.client.commands.generate import generator_option
-from services.client.commands.poster import Blog, Poster
+from services.client.commands.poster import NAMING, Blog, Poster
 from services.client.commands.writer import WAIT_S
 from services.client.connection import Service
 from services.client.nonesuch import MODEL_PATIENCE_S, Nonesuch
@@ -59,7 +59,8 @@ def _every(context: click.Context, parameter: click.Parameter, value: str | None
     "--into",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Release an approved post, of --model if that is given, into this blog's folder; write one where none waits.",
+    help="Release an approved post into this blog's folder; write one where none waits. With --model, --title, --tag "
+    "or --opening only one that was asked for with these.",
 )
 @click.option(
     "--every", metavar="TIME", callback=_every, help="With --into: go on, a post every day, week or '3 days'."
@@ -106,7 +107,14 @@ def post(
         request = make_post_request(model=model, tags=tags, **options)
     except ValueError as error:  # a number too large for the field
         raise click.UsageError(str(error)) from None
-    poster = Poster(nonesuch, request, patience_s=WAIT_S if wait else MODEL_PATIENCE_S, wait=wait, as_json=as_json)
+    poster = Poster(
+        nonesuch,
+        request,
+        writing_options=[option for name, option, *_ in _OPTIONS if name not in NAMING and options[name] is not None],
+        patience_s=WAIT_S if wait else MODEL_PATIENCE_S,
+        wait=wait,
+        as_json=as_json,
+    )
     if into is None:
         for _ in range(num_posts):
             poster.show(poster.write())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from datetime import date as Date
@@ -20,6 +21,7 @@ from services.client.shelf import SHELF_FULL
 from services.common.errors import Busy, Cancelled, FailedPrecondition, NonesuchError, NotFound, Unavailable
 
 LOOK_S = 60.0  # between looks for a word of yours, and for the time to release
+NAMING = ("title", "tags", "opening")  # fields that say which post, where the others say how it is written
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # after a service or the folder was away
 
 
@@ -38,12 +40,27 @@ class Blog:
 
 
 class Poster:
-    """Writes posts onto the shelf, and releases them."""
+    """Writes posts onto the shelf, and releases them.
 
-    def __init__(self, nonesuch: Nonesuch, request: Any, *, patience_s: float, wait: bool, as_json: bool) -> None:
+    Args:
+        writing_options: those of the command that say how a post is written, and nothing of one that is there.
+    """
+
+    def __init__(
+        self,
+        nonesuch: Nonesuch,
+        request: Any,
+        *,
+        writing_options: Sequence[str],
+        patience_s: float,
+        wait: bool,
+        as_json: bool,
+    ) -> None:
         self._shelf, self._request = nonesuch.shelf, request
         self._patience_s, self._wait, self._as_json = patience_s, wait, as_json
+        self._writing_options = writing_options
         self._told = 0  # the post that was said to wait
+        self._known: set[int] = set()  # posts that were written here, or of which it was told what is not used
         self._num_written = 0
 
     def write(self) -> shelf_pb2.ShelfPost:
@@ -56,6 +73,7 @@ class Poster:
             on_progress("writing a post", 0, 0)
             post = self._shelf.write(request, patience_s=self._patience_s, until_published=self._wait)
         self._num_written += 1
+        self._known.add(post.id)
         return post
 
     def show(self, post: shelf_pb2.ShelfPost) -> None:
@@ -75,7 +93,7 @@ class Poster:
         Args:
             asks: on a terminal, whether the one that waits may be released.
         """
-        approved = next(self._shelf.approved(model=self._request.model), None) or self._approve_one(blog, asks=asks)
+        approved = self._from_shelf("approved") or self._approve_one(blog, asks=asks)
         if approved is None:
             return
         day = free_day(blog.folder, Date.today())
@@ -94,8 +112,7 @@ class Poster:
     def _approve_one(self, blog: Blog, *, asks: bool) -> shelf_pb2.ShelfPost | None:
         """The oldest post that waits, or a new one, once it is approved."""
         free_day(blog.folder, Date.today())  # a folder that is not there is told before anything is written
-        waiting = self._shelf.posts(["waiting"], model=self._request.model, oldest_first=True)
-        post = next(waiting, None) or self.write()
+        post = self._from_shelf("waiting") or self.write()
         if blog.approves:
             return self._shelf.approve(post.id)
         if not (asks and sys.stdin.isatty() and sys.stderr.isatty()) or self._as_json:
@@ -112,6 +129,16 @@ class Poster:
         self._shelf.reject(post.id)
         terminal.note(f"post {post.id} is rejected; ask again for another")
         return None
+
+    def _from_shelf(self, state: str) -> shelf_pb2.ShelfPost | None:
+        """The oldest post in this state that was asked for with what is given here."""
+        listed = self._shelf.posts([state], model=self._request.model, oldest_first=True)
+        found = next((post for post in listed if _is_asked_for(self._request, post)), None)
+        if found is not None and self._writing_options and found.id not in self._known:
+            self._known.add(found.id)
+            unused = ", ".join(self._writing_options)
+            terminal.note(f"post {found.id} is on the shelf already; not used for it: {unused}")
+        return found
 
     def go_on(self, blog: Blog, look_s: float = LOOK_S) -> None:
         """Release a post each time that it is due, until Ctrl-C. What may pass by itself is tried again."""
@@ -139,6 +166,18 @@ class Poster:
         released = self._shelf.posts(["released"], model=self._request.model)
         days_of = [post.released_at.ToDatetime(UTC).astimezone().date() for post in released]
         return not days_of or (Date.today() - max(days_of)).days >= days
+
+
+def _is_asked_for(request: Any, post: shelf_pb2.ShelfPost) -> bool:
+    """Whether a post has all that a request names: title, tags, first words, and the model's version."""
+    asked, model = post.request, post.response.model
+    named = all(getattr(asked, field) == getattr(request, field) for field in NAMING if getattr(request, field))
+    match request.WhichOneof("version_choice"):
+        case "version":
+            return named and model.version == request.version
+        case "alias":
+            return named and asked.alias == request.alias
+    return named
 
 
 def _is_decided(error: NonesuchError) -> bool:

@@ -32,6 +32,20 @@ def blog(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def looks(monkeypatch):
+    """The pauses of the loop, which ends in the fourth."""
+    pauses = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    return pauses
+
+
 def files(blog):
     return sorted(path.relative_to(blog).as_posix() for path in blog.rglob("*.md"))
 
@@ -90,6 +104,51 @@ def test_only_posts_of_the_model_asked_for_are_released(run, blog, nonesuch):
     run("post", "--into", blog, "--model", "run1", "--approve")
     assert nonesuch.shelf.get(1).state == shelf_pb2.SHELF_STATE_APPROVED
     assert nonesuch.shelf.get(3).state == shelf_pb2.SHELF_STATE_RELEASED
+
+
+def test_where_a_post_is_named_no_other_is_released(run, blog, nonesuch):
+    run("post", "-n", 2)
+    run("shelf", "approve", 1)
+    named = ("post", "--into", blog, "--title", "My own", "--tag", "a", "--opening", "Once")
+    told, again = run(*named), run(*named)
+    run("shelf", "approve", 3)
+    released = run(*named)
+
+    assert "post 3 waits" in told.stderr and "post 3 waits" in again.stderr and "my-own" in released.stdout
+    asked = nonesuch.shelf.get(3).request
+    assert (asked.title, list(asked.tags), asked.opening) == ("My own", ["a"], "Once")
+    assert [(post.id, post.state) for post in nonesuch.shelf.posts()] == [
+        (3, shelf_pb2.SHELF_STATE_RELEASED),
+        (2, shelf_pb2.SHELF_STATE_WAITING),
+        (1, shelf_pb2.SHELF_STATE_APPROVED),
+    ]
+
+
+def test_where_a_version_is_named_no_post_of_another_is_released(run, blog, nonesuch):
+    run("post", "--model", "run1")
+    run("shelf", "approve", 1)
+    for number, name in enumerate(("run1@2", "run1@best"), start=2):
+        run("post", "--into", blog, "--model", name, "--approve")
+        assert nonesuch.shelf.get(number).state == shelf_pb2.SHELF_STATE_RELEASED
+    run("post", "--into", blog, "--model", "run1@1")
+    assert nonesuch.shelf.get(1).state == shelf_pb2.SHELF_STATE_RELEASED
+
+
+def test_how_to_write_is_told_not_to_be_used_for_a_post_that_is_there(run, blog, looks):
+    run("post", "-n", 2)
+    run("shelf", "approve", 1)
+    how = ("--top-k", 5, "--seed", 7)
+    assert (
+        "post 1 is on the shelf already; not used for it: --top-k, --seed" in run("post", "--into", blog, *how).stderr
+    )
+    looped = run("post", "--into", blog, "--every", "day", *how, status=130)
+    assert "not used" not in looped.stderr  # nothing is due
+    run("shelf", "remove", 1)
+    looks.clear()
+    looped = run("post", "--into", blog, "--every", "day", *how, status=130)
+    assert looped.stderr.count("post 2 is on the shelf already; not used for it") == 1
+    run("shelf", "reject", 2)
+    assert "not used" not in run("post", "--into", blog, *how).stderr
 
 
 def test_with_approve_nobody_is_asked(run, blog):
@@ -188,20 +247,6 @@ def test_a_service_that_is_away_is_asked_again(run, blog, monkeypatch):
 
     assert looks == [2.0, 4.0, 8.0, 16.0]
     assert told.stderr.count("trying again until it works") == 1
-
-
-@pytest.fixture
-def looks(monkeypatch):
-    """The pauses of the loop, which ends in the fourth."""
-    pauses = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(command.time, "sleep", sleep)
-    return pauses
 
 
 @pytest.mark.parametrize("decide", ["reject", "remove"])
