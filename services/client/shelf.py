@@ -77,14 +77,30 @@ class Shelf:
             patience_s: how long to ask again while the generator's queue is full or a service or the model starts.
             until_published: also while the model is not there yet.
         """
-
-        def ask() -> tuple[generator_pb2.GeneratePostRequest, generator_pb2.GeneratePostResponse]:
-            self._connection.shelf.ListPosts(shelf_pb2.ListPostsRequest(page_size=1))  # before minutes go into a post
-            return post_writing.write_post(self._connection, request)
-
         # The patience ends where the post is there: for a shelf that is full it would be written over and over.
-        written = writing.patiently(ask, patience_s, until_published=until_published)
-        return self.add(*written)
+        return self.add(*self.compose(request, patience_s=patience_s, until_published=until_published))
+
+    def compose(
+        self, request: generator_pb2.GeneratePostRequest, *, patience_s: float = 0.0, until_published: bool = False
+    ) -> tuple[generator_pb2.GeneratePostRequest, generator_pb2.GeneratePostResponse]:
+        """As `write`, for a caller that puts the post on the shelf itself: what `add` takes.
+
+        Raises:
+            Busy: the shelf is full; told before minutes go into a post.
+        """
+        wanted = shelf_pb2.ListPostsRequest(page_size=1)
+        listed = writing.patiently(
+            lambda: self._connection.shelf.ListPosts(wanted), patience_s, until_published=until_published
+        )
+        if listed.HasField("room_left") and not listed.room_left:
+            raise Busy(
+                "the shelf is full; remove some posts, such as rejected ones with `nonesuch shelf remove`, or raise "
+                "NONESUCH_CORPUS_MAX_SHELF_POSTS",
+                reason=SHELF_FULL,
+            )
+        return writing.patiently(
+            lambda: post_writing.write_post(self._connection, request), patience_s, until_published=until_published
+        )
 
     def posts(
         self, states: Iterable[str] = (), *, model: str = "", oldest_first: bool = False, bodies: bool = False

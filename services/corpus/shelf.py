@@ -191,6 +191,10 @@ class Shelf:
         with self._opened().reading() as connection:
             return int(connection.execute(f"SELECT count(*) FROM posts WHERE {condition}", values).fetchone()[0])
 
+    def room_left(self) -> int:
+        """How many posts it takes before it is full."""
+        return max(0, self._most_posts - self.count(Which()))
+
     def post(self, number: int) -> ShelfPost:
         """One post, whole; NotFound if there is none of that id."""
         with self._opened().reading() as connection:

@@ -50,6 +50,7 @@ class ShelfServicer(shelf_pb2_grpc.ShelfServiceServicer):
             posts=[_listed(post, with_body=request.include_body) for post in posts],
             next_page_token=messages.page_token(posts[-1].id) if has_more else "",
             total_size=self._shelf.count(which),
+            room_left=self._shelf.room_left(),
         )
 
     def GetPost(self, request: pb.GetPostRequest, context: grpc.ServicerContext) -> pb.GetPostResponse:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from protos import shelf_pb2
+from protos import generator_pb2, shelf_pb2
 from services.client.commands import borrowed, terminal
 from services.client.nonesuch import Nonesuch
 from services.client.releasing import FOLDER_AWAY, free_day, release, take_back
@@ -71,10 +71,22 @@ class Poster:
             request.seed = (request.seed + self._num_written) % (1 << 64)
         with terminal.progress() as on_progress:
             on_progress("writing a post", 0, 0)
-            post = self._shelf.write(request, patience_s=self._patience_s, until_published=self._wait)
+            written = self._shelf.compose(request, patience_s=self._patience_s, until_published=self._wait)
         self._num_written += 1
+        try:
+            post = self._shelf.add(*written)
+        except (NonesuchError, KeyboardInterrupt):  # what took minutes is not lost
+            self._show_file(written[1])
+            raise
         self._known.add(post.id)
         return post
+
+    def _show_file(self, answer: generator_pb2.GeneratePostResponse) -> None:
+        terminal.note("the post could not be put on the shelf; this is its file")
+        if self._as_json:
+            terminal.print_json_line(answer)
+        else:
+            terminal.say(answer.markdown)
 
     def show(self, post: shelf_pb2.ShelfPost) -> None:
         """Print a post that waits on the shelf."""

@@ -300,7 +300,7 @@ def test_what_does_not_pass_by_itself_ends_the_loop(run, blog, tmp_path, monkeyp
     def refused(*_: object, **__: object) -> None:
         raise InvalidRequest("top_p is 7; it is at most 1", field="sampling.top_p")
 
-    monkeypatch.setattr(Shelf, "write", refused)
+    monkeypatch.setattr(Shelf, "compose", refused)
     assert "top_p is 7" in run("post", "--into", blog, "--every", "day", "--top-p", 7, status=1).stderr
     assert "is no folder" in run("post", "--into", tmp_path / "none", "--every", "day", status=1).stderr
     assert looks == []
@@ -312,8 +312,18 @@ def test_where_the_shelf_is_full_nothing_is_written_over_and_over(run, fakes, bl
     run("shelf", "reject", *range(1, 11))
     monkeypatch.setattr("services.client.commands.post.MODEL_PATIENCE_S", 2.0)
     told = run("post", *(["--into", blog, "--every", "day"] if into else []), status=1)
+    assert "the shelf is full" in told.stderr and "NONESUCH_CORPUS_MAX_SHELF_POSTS" in told.stderr
+    assert len(fakes.generator.requests) == 10
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_post_that_the_shelf_refuses_after_all_is_not_lost(run, fakes, monkeypatch, as_json):
+    monkeypatch.setattr(fakes.shelf, "room_left", lambda: 1)
+    run("post", "-n", 10)
+    told = run("post", *["--json"][:as_json], status=1)
+    shown = json.loads(told.stdout)["markdown"] if as_json else told.stdout
+    assert shown.strip().startswith("---\ntitle: The heron") and "Nobody asked it why." in shown
     assert "the shelf holds 10 posts" in told.stderr
-    assert len(fakes.generator.requests) == 11
 
 
 @pytest.mark.parametrize(

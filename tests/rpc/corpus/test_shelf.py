@@ -138,6 +138,18 @@ def test_posts_are_listed_newest_first_without_what_is_heavy(stub):
     assert light.beginning and light.response.model.version == 2 and light.request.seed == 7
 
 
+def test_a_list_tells_how_many_posts_the_shelf_still_takes(tmp_path):
+    served = Served(tmp_path / "shelf", most_posts=2)
+    try:
+        for left in (2, 1, 0):
+            listed = served.stub.ListPosts(pb.ListPostsRequest(page_size=1, states=[APPROVED]))
+            assert listed.HasField("room_left") and listed.room_left == left
+            if left:
+                add(served.stub)
+    finally:
+        served.stop()
+
+
 def test_bodies_come_when_asked_for_and_the_oldest_first(stub):
     for title in ("one", "two", "three"):
         add(stub, title)
