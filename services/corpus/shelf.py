@@ -20,6 +20,7 @@ from services.common.errors import Busy, FailedPrecondition, NotFound
 from services.corpus import volume
 from services.corpus.database import Database, Schema
 
+_CHANGED = "max(created_at, coalesce(reviewed_at, 0), coalesce(released_at, 0))"
 PAGE_BYTES = 8 << 20  # of a page of posts; half of what a message may have
 
 _FIRST = """
@@ -98,12 +99,14 @@ class Which:
         states: none is any.
         model: "" is any.
         whole: with the whole answers, not their summaries.
+        last_changed_first: in order of when they were added, reviewed or released, not of id.
     """
 
     states: tuple[State, ...] = ()
     model: str = ""
     oldest_first: bool = False
     whole: bool = False
+    last_changed_first: bool = False
 
     def condition(self) -> tuple[str, list[Any]]:
         """What SQL asks, and the values in it."""
@@ -169,7 +172,9 @@ class Shelf:
         if after is not None:
             condition += " AND id > ?" if which.oldest_first else " AND id < ?"
             values.append(after)
-        order = "ASC" if which.oldest_first else "DESC"
+        order = "id ASC" if which.oldest_first else "id DESC"
+        if which.last_changed_first:
+            order = f"{_CHANGED} DESC, id DESC"
         answer = "response" if which.whole else "summary AS response"
         columns = (
             f"id, uuid, state, request, {answer}, beginning, num_words, created_at, reviewed_at, released_at, "
@@ -178,7 +183,11 @@ class Shelf:
         found: list[ShelfPost] = []
         num_bytes = 0
         with self._opened().reading() as connection:
-            for row in connection.execute(f"SELECT {columns} FROM posts WHERE {condition} ORDER BY id {order}", values):
+            # First which, by their ids: no body is sorted.
+            chosen = f"SELECT id FROM posts WHERE {condition} ORDER BY {order} LIMIT {limit + 1}"
+            for row in connection.execute(
+                f"SELECT {columns} FROM posts WHERE id IN ({chosen}) ORDER BY {order}", values
+            ):
                 num_bytes += len(row["request"]) + len(row["response"]) + len(row["note"])
                 if found and (len(found) == limit or num_bytes > PAGE_BYTES):
                     return found, True

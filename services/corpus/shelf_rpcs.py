@@ -39,16 +39,23 @@ class ShelfServicer(shelf_pb2_grpc.ShelfServiceServicer):
         """A page of posts."""
         size = messages.page_size(request.page_size, default=100, most=1000)
         after = messages.read_number_token(request.page_token) if request.page_token else None
+        if request.last_changed_first and (request.page_token or request.oldest_first):
+            raise InvalidRequest(
+                "a list with last_changed_first has one page and that order alone: leave page_token and oldest_first "
+                "out",
+                field="last_changed_first",
+            )
         which = Which(
             states=tuple(_state(state, "states", tuple(State)) for state in request.states),
             model=request.model,
             oldest_first=request.oldest_first,
             whole=request.include_body,
+            last_changed_first=request.last_changed_first,
         )
         posts, has_more = self._shelf.posts(which, after, size)
         return pb.ListPostsResponse(
             posts=[_listed(post, with_body=request.include_body) for post in posts],
-            next_page_token=messages.page_token(posts[-1].id) if has_more else "",
+            next_page_token=messages.page_token(posts[-1].id) if has_more and not which.last_changed_first else "",
             total_size=self._shelf.count(which),
             room_left=self._shelf.room_left(),
         )

@@ -112,7 +112,10 @@ def feed() -> AnyResponse:
     """Approved and released posts for a feed reader; login.py says who may read it."""
     keys = current().keys
     wanted = shelf_pb2.ListPostsRequest(
-        page_size=IN_FEED, states=[STATES["approved"], STATES["released"]], include_body=True
+        page_size=IN_FEED,
+        states=[STATES["approved"], STATES["released"]],
+        include_body=True,
+        last_changed_first=True,  # an old post that is approved today is news
     )
     document = atom.document(
         current().services.shelf.ListPosts(wanted, timeout_s=QUICK_S).posts,

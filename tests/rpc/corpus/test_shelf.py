@@ -150,6 +150,26 @@ def test_a_list_tells_how_many_posts_the_shelf_still_takes(tmp_path):
         served.stop()
 
 
+def test_those_that_changed_last_come_first_on_one_page(served, stub):
+    now = iter(range(1000, 2000))
+    served.shelf._now = lambda: float(next(now))
+    for _ in range(5):
+        add(stub)
+    for number in (1, 4):
+        review(stub, number, APPROVED)
+    stub.ReleasePost(pb.ReleasePostRequest(id=1))
+    review(stub, 3, REJECTED)
+
+    listed = stub.ListPosts(pb.ListPostsRequest(last_changed_first=True))
+    assert [post.id for post in listed.posts] == [3, 1, 4, 5, 2]
+    feed = pb.ListPostsRequest(last_changed_first=True, states=[APPROVED, RELEASED], page_size=1, include_body=True)
+    listed = stub.ListPosts(feed)
+    assert [post.id for post in listed.posts] == [1] and not listed.next_page_token and listed.total_size == 2
+    for wrong in ({"oldest_first": True}, {"page_token": "MQ=="}):
+        request = pb.ListPostsRequest(last_changed_first=True, **wrong)
+        assert failure(stub.ListPosts, request)[0] == INVALID
+
+
 def test_bodies_come_when_asked_for_and_the_oldest_first(stub):
     for title in ("one", "two", "three"):
         add(stub, title)

@@ -368,7 +368,7 @@ def test_the_feed_asks_for_approved_and_released_posts_alone(client, services, s
 
     (asked,) = services.shelf.asked(shelf_pb2.ListPostsRequest)
     assert set(asked.states) == {shelf_pb2.SHELF_STATE_APPROVED, shelf_pb2.SHELF_STATE_RELEASED}
-    assert asked.include_body
+    assert asked.include_body and asked.last_changed_first
 
 
 def test_the_feed_s_key_tells_nothing_and_goes_with_the_token_while_its_id_stays():
