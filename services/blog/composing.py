@@ -20,6 +20,8 @@ MOST_SLUG_CHARACTERS = 80
 MOST_SLUG_BYTES = 180  # a file's name may have 255, its date and suffix included
 # Of YAML: a plain string that no reader takes for anything else, as a number, a date, `no`, or a mapping.
 _PLAIN = re.compile(r"[^\W\d_](?:[\w ,.;()/+'’…–—!?-]*[\w.)!?…])?")
+# And of what a blog writes without quotes: words and values of any kind, in which nothing is an indicator.
+_UNQUOTED = re.compile(r"~|[-+.]?\w(?:[\w.+:/-]*\w)?(?: [-+.]?\w(?:[\w.+:/-]*\w)?)*")
 _WORDS_OF_YAML = frozenset(("y", "n", "yes", "no", "true", "false", "on", "off", "null", "nan", "inf"))
 _DATE_OF_FORMAT = re.compile(r"%[A-Za-z]")
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -96,7 +98,7 @@ def _filled(pattern: str, post: Post, separator: str) -> str:
 
 
 def _value(style: Style, field: Field, post: Post) -> Any:
-    """What stands in a field: of TOML's own dates a _Bare."""
+    """What stands in a field: a _Bare for TOML's own dates, and for what the blog writes without quotes."""
     if field.role is Role.TITLE:
         return post.title
     if field.role is Role.TAGS:
@@ -109,7 +111,8 @@ def _value(style: Style, field: Field, post: Post) -> Any:
         text = Date.fromisoformat(post.date).strftime(field.form)
         is_bare = style.format == YAML or (style.format == TOML and _TOML_TIME.fullmatch(text))
         return _Bare(text) if is_bare and not field.quoted else text
-    return field.value
+    is_bare = style.format == YAML and not field.quoted and isinstance(field.value, str)
+    return _Bare(field.value) if is_bare and _UNQUOTED.fullmatch(field.value) else field.value
 
 
 def _tags(form: str, tags: Sequence[str]) -> Any:

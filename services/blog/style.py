@@ -45,7 +45,8 @@ class Field:
         role: what stands in it.
         form: of tags one of TAG_FORMS; of a date as `strftime` reads it; of an address that with SLUG.
         quoted: a string that is in quotes also where it need not be.
-        value: of a constant: a string, number, truth value, or a list of them.
+        value: of a constant: a string, number, truth value, or a list of them. Of YAML without quotes always a string,
+            and written as it is: `0.8`, `no`, `~`.
     """
 
     name: str

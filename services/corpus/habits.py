@@ -60,8 +60,6 @@ _OWN = re.compile(
     r"modified|id|guid|uuid|weight|draft|published|hidden|private|unlisted|version|discussion|comments_id)",
     re.IGNORECASE,
 )
-# As YAML's readers take them.
-_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +181,6 @@ def _constant(name: str, reads: Sequence[_Read]) -> Field | None:
     if not _is_habit(len(agreeing), reads):
         return None
     quoted = _most([_is_quoted(name, post) for post in agreeing], default=False)
-    if agreeing[0].format == YAML and not quoted:
-        value = _typed(value)
     return Field(name, Role.CONSTANT, quoted=quoted, value=value)
 
 
@@ -211,15 +207,6 @@ def _is_simple(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and all(isinstance(entry, str | int | float | bool) for entry in value)
     return isinstance(value, str | int | float | bool) and value != ""
-
-
-def _typed(value: Any) -> Any:
-    """What a plain scalar of YAML means; the reader leaves it a string."""
-    if not isinstance(value, str):
-        return value
-    if value.lower() in _TRUTHS:
-        return _TRUTHS[value.lower()]
-    return int(value) if re.fullmatch(r"0|[1-9]\d{0,9}", value) else value
 
 
 def _written(name: str, post: _Read) -> str:

@@ -80,13 +80,27 @@ def test_tags_in_a_string_and_a_quoted_date():
     assert file == '---\ntitle: "A new day"\ndate: "2024-05-06"\ntags: tea fog\n---\n\nWords.\n'
 
 
-@pytest.mark.parametrize("written", ["false", "False", "FALSE", "no", "Off", "true", "True", "yes", "ON"])
-def test_a_truth_value_stays_one_however_the_blog_writes_it(written):
-    post = f"---\ntitle: T\ncomments: {written}\nmood: 'no'\n---\n\nx\n"
+def rated(written: str) -> str:
+    """Front matter of a new post in a blog where each has this rating."""
+    post = f"---\ntitle: T\nrating: {written}\nmood: '0.8'\n---\n\nx\n"
     style = learn([Source(f"{number}.md", "", post) for number in range(3)])
-    text = compose(style, Post("A", (), "", "x"))
-    assert yaml.safe_load(text.split("---")[1])["comments"] is yaml.safe_load(written)
-    assert 'mood: "no"\n' in text
+    return compose(style, Post("A", (), "", "x")).split("---\n")[1]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("false", "False", "FALSE", "no", "Off", "true", "True", "yes", "ON", "3", "007", "0.8", ".5", "-1", "1e-3"),
+        *("~", "null", "2024-01-01", "2024-01-01 10:00:00 +0100", "10:30", "a/b", "some words"),
+    ],
+)
+def test_what_the_blog_writes_without_quotes_stays_without(written):
+    assert rated(written) == f'title: A\nrating: {written}\nmood: "0.8"\n'
+
+
+@pytest.mark.parametrize("written", ["a #b", "'a: b'", "'- a'", '"*a"', "50%", "http://a.b/c?d=[e]"])
+def test_what_needs_quotes_has_them(written):
+    assert yaml.safe_load(rated(written))["rating"] == yaml.safe_load(f"rating: {written}")["rating"]
 
 
 def test_what_belongs_to_one_post_is_not_copied():
