@@ -1,7 +1,8 @@
 """Rounds: two excerpts, a guess, and the score.
 
 A player is a browser that has signed in. One round of a version is open to a player at a time, and a guess is taken
-once. A round counts when the player had met neither of its excerpts before: who meets one again knows which it is.
+once. A round counts when both excerpts are of posts that the player had not met before: who was told which side a post
+is on knows the next excerpt of it by its subject.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import random
 import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.admin.game.database import Database
@@ -32,7 +32,7 @@ class Round:
         guess: the side that the player took for real; empty until then.
         real_side: `left` or `right`. Not for the player before the guess.
         title: of the post that the real one was cut from; empty where it has none.
-        counts: the player had met neither excerpt before, and they are from the same place of a post.
+        counts: the player had met neither post before, and the excerpts are from the same place of them.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Score:
     Args:
         wrong: wrong answers of all players' rounds that count; None: there is none yet.
         own: this player's answers, in order: whether each was right.
-        num_left: real excerpts that this player has not been shown.
+        num_left: real posts of which this player has been shown nothing.
     """
 
     wrong: Share | None
@@ -115,8 +115,8 @@ class Rounds:
                 "ORDER BY rowid",
                 (row["id"], player),
             ).fetchall()
-            left = len(_unseen(connection, row["id"], player, _side(connection, row["id"], real=True), "real"))
-        return Score(self.all_wrong().get(version), tuple(bool(each[0]) for each in own), left)
+            left = {each["post"] for each in _new(connection, row["id"], player, real=True, by="post")}
+        return Score(self.all_wrong().get(version), tuple(bool(each[0]) for each in own), len(left))
 
     def all_wrong(self) -> dict[Version, Share]:
         """Wrong answers of each version that was played; only rounds that count."""
@@ -129,17 +129,20 @@ class Rounds:
         return {version_of(row): Share(row["wrong"], row["total"]) for row in rows}
 
     def _deal(self, connection: sqlite3.Connection, version: int, player: str) -> str | None:
-        """Draw two excerpts that the player has not met, where there are such: alike in place and length."""
-        real_ones, generated_ones = (_side(connection, version, real=real) for real in (True, False))
+        """Draw an excerpt of each side, alike in place and length; where there are such, of posts new to the player."""
+        real_ones, generated_ones = (_new(connection, version, player, real=real, by="post") for real in (True, False))
+        places = {each["is_opening"] for each in generated_ones}
+        real_ones = [each for each in real_ones if each["is_opening"] in places]
+        is_new = bool(real_ones)
+        if not is_new:  # then at least excerpts that were not shown
+            real_ones, generated_ones = (
+                _new(connection, version, player, real=real, by="id") or _side(connection, version, real=real)
+                for real in (True, False)
+            )
         if not real_ones or not generated_ones:
             return None
-        unused = _unseen(connection, version, player, generated_ones, "generated")
-        places = {each["is_opening"] for each in unused}
-        unseen = _unseen(connection, version, player, real_ones, "real")
-        fresh = [each for each in unseen if each["is_opening"] in places]
-        real = self._chance.choice(fresh or real_ones)
-        others = unused if fresh else generated_ones
-        same_place = [each for each in others if each["is_opening"] == real["is_opening"]] or others
+        real = self._chance.choice(real_ones)
+        same_place = [each for each in generated_ones if each["is_opening"] == real["is_opening"]] or generated_ones
         alike = sorted(same_place, key=lambda each: abs(len(each["text"]) - len(real["text"])))[:ALIKE]
         identifier = secrets.token_urlsafe(9)
         connection.execute(
@@ -152,7 +155,7 @@ class Rounds:
                 real["id"],
                 self._chance.choice(alike)["id"],
                 self._chance.choice(SIDES),
-                bool(fresh),
+                is_new,
                 time.time(),
             ),
         )
@@ -165,15 +168,15 @@ def _side(connection: sqlite3.Connection, version: int, *, real: bool) -> list[s
     ).fetchall()
 
 
-def _unseen(
-    connection: sqlite3.Connection, version: int, player: str, excerpts: Sequence[sqlite3.Row], column: str
-) -> list[sqlite3.Row]:
-    """Those that stood in none of the player's rounds."""
+def _new(connection: sqlite3.Connection, version: int, player: str, *, real: bool, by: str) -> list[sqlite3.Row]:
+    """The excerpts of a side whose `by`, post or id, stood in none of the player's rounds."""
     shown = connection.execute(
-        f"SELECT {column} FROM rounds WHERE version = ? AND player = ?", (version, player)
+        f"SELECT excerpts.{by} FROM rounds JOIN excerpts ON excerpts.id = rounds.{'real' if real else 'generated'} "
+        "WHERE rounds.version = ? AND player = ?",
+        (version, player),
     ).fetchall()
-    seen = {row[0] for row in shown}
-    return [each for each in excerpts if each["id"] not in seen]
+    met = {row[0] for row in shown}
+    return [each for each in _side(connection, version, real=real) if each[by] not in met]
 
 
 def _read(connection: sqlite3.Connection, identifier: str, player: str) -> Round | None:

@@ -66,23 +66,31 @@ def test_a_guess_is_left_or_right(rounds, stocked):
         rounds.answer(rounds.open(stocked, "ann").id, "ann", "both")
 
 
-def test_nobody_meets_an_excerpt_twice_before_all_are_met_and_then_it_does_not_count(rounds, stocked):
+def test_a_round_counts_only_with_posts_that_its_player_has_not_met(rounds, stocked):
+    told = [play(rounds, stocked, "ann", right=True) for _ in range(4)]
+    posts = [int(text.split()[2][:-1]) // 2 for each in told for text in each.texts]
+    assert sorted(posts) == sorted(2 * [0, 1, 2, 3]) and all(each.counts for each in told)
+    assert rounds.score(stocked, "ann").num_left == 0
+    assert not play(rounds, stocked, "ann", right=True).counts
+
+
+def test_nobody_meets_an_excerpt_twice_before_all_are_met(rounds, stocked):
     told = [play(rounds, stocked, "ann", right=False) for _ in range(10)]
     assert len({text for each in told[:8] for text in each.texts}) == 16
-    assert [each.counts for each in told] == [True] * 8 + [False] * 2
+    assert [each.counts for each in told] == [True] * 4 + [False] * 6
     score = rounds.score(stocked, "ann")
-    assert score.wrong == Share(8, 8) and score.num_left == 0 and len(score.own) == 10
+    assert score.wrong == Share(4, 4) and score.num_left == 0 and len(score.own) == 10
     assert rounds.open(stocked, "bob").counts
 
 
-def test_a_round_counts_only_with_a_generated_excerpt_that_its_player_has_not_met(rounds, store, version):
+def test_a_round_counts_only_with_a_generated_post_that_its_player_has_not_met(rounds, store, version):
     store.put(version, excerpts(8, side="real"), real=True)
-    store.put(version, excerpts(4, side="made"), real=False)  # two openings, two others
-    told = [play(rounds, version, "ann", right=True) for _ in range(6)]
-    assert [each.counts for each in told] == [True] * 4 + [False] * 2
-    met = [text for each in told[:4] for text in each.texts]
+    store.put(version, excerpts(4, side="made"), real=False)  # two posts
+    told = [play(rounds, version, "ann", right=True) for _ in range(4)]
+    assert [each.counts for each in told] == [True] * 2 + [False] * 2
+    met = [text for each in told for text in each.texts]
     assert len(set(met)) == 8
-    assert rounds.score(version, "ann").wrong == Share(0, 4)
+    assert rounds.score(version, "ann").wrong == Share(0, 2)
 
 
 def test_a_round_that_counts_shows_an_opening_beside_an_opening(rounds, store, version):
@@ -114,7 +122,7 @@ def test_many_players_at_once_lose_no_answer(database, stocked):
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(session, [f"player {number}" for number in range(6)]))
-    assert Rounds(database).score(stocked, "player 0").wrong == Share(24, 48)
+    assert Rounds(database).score(stocked, "player 0").wrong == Share(12, 24)
 
 
 def test_a_round_that_nobody_answers_is_forgotten(rounds, stocked, monkeypatch):
