@@ -1,8 +1,11 @@
-"""Models: what can write, in which version, and how to add one or go back."""
+"""Models: what can write, in which version, and how to add one or go back.
+
+Opening the page begins to gather what the game's classifier needs to judge a version that was published since.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -11,6 +14,7 @@ from werkzeug.wrappers import Response
 from protos import generator_pb2, trainer_pb2
 from services.admin.context import current
 from services.admin.fields import chosen_number
+from services.admin.game.gathering import gather
 from services.admin.game.rounds import Rounds
 from services.admin.game.store import Store
 from services.admin.game.version import from_message
@@ -34,14 +38,40 @@ def index() -> str:
         lambda: services.trainer.ListRuns(trainer_pb2.ListRunsRequest(page_size=100), timeout_s=QUICK_S).runs
     )
     bases, _ = attempt(lambda: list(pages(services.trainer.ListBases, trainer_pb2.ListBasesRequest(), "bases")))
+    by_version = {(model.name, model.version): model for model in served or ()}
+    attempt(lambda: _gather_newest(listed, by_version))  # what is wrong with the game's file is told with its figures
     return render_template(
         "models.html",
         models=listed,
-        served={(model.name, model.version): model for model in served or ()},
+        served=by_version,
         problem=problem,
         game=_figures(listed),
         runs=[run for run in runs or () if run.checkpoint_step],
         bases=[base for base in bases or () if not base.fresh],
+    )
+
+
+def _gather_newest(
+    listed: Sequence[trainer_pb2.Model], served: Mapping[tuple[str, int], generator_pb2.ServedModel]
+) -> None:
+    """Let the classifier judge the newest version of each model, one after another, where the generator has it.
+
+    Older ones are judged when somebody plays against them: each takes the generator's time.
+    """
+    context = current()
+    store = Store(context.game)
+    newest = [max(model.versions, key=lambda version: version.version) for model in listed if model.versions]
+    newest.sort(key=lambda version: version.created_at.ToNanoseconds(), reverse=True)
+    able = [
+        from_message(version)
+        for version in newest
+        if version.dataset
+        and (version.model, version.version) in served
+        and served[version.model, version.version].state != generator_pb2.MODEL_STATE_FAILED
+    ]
+    missing = [version for version in able if not store.stock(version).is_complete]
+    context.gatherings.begin_unasked(
+        missing, lambda version, progress: gather(context.services, store, version, progress)
     )
 
 
@@ -52,7 +82,8 @@ def _figures(listed: Sequence[trainer_pb2.Model]) -> dict[str, Any]:
     told_right, _ = attempt(Store(database).all_told_right)
     versions = [from_message(version) for model in listed for version in model.versions]
     figures = {(each.model, each.number): ((wrong or {}).get(each), (told_right or {}).get(each)) for each in versions}
-    return {"figures": figures, "problem": problem}
+    judged = {job.run for job in current().gatherings.jobs.underway()}
+    return {"figures": figures, "problem": problem, "judged": judged}
 
 
 @blueprint.post("/publish")

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from protos import tokenizer_pb2, trainer_pb2
+from protos import generator_pb2, tokenizer_pb2, trainer_pb2
 from services.admin.context import EXTENSION
 from services.admin.game import gatherings
 from services.admin.game.version import from_message
@@ -61,6 +61,71 @@ def test_who_opens_the_printed_link_again_stays_the_same_player(gathered, client
     dealt = hidden(client.get("/game").text, "round")
     client.get(f"/?token={TOKEN}")
     assert hidden(client.get("/game").text, "round") == dealt
+
+
+@pytest.fixture
+def served(blog):
+    """Tell which versions the generator has."""
+
+    def tell(*versions):
+        models = [
+            generator_pb2.ServedModel(name=each.model, version=each.version, state=generator_pb2.MODEL_STATE_SERVING)
+            for each in versions
+        ]
+        blog.services.generator.answer("ListModels", generator_pb2.ListModelsResponse(models=models))
+
+    return tell
+
+
+def test_the_classifier_judges_a_new_version_without_anybody_playing(blog, client, finish, served):
+    assert client.get("/models").status_code == 200 and finish(blog.message) is None, "the generator has it not"
+    served(blog.message)
+    client.get("/models")
+    assert finish(blog.message).problem is None
+    assert re.search(r"classifier \d+ % right", client.get("/models").text)
+    asked = len(blog.services.generator.asked(generator_pb2.GenerateRequest))
+    client.get("/models")
+    assert finish(blog.message) and len(blog.services.generator.asked(generator_pb2.GenerateRequest)) == asked
+
+
+def test_one_version_is_judged_at_a_time_and_of_each_model_the_newest(blog, app, client, finish, served, monkeypatch):
+    held, old, other = threading.Event(), trainer_pb2.ModelVersion(), trainer_pb2.ModelVersion()
+    for message, model, version, seconds in ((old, "run1", 2, 5), (other, "run2", 1, 6)):
+        message.CopyFrom(blog.message)
+        message.model, message.version, message.created_at.seconds = model, version, seconds
+    models = [trainer_pb2.Model(name="run2", versions=[other])]
+    models.append(trainer_pb2.Model(name="run1", versions=[blog.message, old]))
+    blog.services.trainer.answer("ListModels", trainer_pb2.ListModelsResponse(models=models))
+    served(blog.message, old, other)
+
+    def slow(request):
+        held.wait(60)
+        return blog.generate(request)
+
+    blog.services.generator.answer("Generate", slow)
+    underway = app.extensions[EXTENSION].gatherings.jobs.underway
+    client.get("/models")
+    assert "the classifier is at it" in client.get("/models").text
+    assert [job.run for job in underway()] == ["run1@3"]
+    held.set()
+    finish(blog.message)
+    client.get("/models")
+    assert finish(other).problem is None
+    client.get("/models")
+    assert finish(old) is None and underway() == []
+
+
+def test_one_that_failed_unasked_rests(blog, client, finish, served, monkeypatch):
+    served(blog.message)
+    blog.services.generator.answer("Generate", DOWN)
+    client.get("/models")
+    failed = finish(blog.message)
+    client.get("/models")
+    assert failed.problem is not None and finish(blog.message).id == failed.id
+    monkeypatch.setattr(gatherings, "UNASKED_REST_S", 0.0)
+    blog.services.generator.answer("Generate", blog.generate)
+    client.get("/models")
+    assert finish(blog.message).problem is None
 
 
 def test_opening_the_page_gathers_by_itself_and_shows_how_far_it_is(blog, client, finish):
