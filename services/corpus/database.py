@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.common import volume
 from services.common.errors import Corrupt, Unavailable
-from services.corpus import volume
 
 BUSY_TIMEOUT_S = 30.0
 
@@ -209,7 +209,7 @@ class Database:
         self._writing = threading.Lock()
         with ExitStack() as undoing:
             undoing.callback(os.close, self._lock)
-            with explained(self.path, schema.remedy):
+            with volume.explained(self.path, schema.remedy):
                 # While one connection is open, those that come and go neither write the log back each time nor have to
                 # make it anew, for which a full volume has no room.
                 self._held = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -259,7 +259,7 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        with explained(self.path, self._schema.remedy):
+        with volume.explained(self.path, self._schema.remedy):
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 connection.row_factory = sqlite3.Row
@@ -274,22 +274,3 @@ class Database:
         """Let another process have the folder."""
         self._held.close()
         os.close(self._lock)
-
-
-@contextmanager
-def explained(path: Path, remedy: str = CATALOGUE.remedy) -> Iterator[None]:
-    """Raise what SQLite says of the file `path` in the block as Busy, FailedPrecondition or Corrupt."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        refusal = volume.of_sqlite(error, path)
-        if refusal is None:
-            raise
-        raise refusal from error
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.IntegrityError):
-            raise
-        raise Corrupt(
-            f"{path} is damaged ({error}); restore it, or {remedy}",
-            metadata={"file": str(path)},
-        ) from error

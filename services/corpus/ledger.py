@@ -11,8 +11,9 @@ import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator
 
+from services.common import volume
 from services.common.files import PARTIAL_PREFIX
-from services.corpus.database import Database, explained
+from services.corpus.database import CATALOGUE, Database
 from services.corpus.reasons import Reason
 
 # States of a path. AGAIN: it did not come, and is cleaned anew.
@@ -51,7 +52,7 @@ class Ledger:
 
     def __init__(self, database: Database, corpus: str) -> None:
         self.path = database.path.parent / f"{PARTIAL_PREFIX}{uuid.uuid4().hex}.db"
-        with explained(self.path):
+        with volume.explained(self.path, CATALOGUE.remedy):
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             # What a crash leaves of the file is not read, so it need not be safe from one.
             for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2000"):
@@ -74,7 +75,7 @@ class Ledger:
         """Path and SHA-256 of every such post, in order of path. The ledger may change meanwhile."""
         after = ""
         while True:
-            with explained(self.path):
+            with volume.explained(self.path, CATALOGUE.remedy):
                 rows = self._connection.execute(
                     "SELECT path, source FROM known WHERE path > ? ORDER BY path LIMIT ?", (after, _PATHS_AT_A_TIME)
                 ).fetchall()
@@ -137,7 +138,7 @@ class Ledger:
 
     def finish(self) -> None:
         """Let another connection read and write the file; nothing more is written here."""
-        with explained(self.path):
+        with volume.explained(self.path, CATALOGUE.remedy):
             self._connection.execute("COMMIT")
 
     def close(self) -> None:
@@ -146,10 +147,10 @@ class Ledger:
         self.path.unlink(missing_ok=True)
 
     def _one(self, query: str, path: str) -> tuple[object, ...] | None:
-        with explained(self.path):
+        with volume.explained(self.path, CATALOGUE.remedy):
             row: tuple[object, ...] | None = self._connection.execute(query, (path,)).fetchone()
             return row
 
     def _write(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        with explained(self.path):
+        with volume.explained(self.path, CATALOGUE.remedy):
             self._connection.executemany(statement, rows)

@@ -16,8 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from services.common import volume
 from services.common.errors import Busy, FailedPrecondition, NotFound
-from services.corpus import volume
 from services.corpus.database import Database, Schema
 
 _CHANGED = "max(created_at, coalesce(reviewed_at, 0), coalesce(released_at, 0))"

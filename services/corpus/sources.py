@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.common import volume
 from services.common.errors import Corrupt
 from services.common.files import PARTIAL_PREFIX, sync_contents, sync_folder
-from services.corpus import volume
 
 _FILES_AT_A_TIME = 256
 

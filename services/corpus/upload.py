@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.common import volume
 from services.common.errors import Busy, InvalidRequest, NonesuchError
 from services.common.files import check_name
-from services.corpus import volume
 from services.corpus.catalogue import Catalogue
 from services.corpus.cleaners import Cleaners
 from services.corpus.imports import Import, check_path

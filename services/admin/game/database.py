@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.admin.problems import OWN_FILE
-from services.common.errors import Busy, Corrupt, FailedPrecondition
+from services.common import volume
+from services.common.errors import Corrupt
 
 BUSY_TIMEOUT_S = 30.0
-RETRY_AFTER_S = 60.0
 OWNER_ONLY = 0o600  # it holds pieces of posts
+REMEDY = "move it away: the excerpts are gathered again, the score begins anew"
 
 # Step by step from version to version; a new file takes all of them. Never change one: add another.
 _FIRST = """
@@ -86,8 +87,11 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        with _explained(self.path):
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+        with volume.explained(self.path, REMEDY, reason=OWN_FILE):
+            try:
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+            except OSError as error:
+                raise volume.unwritable(self.path, error) from error
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 connection.row_factory = sqlite3.Row
@@ -105,7 +109,7 @@ class Database:
         if version > SCHEMA_VERSION:
             raise Corrupt(
                 f"{self.path} has version {version}, this page reads up to {SCHEMA_VERSION}; start the Nonesuch that "
-                "wrote it, or move the file away: the excerpts are gathered again, the score begins anew",
+                f"wrote it, or {REMEDY}",
                 reason=OWN_FILE,
                 metadata={"file": str(self.path)},
             )
@@ -118,35 +122,3 @@ class Database:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Raise what SQLite and the operating system say of the file as Busy, FailedPrecondition or Corrupt."""
-    try:
-        yield
-    except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
-    except sqlite3.OperationalError as error:
-        name = error.sqlite_errorname
-        if name == "SQLITE_FULL":
-            message = f"the volume of {path} is full; make room and try again"
-            raise Busy(message, retry_after_s=RETRY_AFTER_S) from error
-        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_PERM")):
-            raise _unwritable(path, str(error)) from error
-        raise
-    except sqlite3.IntegrityError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise Corrupt(
-            f"{path} is damaged ({error}); move it away: the excerpts are gathered again, the score begins anew",
-            reason=OWN_FILE,
-            metadata={"file": str(path)},
-        ) from error
-
-
-def _unwritable(path: Path, words: str) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"{path} cannot be written ({words}); make its folder writable for the page's user and try again",
-        metadata={"file": str(path)},
-    )

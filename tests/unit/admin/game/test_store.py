@@ -9,7 +9,7 @@ import pytest
 from services.admin.game.database import Database
 from services.admin.game.share import Share
 from services.admin.game.store import Stock, Store
-from services.common.errors import Corrupt, FailedPrecondition
+from services.common.errors import Busy, Corrupt, FailedPrecondition
 from tests.unit.admin.game.conftest import excerpts
 
 
@@ -68,6 +68,20 @@ def test_a_file_of_a_later_version_is_refused(database, store, stocked):
     with sqlite3.connect(database.path) as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(Corrupt, match="has version 99"):
+        store.stock(stocked)
+
+
+def test_a_folder_without_room_for_sqlite_is_full(database, store, stocked, monkeypatch):
+    class Starved(sqlite3.Connection):
+        def execute(self, *arguments):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+            raise error
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **named: connect(*given, factory=Starved, **named))
+    monkeypatch.setattr("services.common.volume._has_no_room", lambda folder: True)
+    with pytest.raises(Busy, match=r"game\.db is full; make room"):
         store.stock(stocked)
 
 
