@@ -176,11 +176,11 @@ class _Line(NamedTuple):
 
 def _write_field(post: WrittenPost, name: str, write: Write) -> _Line | None:
     """The next line, a field that may stand there; None: it is none. A title is asked for by its name."""
-    # The blank behind the colon belongs to the word that follows it: no text of the corpus is cut between them.
-    begun = "title:" if name == "title" else ""
     names = list(LINE_TOKENS)
     written_date = ""
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
+        # The blank behind the colon belongs to the word that follows it: no text of the corpus is cut between them.
+        begun = "title:" if name == "title" and attempt < TRIES - 1 else ""  # at last it may begin as it will
         post.num_pieces += 1
         text = f"{post.text}{begun}"
         own = f"{post.own}{begun}"
@@ -193,7 +193,7 @@ def _write_field(post: WrittenPost, name: str, write: Write) -> _Line | None:
             # A script without blanks has no words to be cut; its last character may be.
             line = whole_words if ": " in whole_words else line.removesuffix("\ufffd")
         found, colon, value = line.partition(": ")
-        if not begun and (not colon or found not in names[names.index(name) :]):
+        if not colon or found not in names[names.index(name) :]:
             continue
         value = " ".join(value.split())
         if value and (found != "date" or is_date(value)):

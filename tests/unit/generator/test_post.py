@@ -125,6 +125,14 @@ def test_an_empty_title_is_tried_again_and_at_last_left_out():
     assert (post.title, post.text) == ("", "It rained.")
 
 
+def test_what_begins_no_value_is_no_title_and_at_last_the_line_begins_as_the_model_will():
+    model = Model(["”ging: bicycles", " Rain", ""])
+    assert write_post(PostOrder(), model, has_headers=True).text == "title: Rain\n\nIt rained."
+    model = Model([*["ing"] * (TRIES - 1), "title: Rain", "tags: a", ""])
+    assert write_post(PostOrder(), model, has_headers=True).text == "title: Rain\ntags: a\n\nIt rained."
+    assert [piece.text for piece in model.asked[:TRIES]] == [*["title:"] * (TRIES - 1), ""]
+
+
 def test_a_title_that_was_cut_loses_its_last_word():
     post = write_post(
         PostOrder(tags=("a",), date="2020-01-01"), Model([" one two thr"], finish=Finish.LENGTH), has_headers=True
