@@ -90,7 +90,9 @@ class VerbatimLimit:
         if token_id == self.end_of_text_id:
             return True
         if self._begins_word(token_id):
-            return self._with_word(token_id)[1] <= self._most
+            self._measure(self._tail)
+            # A run that ends with one id more is longer by one at most: most need not be looked up before `push`.
+            return self._run.length < self._most or self._with_word(token_id)[1] <= self._most
         piece, cut = self._piece(token_id)
         if self._most_possible(piece + cut) <= self._most:
             return True

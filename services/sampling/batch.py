@@ -36,6 +36,7 @@ class Batch:
         self._bias_ids = np.zeros((num_lines, 0), np.int32)
         self._biases = np.zeros((num_lines, 0), np.float64)
         self._excluded = np.zeros((num_lines, 0), np.int32)
+        self._num_said = [0] * num_lines  # ids that were excluded last, beside those a sample was added with
         self._shut: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), ())] * num_lines
 
     def add(
@@ -77,11 +78,16 @@ class Batch:
         self._bias_ids[number, : len(biases)] = [token_id for token_id, _ in biases]
         self._biases[number, : len(biases)] = [bias for _, bias in biases]
         self._shut[number] = tuple(excluded), tuple(excluded_early)
-        self.exclude(number, ())
+        self._exclude(number, ())
         return number
 
     def exclude(self, number: int, ids: Sequence[int] | NDArray[np.int32]) -> None:
         """Say which ids a sample must not draw until this is said anew, beside those it was added with."""
+        if len(ids) or self._num_said[number]:
+            self._exclude(number, ids)
+
+    def _exclude(self, number: int, ids: Sequence[int] | NDArray[np.int32]) -> None:
+        self._num_said[number] = len(ids)
         always, early = self._shut[number]
         num_always = len(ids) + len(always)
         line = self._lines[number]
@@ -92,6 +98,7 @@ class Batch:
 
     def exclude_one(self, number: int, token_id: int) -> None:
         """Add an id to those that were said last."""
+        self._num_said[number] += 1
         line = self._lines[number]
         place, end = int(line["num_excluded"]), int(line["num_excluded_early"])
         self._excluded = _widened(self._excluded, end + 1)
