@@ -69,13 +69,19 @@ class VerbatimLimit:
         self._run = NOWHERE  # that ends the text
         self._length = 0  # how many of its tokens count
         self._longest = 0  # of all runs that end in the tail
+        # Most texts are far from the limit for most of the time, so ids wait until they could have reached it.
+        self._waiting: list[int] = []  # ids that the tail lacks
+        self._ends_plain = not own[-1:].isspace()
         self._settle()
+        # What no run that ends the text can exceed; the same at a border in it, and the bytes behind that.
+        self._base, self._since = self._settled_run.length, len(self._tail.encode())
+        self._bound = self._base + self._since
 
     def excluded(self) -> NDArray[np.int32]:
         """The ids that would make the run longer that ends the text, or begin to. Never end-of-text."""
-        if self._most_possible("") < self._most:
+        if self._bound < self._most:
             return _NONE
-        self._measure(self._tail)
+        self._catch_up()
         text = self._begun + self._tail
         in_header = self._in_header and is_in_header(text)
         if self._length < self._most or (in_header and not is_in_value(text)):
@@ -89,13 +95,14 @@ class VerbatimLimit:
         """Whether the text keeps the promise with this id. End-of-text changes no text."""
         if token_id == self.end_of_text_id:
             return True
-        if self._begins_word(token_id):
-            self._measure(self._tail)
-            # A run that ends with one id more is longer by one at most: most need not be looked up before `push`.
-            return self._run.length < self._most or self._with_word(token_id)[1] <= self._most
-        piece, cut = self._piece(token_id)
-        if self._most_possible(piece + cut) <= self._most:
+        if self._bound_with(token_id) <= self._most:
             return True
+        self._catch_up()
+        if self._begins_word(token_id) and not self._in_header:
+            return self._run.length < self._most or self._with_word(token_id)[1] <= self._most
+        if self._bound_with(token_id) <= self._most:
+            return True
+        piece, cut = self._piece(token_id)
         # The sample may end here, within a character too, or at a stop text that begins here.
         ends = [end for end in range(1, len(piece)) if self._may_be_cut(piece[end:])]
         return all(
@@ -107,32 +114,54 @@ class VerbatimLimit:
         """The id was written."""
         if token_id == self.end_of_text_id:
             return
-        if self._begins_word(token_id):
+        begins_word = self._begins_word(token_id)
+        size = int(self._spellings.num_bytes[token_id])
+        if begins_word and not self._in_header and self._is_near():
             run, length = self._with_word(token_id)
             self._add_settled(self._ids, [True] * len(self._ids), self._run)
             self._tail = self._measured = self._codec.decode_bytes([token_id]).decode()
             self._ids, self._run, self._length, self._longest = [token_id], run, length, length
+            self._base, self._since, self._bound = self._settled_run.length, size, run.length
         else:
-            self._tail += self._utf8.decode(self._codec.decode_bytes([token_id]))
-            self._settle()
+            self._waiting.append(token_id)
+            if begins_word:
+                self._base, self._since, self._bound = self._bound, size, self._bound + 1
+            else:
+                self._since += size
+                self._bound = self._base + self._since
+        self._ends_plain = bool(self._spellings.ends_plain[token_id])
+
+    def _bound_with(self, token_id: int) -> int:
+        """What no run can exceed that ends in an id, or in a part of it."""
+        if self._begins_word(token_id):
+            return self._bound + 1
+        return self._base + self._since + int(self._spellings.num_bytes[token_id])
 
     def _begins_word(self, token_id: int) -> bool:
         """Whether the canonical ids of the text with an id are those without it and the id, as with most ids."""
-        if self._in_header or self._stops or not self._spellings.is_word[token_id]:
-            return False
-        return not self._tail[-1:].isspace() and not self._utf8.getstate()[0]
+        return self._ends_plain and not self._stops and bool(self._spellings.is_word[token_id])
+
+    def _is_near(self) -> bool:
+        """Whether all is known of a text that may soon reach the limit."""
+        return not self._waiting and self._measured == self._tail and 2 * self._run.length >= self._most
+
+    def _catch_up(self) -> None:
+        """Know all of the text."""
+        if self._waiting:
+            self._tail += self._utf8.decode(self._codec.decode_bytes(self._waiting))
+            self._waiting.clear()
+            self._settle()
+        self._measure(self._tail)
+        self._base = self._settled_run.length
+        self._since = len(self._tail.encode()) + len(self._utf8.getstate()[0])
+        self._bound = self._run.length
 
     def _with_word(self, token_id: int) -> tuple[Found, int]:
         """The run that ends with an id that begins a word, and how many of its tokens count."""
-        self._measure(self._tail)
         ids = [*self._ids_of_run(), *self._ids]
         run = self._index.longest_after(self._run, ids[len(ids) - self._run.length :], token_id)
         num_settled = max(0, run.length - len(self._ids) - 1)
         return run, run.length - num_settled + self._sums[-1] - self._sums[len(self._sums) - 1 - num_settled]
-
-    def _most_possible(self, piece: str) -> int:
-        """What no run that ends in the tail and this piece can exceed: a token has a byte at least."""
-        return self._settled_run.length + len(self._tail.encode()) + len(piece.encode())
 
     def _keeps(self, tail: str) -> bool:
         self._measure(tail)
