@@ -21,6 +21,7 @@
     block.py        what it does with one block of one head
     heads.py        attention on several cores
     crew.py         threads that stay in compiled code
+    thread_count.py how many of them a step gets
     cache.py        the paged cache's arrays
     numbers.py      operations on numbers that compiled code is made of
 

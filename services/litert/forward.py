@@ -33,6 +33,7 @@ from services.litert.memory import zeros
 from services.litert.numbers import cycles, pointer
 from services.litert.product import ADD, GELU, SCRATCH, STORE, multiply
 from services.litert.rows import LANES, normalise, round_to_bytes
+from services.litert.thread_count import ThreadCount
 from services.litert.tiles import AMX, GROUP, PANEL, expect, num_panels, padded, release
 from services.litert.weights import C_ATTN, C_FC, C_PROJ, CHANNELS, FEATURES, MATRIX, MLP_PROJ, WEIGHTS, Weights
 
@@ -264,7 +265,8 @@ class Forward:
             self._job[place] = array.ctypes.data
         self._job[_NUM_LAYERS], self._job[_INSTRUCTIONS] = L, instructions
         self._parameters = config.num_parameters
-        self._threads = threads = threads if crew.has_semaphores() else 1
+        threads = threads if crew.has_semaphores() else 1
+        self._count = ThreadCount(threads)
         mine, scratch = heads.shares(config, threads)
         memory: list[NDArray] = []
         for thread, own in enumerate(mine):
@@ -291,17 +293,25 @@ class Forward:
         """
         self._x[: len(x)] = x
         self._job[ROWS] = len(x)
-        self._job[_THREADS] = 1 if len(x) * self._parameters < SMALL_WORK else self._threads
+        threads = 1 if len(x) * self._parameters < SMALL_WORK else self._count.next()
+        self._job[_THREADS] = threads
         self._job[_WANTED], self._job[_NUM_WANTED] = wanted.ctypes.data, len(wanted)
         self._job[_LOGITS] = logits.ctypes.data
         self._turns[:] = 0
+        before = self._ticks() if threads > 1 else []
         self._crew.work()
+        if threads > 1:
+            spent = [after - ticks for after, ticks in zip(self._ticks(), before, strict=True)]
+            self._count.observe(spent[_WAITING], sum(spent))
+
+    def _ticks(self) -> list[int]:
+        """What the caller's thread spent its time on so far, by PART_NAMES."""
+        return self._crew.own[PARTS:_MINE_ENDS].tolist()
 
     def take_ticks(self) -> dict[str, int]:
         """What the caller's thread spent its time on since the last call, by PART_NAMES, in ticks of a fixed length."""
-        spent = self._crew.own[PARTS:_MINE_ENDS]
-        ticks = dict(zip(PART_NAMES, spent.tolist(), strict=True))
-        spent[:] = 0
+        ticks = dict(zip(PART_NAMES, self._ticks(), strict=True))
+        self._crew.own[PARTS:_MINE_ENDS] = 0
         return ticks
 
     def close(self) -> None:
