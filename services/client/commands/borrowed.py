@@ -14,6 +14,13 @@ def spans(originality: generator_pb2.Originality) -> list[tuple[int, int]]:
     return [(run.start, run.end) for run in originality.runs]
 
 
+def show_post(answer: generator_pb2.GeneratePostResponse) -> None:
+    """Print a post with what it borrowed marked, and say how much that is, where it was measured."""
+    terminal.print_post(answer.text or answer.body, marked=spans(answer.originality))
+    if answer.HasField("originality"):
+        note(answer.text, answer.originality)
+
+
 def note(text: str, originality: generator_pb2.Originality, title: str = "") -> None:
     """Say on standard error how much of a sample is borrowed, and from where.
 

@@ -93,10 +93,7 @@ class Poster:
         if self._as_json:
             terminal.print_json_line(post)
             return
-        answer = post.response
-        terminal.print_post(answer.text or answer.body, marked=borrowed.spans(answer.originality))
-        if answer.HasField("originality"):
-            borrowed.note(answer.text, answer.originality)
+        borrowed.show_post(post.response)
         terminal.note(f"post {post.id} waits on the shelf; `nonesuch shelf approve {post.id}` lets it be released")
 
     def release_one(self, blog: Blog, *, asks: bool = True) -> None:

@@ -62,9 +62,7 @@ def show(nonesuch: Nonesuch, number: int, as_json: bool) -> None:
         terminal.print_json(post)
         return
     answer = post.response
-    terminal.print_post(answer.text or answer.body, marked=borrowed.spans(answer.originality))
-    if answer.HasField("originality"):
-        borrowed.note(answer.text, answer.originality)
+    borrowed.show_post(answer)
     terminal.note(f"post {post.id}, {_state(post)}, written by {answer.model.name}@{answer.model.version}, "
                   f"seed {answer.effective.seed}")  # fmt: skip
     if post.released_path:
