@@ -15,6 +15,7 @@ _KEPT = 0.97  # of what was learned, at each step
 _TRY_AGAIN = 32  # a level that does not pay gets one id in so many steps, in twice as many each time that it was wrong
 _AT_LEAST = 512  # in so many
 _LIKELY = 0.999  # no draft is certain
+_HELD_UP = 4.0  # times the mean step: in a longer one another program had the processor
 
 
 class Pay:
@@ -54,6 +55,8 @@ class Pay:
 
     def observe_step(self, num_rows: int, num_tokens: int, seconds: float) -> None:
         """A step that only wrote computed so many ids, wrote so many tokens and took so long."""
+        if self._sums[0] > 1.0:
+            seconds = min(seconds, _HELD_UP * self._sums[3] / self._sums[0])
         step = (1.0, num_rows, num_rows**2, seconds, num_rows * seconds)
         self._sums = [_KEPT * before + new for before, new in zip(self._sums, step, strict=True)]
         self._tokens = _KEPT * self._tokens + num_tokens

@@ -60,7 +60,7 @@ class Run(NamedTuple):
 
 
 class CorpusIndex:
-    """The index of one corpus. Immutable, safe to share between threads.
+    """The index of one corpus. Never changes, safe to share between threads.
 
     Args:
         tokens: uint16 or uint32 [N].
@@ -78,6 +78,7 @@ class CorpusIndex:
             piece = np.bincount(tokens[start : start + _PIECE])
             counts[: len(piece)] += piece
         self._begins = np.concatenate([[0], np.cumsum(counts)])  # int64 [ids + 1]
+        self._commonest: dict[int, int] = {}  # after each id that was asked for
         self._arrays = (self.tokens, self.suffixes, self._begins, end_of_text_id)
 
     @classmethod
@@ -102,6 +103,7 @@ class CorpusIndex:
         self.longest_end([token_id])
         self.follow(found, [token_id] * 2)
         self.followers(found)
+        self.commonest_after(token_id)
         self.runs([token_id])
 
     def find(self, ids: Sequence[int] | NDArray[Any]) -> Found:
@@ -148,6 +150,18 @@ class CorpusIndex:
         ids, counts = np.empty(most, np.int64), np.empty(most, np.int64)
         count = suffix_search.followers(*self._arrays, found.first, found.last, found.length, ids, counts)
         return dict(zip(ids[:count].tolist(), counts[:count].tolist(), strict=True))
+
+    def commonest_after(self, token_id: int) -> int:
+        """The id that follows an id most often, end-of-text too; one of the commonest if there are many places.
+
+        -1: the id does not occur.
+        """
+        known = self._commonest.get(token_id)
+        if known is None:
+            first, last = suffix_search.longer(*self._arrays, 0, len(self.suffixes), 0, token_id)
+            known = suffix_search.commonest(self.tokens, self.suffixes, first, last, 1)
+            self._commonest[token_id] = known
+        return known
 
     def positions(self, found: Found, most: int) -> NDArray[np.int64]:
         """Where a run begins in `tokens`, [places]; of more than `most` places, the first in the order of suffixes."""

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Tokens = NDArray[Any]  # uint16 or uint32
 Positions = NDArray[np.uint32]
 
+LOOKS = 256  # each may have to come from memory
+
 
 @numba.njit(nogil=True, cache=True)
 def _at(tokens: Tokens, position: int) -> int:
@@ -156,6 +158,20 @@ def followers(
         first = following
         count += 1
     return count
+
+
+@numba.njit(nogil=True, cache=True)
+def commonest(tokens: Tokens, suffixes: Positions, first: int, last: int, depth: int) -> int:
+    """The id that stands most often at `depth` in a range; in a long one, of LOOKS places or twice as many."""
+    step = max(1, (last - first) // LOOKS)
+    best, most, before, count = -1, 0, -1, 0
+    for place in range(first, last, step):  # equal ids stand together
+        token_id = _at(tokens, suffixes[place] + depth)
+        count = count + 1 if token_id == before else 1
+        before = token_id
+        if count > most:
+            best, most = token_id, count
+    return best
 
 
 @numba.njit(nogil=True, cache=True)

@@ -120,6 +120,13 @@ def test_a_drafter_looks_up_the_longest_end_of_the_text() -> None:
     assert (drafter.level, drafter.propose(8)) == (0, [])
 
 
+def test_behind_a_short_run_the_usual_is_proposed() -> None:
+    index = corpus("xab", "abcd", "abcd", "bce", "ccf")
+    assert bytes(Drafter(index, list(b"xa")).propose(8)) == b"bcd"  # "xa" stands before "b" and an end
+    assert bytes(Drafter(index, list(b"q")).propose(8)) == b""
+    assert bytes(Drafter(index, list(b"wabcabcab")).propose(2)) == b"ca"  # what the text itself went on with
+
+
 def test_what_was_missed_is_caught_up_with() -> None:
     one, other = (Drafter(corpus("the owl wrote", "the mouse wrote of the owl"), list(b"x")) for _ in range(2))
     for token_id in b"a mouse wrote of the owl":
@@ -165,6 +172,17 @@ def test_drafts_that_pay_get_longer_and_others_end() -> None:
     assert np.all(np.diff(np.diff(tries)) >= 0)
     pay.observe_draft(1, 1, 1)
     assert sum(pay.length(1) for _ in range(64)) >= 1
+
+
+def test_a_step_that_another_program_held_up_says_little_of_drafts() -> None:
+    pay = Pay()
+    for number in range(400):
+        length = number % 3
+        held_up = number % 100 == 99
+        pay.observe_step(1 + length, 1 + length, (1.0 + 0.05 * length) * (50.0 if held_up else 1.0))
+        pay.observe_draft(5, MOST, MOST)
+        if number > 100:
+            assert pay.length(5) == MOST
 
 
 def test_drafts_do_not_pay_where_each_row_takes_as_long_as_the_first() -> None:

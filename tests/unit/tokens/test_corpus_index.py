@@ -46,6 +46,21 @@ def test_a_run_is_found_wherever_it_stands_and_what_follows_it(corpus, ids, dtyp
         assert index.longer(found, token_id).num_places == len(places(corpus, [*ids, token_id]))
 
 
+@given(with_repeats, DTYPES)
+def test_what_follows_an_id_most_often_is_known(corpus, dtype):
+    index = make_index(corpus, dtype)
+    for token_id in range(END + 2):
+        following = index.followers(index.find([token_id]))
+        commonest = index.commonest_after(token_id)
+        assert commonest == index.commonest_after(token_id)  # kept
+        assert following[commonest] == max(following.values()) if following else commonest == -1
+
+
+def test_of_many_places_some_tell_what_is_commonest():
+    index = make_index([[0, 1]] * 40 + [[0, 2]] * (3 * suffix_search.LOOKS) + [[0, 3]] * 40)
+    assert index.commonest_after(0) == 2
+
+
 @given(with_repeats, st.lists(st.integers(0, END), max_size=30))
 def test_runs_of_a_text_are_all_that_cannot_be_made_longer(corpus, text):
     index = make_index(corpus)
