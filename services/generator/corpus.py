@@ -55,7 +55,7 @@ class Corpus:
 
     @cached_property
     def _spellings(self) -> Spellings:
-        return Spellings(self._codec.vocabulary)
+        return Spellings(self._codec)
 
     def measure(self, text: str, before: str = "") -> Originality:
         """Compare a text with the corpus; `before` stands before it in its document, and is not compared."""

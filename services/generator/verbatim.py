@@ -15,6 +15,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from services.generator.run_bound import RunBound
 from services.tokens.codec import Codec
 from services.tokens.corpus_index import NOWHERE, CorpusIndex, Found
 from services.tokens.header import is_in_header, is_in_value
@@ -66,20 +67,22 @@ class VerbatimLimit:
         self._tail = own  # the text after it
         self._measured: str | None = None  # the tail that these are of:
         self._ids: list[int] = []
+        self._counts: list[bool] = []  # of each of these ids whether it counts
+        self._lengths: list[int] = []  # and of the longest run that ends with it
         self._run = NOWHERE  # that ends the text
         self._length = 0  # how many of its tokens count
-        self._longest = 0  # of all runs that end in the tail
+        self._longest = 0  # of all runs that ended in the tail
         # Most texts are far from the limit for most of the time, so ids wait until they could have reached it.
         self._waiting: list[int] = []  # ids that the tail lacks
-        self._ends_plain = not own[-1:].isspace()
-        self._settle()
-        # What no run that ends the text can exceed; the same at a border in it, and the bytes behind that.
-        self._base, self._since = self._settled_run.length, len(self._tail.encode())
-        self._bound = self._base + self._since
+        self._bound = RunBound(index, spellings, own[-1:], may_be_cut=bool(stops))
+        self._catch_up()
 
     def excluded(self) -> NDArray[np.int32]:
         """The ids that would make the run longer that ends the text, or begin to. Never end-of-text."""
-        if self._bound < self._most:
+        if self._bound.value < self._most:
+            return _NONE
+        self._bound.look(self._most)
+        if self._bound.value < self._most:
             return _NONE
         self._catch_up()
         text = self._begun + self._tail
@@ -95,12 +98,15 @@ class VerbatimLimit:
         """Whether the text keeps the promise with this id. End-of-text changes no text."""
         if token_id == self.end_of_text_id:
             return True
-        if self._bound_with(token_id) <= self._most:
+        if self._bound.value_with(token_id) <= self._most:
+            return True
+        self._bound.look(self._most)
+        if self._bound.value_with(token_id) <= self._most:
             return True
         self._catch_up()
-        if self._begins_word(token_id) and not self._in_header:
+        if self._bound.begins_word(token_id) and not self._in_header:
             return self._run.length < self._most or self._with_word(token_id)[1] <= self._most
-        if self._bound_with(token_id) <= self._most:
+        if self._bound.value_with(token_id) <= self._most:
             return True
         piece, cut = self._piece(token_id)
         # The sample may end here, within a character too, or at a stop text that begins here.
@@ -114,32 +120,18 @@ class VerbatimLimit:
         """The id was written."""
         if token_id == self.end_of_text_id:
             return
-        begins_word = self._begins_word(token_id)
-        size = int(self._spellings.num_bytes[token_id])
-        if begins_word and not self._in_header and self._is_near():
+        if self._is_near() and not self._in_header and self._bound.begins_word(token_id):
             run, length = self._with_word(token_id)
             self._add_settled(self._ids, [True] * len(self._ids), self._run)
             self._tail = self._measured = self._codec.decode_bytes([token_id]).decode()
-            self._ids, self._run, self._length, self._longest = [token_id], run, length, length
-            self._base, self._since, self._bound = self._settled_run.length, size, run.length
+            self._ids, self._counts, self._lengths = [token_id], [True], [run.length]
+            self._run, self._length, self._longest = run, length, length
+            num_bytes = self._spellings.num_bytes[token_id]
+            self._bound.push(token_id)
+            self._bound.know(run.length, self._settled_run.length, num_bytes, self._ids_of_run(), (token_id,))
         else:
             self._waiting.append(token_id)
-            if begins_word:
-                self._base, self._since, self._bound = self._bound, size, self._bound + 1
-            else:
-                self._since += size
-                self._bound = self._base + self._since
-        self._ends_plain = bool(self._spellings.ends_plain[token_id])
-
-    def _bound_with(self, token_id: int) -> int:
-        """What no run can exceed that ends in an id, or in a part of it."""
-        if self._begins_word(token_id):
-            return self._bound + 1
-        return self._base + self._since + int(self._spellings.num_bytes[token_id])
-
-    def _begins_word(self, token_id: int) -> bool:
-        """Whether the canonical ids of the text with an id are those without it and the id, as with most ids."""
-        return self._ends_plain and not self._stops and bool(self._spellings.is_word[token_id])
+            self._bound.push(token_id)
 
     def _is_near(self) -> bool:
         """Whether all is known of a text that may soon reach the limit."""
@@ -147,14 +139,19 @@ class VerbatimLimit:
 
     def _catch_up(self) -> None:
         """Know all of the text."""
+        is_new = self._measured is None or bool(self._waiting)
         if self._waiting:
             self._tail += self._utf8.decode(self._codec.decode_bytes(self._waiting))
             self._waiting.clear()
-            self._settle()
         self._measure(self._tail)
-        self._base = self._settled_run.length
-        self._since = len(self._tail.encode()) + len(self._utf8.getstate()[0])
-        self._bound = self._run.length
+        if is_new:
+            self._settle()
+        num_bytes = len(self._tail.encode()) + len(self._utf8.getstate()[0])
+        before = self._sums[-1] - self._sums[len(self._sums) - 1 - self._settled_run.length]
+        # Of a header's line that is no field's yet, what follows says whether it counts.
+        is_settled = not self._in_header or is_in_value(self._begun + self._tail)
+        length = self._length if is_settled else self._run.length
+        self._bound.know(length, before, num_bytes, [*self._ids_of_run(), *self._ids])
 
     def _with_word(self, token_id: int) -> tuple[Found, int]:
         """The run that ends with an id that begins a word, and how many of its tokens count."""
@@ -179,7 +176,7 @@ class VerbatimLimit:
         return piece, cut
 
     def _settle(self) -> None:
-        """Look no more at the begin of the tail, up to the last border if there are several.
+        """Look no more at the begin of the tail, which was measured, up to the last border if there are several.
 
         Of a header neither a name that is begun nor a line end that may be its last: what follows says what counts.
         """
@@ -191,11 +188,16 @@ class VerbatimLimit:
         still_in_header = self._in_header and is_in_header(begun)
         if still_in_header and not is_in_value(begun):
             return
-        ids = self._codec.encode(text)
-        _, run = self._index.follow(self._settled_run, [*self._ids_of_run(), *ids])
-        self._add_settled(ids, self._counted(text, ids), run)
-        self._tail = self._tail[len(text) :]
-        self._in_header, self._begun, self._measured = still_in_header, begun if still_in_header else "", None
+        ends = list(accumulate(map(len, self._codec.decode_each(self._ids))))  # bytes; a border is one of them
+        count = ends.index(len(text.encode())) + 1
+        ids = [*self._ids_of_run(), *self._ids]
+        end = len(ids) - len(self._ids) + count
+        length = self._lengths[count - 1]
+        run = self._index.find(ids[end - length : end]) if length else NOWHERE
+        self._add_settled(self._ids[:count], self._counts[:count], run)
+        self._tail = self._measured = self._tail[len(text) :]
+        self._ids, self._counts, self._lengths = self._ids[count:], self._counts[count:], self._lengths[count:]
+        self._in_header, self._begun = still_in_header, begun if still_in_header else ""
 
     def _add_settled(self, ids: list[int], counted: list[bool], run: Found) -> None:
         self._sums += list(accumulate(counted, initial=self._sums[-1]))[1:]
@@ -207,14 +209,15 @@ class VerbatimLimit:
             return
         ids = self._codec.encode(tail)
         lengths, self._run = self._index.follow(self._settled_run, [*self._ids_of_run(), *ids])
+        self._counts = self._counted(tail, ids)
         before = self._settled_run.length  # settled ids that a run may reach back to
         sums = self._sums[len(self._sums) - 1 - before :]
-        sums = [*sums, *list(accumulate(self._counted(tail, ids), initial=sums[-1]))[1:]]
+        sums = [*sums, *list(accumulate(self._counts, initial=sums[-1]))[1:]]
         ends = range(before + 1, len(sums))
         counted = [sums[end] - sums[end - length] for end, length in zip(ends, lengths, strict=True)]
         self._longest = max(counted, default=0)
         self._length = counted[-1] if counted else self._sums[-1] - sums[0]
-        self._measured, self._ids = tail, ids
+        self._measured, self._ids, self._lengths = tail, ids, lengths
 
     def _ids_of_run(self) -> list[int]:
         return self._settled[len(self._settled) - self._settled_run.length :]

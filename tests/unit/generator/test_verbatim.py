@@ -13,7 +13,7 @@ from services.generator.verbatim import BORDER, VerbatimLimit
 from services.tokens.codec import Codec
 from services.tokens.corpus_index import CorpusIndex
 from services.tokens.originality import measure
-from services.tokens.spellings import Spellings
+from services.tokens.spellings import WORD, Spellings
 from services.tokens.vocabulary import Vocabulary
 from tests.gpt2_files import gpt2_folder
 from tests.unit.tokens.brute_force import make_index, runs
@@ -42,13 +42,13 @@ def index() -> CorpusIndex:
 
 @cache
 def spellings() -> Spellings:
-    return Spellings(codec().vocabulary)
+    return Spellings(codec())
 
 
 @cache
 def spellings_without_words() -> Spellings:
-    without = Spellings(codec().vocabulary)
-    without.is_word[:] = False
+    without = Spellings(codec())
+    without.traits = bytes(len(without.traits))
     return without
 
 
@@ -168,11 +168,11 @@ def test_what_follows_a_border_changes_no_ids_before_it(text, more):
 
 
 def test_a_word_is_encoded_as_its_id_behind_all_but_white_space():
-    words = spellings().is_word.nonzero()[0].tolist()
+    words = [token_id for token_id, traits in enumerate(spellings().traits) if traits == WORD]
     assert len(words) > 10_000
     for before in ("a", "é", "1", ".", "(", "'", "_"):
         ids = codec().encode("\n".join(before + codec().decode([word]) for word in words))
-        assert [token_id for token_id in ids if spellings().is_word[token_id]] == words
+        assert [token_id for token_id in ids if spellings().traits[token_id] == WORD] == words
 
 
 @settings(max_examples=40)
