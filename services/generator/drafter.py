@@ -66,7 +66,7 @@ class Drafter:
     @property
     def level(self) -> int:
         """How much speaks for the draft, 0 (nothing) to LEVELS - 1: twice as many ids before it, one level more."""
-        length = max(self._found.length if self._found.num_places else 0, _RECITED if self._match else 0)
+        length = max(self._found.length if self._found.num_places else 0, _OWN if self._match else 0)
         return min(length.bit_length(), LEVELS - 1)
 
     def propose(self, most: int) -> list[int]:

@@ -6,6 +6,7 @@ is written.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -57,6 +58,7 @@ class Drafts:
         self._context = context
         self._pay = Pay()
         self._followed: dict[Sequence, _Followed] = {}
+        self._looking_s = 0.0  # seconds that the drafts of this step took to make
 
     def join(self, sequence: Sequence, max_new_tokens: int) -> None:
         """A sample begins to be written."""
@@ -78,6 +80,8 @@ class Drafts:
         Returns:
             how many ids were drafted for the step, and how many of them were written.
         """
+        begun = time.perf_counter()
+        looking_s, self._looking_s = self._looking_s, 0.0
         if all(each.rest for each in self._followed.values()):
             for each in self._followed.values():
                 each.rest -= 1
@@ -96,12 +100,13 @@ class Drafts:
                 followed.longest_rest = RECITING_REST
             num_drafted, num_accepted = num_drafted + item.num_drafted, num_accepted + accepted
         if only_writes and num_tokens:
-            self._pay.observe_step(num_rows, num_tokens, seconds)
+            self._pay.observe_step(num_rows, num_tokens, seconds + looking_s)
         for sequence, each in self._followed.items():
             if each.rest:
                 each.rest -= 1
             else:
                 self._propose(sequence, each)
+        self._looking_s = time.perf_counter() - begun
         return num_drafted, num_accepted
 
     def _propose(self, sequence: Sequence, followed: _Followed) -> None:
@@ -117,9 +122,11 @@ class Drafts:
         room = min(self._context - len(sequence.context), followed.most_ids - len(sequence.ids)) - 1
         most = min(MOST, room, MOST_IN_STEP // len(self._followed))
         followed.level = drafter.level
-        length = self._pay.length(followed.level, most) if followed.level and most > 0 else 0
-        sequence.draft = drafter.propose(length) if length else []
-        if sequence.draft or followed.level >= NEAR:
+        can_be = followed.level > 0 and most > 0
+        length = self._pay.length(followed.level, most) if can_be else 0
+        is_try = can_be and length == 0 and self._pay.is_due(followed.level)
+        sequence.draft = drafter.propose(1 if is_try else length) if length or is_try else []
+        if (sequence.draft and not is_try) or followed.level >= NEAR:
             followed.awake, followed.last_rest = AWAKE, 0
             return
         followed.awake -= 1

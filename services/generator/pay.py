@@ -12,9 +12,12 @@ import math
 from services.generator.drafter import LEVELS, MOST
 
 _KEPT = 0.97  # of what was learned, at each step
-_TRY_AGAIN = 32  # a level that does not pay gets one id in so many steps, in twice as many each time that it was wrong
-_AT_LEAST = 512  # in so many
+_TRY_AGAIN = 32  # a level that does not pay gets one id in so many steps, in twice as many each time
+_AT_LEAST = 512  # in so many; in a fourth of them when it was right
 _LIKELY = 0.999  # no draft is certain
+_CLEARLY = 0.05  # likelier than what pays just so, of which nothing is gained and the text must be followed
+# What is thought of an id more before steps have shown it: its part of a step, and how many squared ids it weighs.
+_USUAL, _WEIGHT = 0.1, 4.0
 _HELD_UP = 4.0  # times the mean step: in a longer one another program had the processor
 
 
@@ -31,27 +34,28 @@ class Pay:
         self._tokens = 0.0
 
     def length(self, level: int, most: int = MOST) -> int:
-        """How many ids a draft of this level should have, 0 to `most`."""
+        """How many ids a draft of this level should have to pay, 0 to `most`."""
         least = self._least()
-        if least >= 1.0:
-            count = 0
-        else:
-            likely = min(_LIKELY, self._accepted[level] / self._checked[level])
-            count = min(most, int(math.log(least) / math.log(likely))) if likely > 0 else 0
-        if count == 0:
-            self._refused[level] += 1
-            if self._refused[level] >= self._pause[level]:
-                self._refused[level] = 0
-                self._pause[level] = min(_AT_LEAST, 2 * self._pause[level])
-                return min(1, most)
-        return count
+        likely = min(_LIKELY, self._accepted[level] / self._checked[level])
+        if likely <= least + _CLEARLY:
+            return 0
+        return min(most, int(math.log(least) / math.log(likely)))
+
+    def is_due(self, level: int) -> bool:
+        """Asked where drafts of this level do not pay: whether it is time to see whether they still do not."""
+        self._refused[level] += 1
+        if self._refused[level] < self._pause[level]:
+            return False
+        self._refused[level] = 0
+        self._pause[level] = min(_AT_LEAST, 2 * self._pause[level])
+        return True
 
     def observe_draft(self, level: int, num_ids: int, num_accepted: int) -> None:
         """Of a draft of so many ids, the first so many were written."""
         self._accepted[level] = self._accepted[level] * _KEPT + num_accepted
         self._checked[level] = self._checked[level] * _KEPT + min(num_accepted + 1, num_ids)
         if num_accepted:
-            self._pause[level] = _TRY_AGAIN
+            self._pause[level] = max(_TRY_AGAIN, self._pause[level] // 4)
 
     def observe_step(self, num_rows: int, num_tokens: int, seconds: float) -> None:
         """A step that only wrote computed so many ids, wrote so many tokens and took so long."""
@@ -66,8 +70,9 @@ class Pay:
         steps, rows, squares, seconds, products = self._sums
         if seconds <= 0.0:
             return 0.5
+        mean = seconds / steps
         spread = squares - rows * rows / steps
-        slope = (products - rows * seconds / steps) / spread if spread > 1e-3 * squares else 0.0
+        slope = (products - rows * mean + _WEIGHT * _USUAL * mean) / (spread + _WEIGHT)
         # Never free, and never more than its share of the step.
-        slope = min(max(slope, 0.01 * seconds / steps), seconds / rows)
+        slope = min(max(slope, 0.01 * mean), seconds / rows)
         return min(1.0, slope * self._tokens / seconds)

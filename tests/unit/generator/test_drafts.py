@@ -167,11 +167,12 @@ def test_drafts_that_pay_get_longer_and_others_end() -> None:
             pay.observe_draft(level, MOST, accepted)
             pay.observe_step(1 + length, 1 + min(length, accepted), 1.0 + 0.05 * length)
     assert pay.length(5) == MOST
-    tries = [number for number in range(2000) if pay.length(1)]
+    assert pay.length(1) == 0
+    tries = [number for number in range(2000) if pay.is_due(1)]
     assert 4 <= len(tries) <= 9, "a level that does not pay is tried now and then, ever less often"
     assert np.all(np.diff(np.diff(tries)) >= 0)
     pay.observe_draft(1, 1, 1)
-    assert sum(pay.length(1) for _ in range(64)) >= 1
+    assert sum(pay.is_due(1) for _ in range(64)) >= 1
 
 
 def test_a_step_that_another_program_held_up_says_little_of_drafts() -> None:
