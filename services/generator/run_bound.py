@@ -130,8 +130,7 @@ class RunBound:
         if self._is_border(traits):
             if piece and ends == LINE_ENDS:
                 value = before + len(self._finished(state))
-            piece = (token_id,)
-            return _State(value + len(self._spellings.canonical(piece)), value, size, piece, traits)
+            return _State(value + 1, value, size, (token_id,), traits)  # it is encoded as itself
         num_bytes += size
         if piece and traits == ends & KIND:
             piece = (*piece, token_id)
