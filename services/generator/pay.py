@@ -16,7 +16,7 @@ _TRY_AGAIN = 32  # a level that does not pay gets one id in so many steps, in tw
 _AT_LEAST = 512  # in so many; in a fourth of them when it was right
 _LIKELY = 0.999  # no draft is certain
 _CLEARLY = 0.05  # likelier than what pays just so, of which nothing is gained and the text must be followed
-# What is thought of an id more before steps have shown it: its part of a step, and how many squared ids it weighs.
+# What an id more is thought to take until steps show it: its part of a step of one, and how many squared ids it weighs.
 _USUAL, _WEIGHT = 0.1, 4.0
 _HELD_UP = 4.0  # times the mean step: in a longer one another program had the processor
 
@@ -72,7 +72,8 @@ class Pay:
             return 0.5
         mean = seconds / steps
         spread = squares - rows * rows / steps
-        slope = (products - rows * mean + _WEIGHT * _USUAL * mean) / (spread + _WEIGHT)
+        usual = _USUAL * mean / (1 - _USUAL + _USUAL * rows / steps)
+        slope = (products - rows * mean + _WEIGHT * usual) / (spread + _WEIGHT)
         # Never free, and never more than its share of the step.
         slope = min(max(slope, 0.01 * mean), seconds / rows)
         return min(1.0, slope * self._tokens / seconds)

@@ -186,6 +186,14 @@ def test_a_step_that_another_program_held_up_says_little_of_drafts() -> None:
             assert pay.length(5) == MOST
 
 
+def test_what_drafts_cost_is_guessed_alike_for_one_text_and_for_many() -> None:
+    for num_texts in (1, 8):
+        pay = Pay()
+        for _ in range(100):  # no step has a draft
+            pay.observe_step(num_texts, num_texts, 0.9 + 0.1 * num_texts)
+        assert pay._least() == pytest.approx(0.1 * num_texts / (0.9 + 0.1 * num_texts))
+
+
 def test_drafts_do_not_pay_where_each_row_takes_as_long_as_the_first() -> None:
     pay = Pay()
     rng = np.random.default_rng(1)
