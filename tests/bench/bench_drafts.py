@@ -1,9 +1,9 @@
 """What drafts from the corpus bring: one stream through gRPC, with them and without, in turns.
 
 `python tests/bench/bench_drafts.py [--rounds 9] [--folder F]`. One JSON object per line. Two generators serve the same
-models, one of them without drafts (NONESUCH_GENERATOR_DRAFTS). A round asks each of them, one after the other and in
-turns first, for the same samples; their texts must be equal. The models are in drafting/models.py; those that are made
-are kept in the folder, and made once.
+models, one of them without drafts (NONESUCH_GENERATOR_DRAFTS). A round asks both for the same samples, each of them for
+one and then the other, in turns first; their texts must be equal. The models are in drafting/models.py; those that are
+made are kept in the folder, and made once.
 """
 
 from __future__ import annotations
@@ -43,46 +43,48 @@ def kinds() -> list[Kind]:
     post = {**daring, "sampling": pb.SamplingParameters(temperature=0.7)}
     text = {"prompt_ids": models.recited()[:2].tolist(), "max_new_tokens": 400, "ignore_end_of_text": True}
     return [
-        Kind("overfitted", "heart", 4, post),
-        Kind("overfitted, temperature 1", "heart", 4, daring),
-        Kind("barely trained", "begun", 4, post),
-        Kind("124M, memorised text", "124M", 1, text),
+        Kind("overfitted", "heart", 8, post),
+        Kind("overfitted, temperature 1", "heart", 8, daring),
+        Kind("barely trained", "begun", 16, post),
+        Kind("124M, memorised text", "124M", 2, text),
     ]
 
 
-def ask(generator: Generator, kind: Kind, seed: int) -> tuple[int, float, list[str]]:
-    """Tokens behind the first of each sample, the seconds that they took to come, and the texts."""
-    num_tokens, seconds, texts = 0, 0.0, []
-    for sample in range(kind.num_samples):
-        request = pb.GenerateRequest(model=kind.model, seed=100 * seed + sample, **kind.fields)
-        first = last = 0.0
-        num_first = num_all = 0
-        text = ""
-        for delta in generator.stub.GenerateStream(request, timeout=PATIENCE_S):
-            if delta.HasField("text"):
-                last = time.perf_counter()
-                if not first:
-                    first, num_first = last, len(delta.text.ids)
-                num_all += len(delta.text.ids)
-                text += delta.text.text
-        texts.append(text)
-        num_tokens, seconds = num_tokens + num_all - num_first, seconds + last - first
-    return num_tokens, seconds, texts
+def ask(generator: Generator, kind: Kind, seed: int) -> tuple[int, float, str]:
+    """Tokens behind the first of a sample, the seconds that they took to come, and the text."""
+    request = pb.GenerateRequest(model=kind.model, seed=seed, **kind.fields)
+    first = last = 0.0
+    num_first = num_all = 0
+    text = ""
+    for delta in generator.stub.GenerateStream(request, timeout=PATIENCE_S):
+        if delta.HasField("text"):
+            last = time.perf_counter()
+            if not first:
+                first, num_first = last, len(delta.text.ids)
+            num_all += len(delta.text.ids)
+            text += delta.text.text
+    return num_all - num_first, last - first, text
 
 
 def measure(kind: Kind, with_drafts: Generator, without: Generator, rounds: int, more: dict[str, float]) -> None:
     """Print the line of a model."""
     rates: dict[Generator, list[float]] = {with_drafts: [], without: []}
     for generator in rates:
-        ask(generator, kind, 0)  # learns what a step takes
+        for seed in range(kind.num_samples):
+            ask(generator, kind, seed)  # learns what a step takes
     drafted, accepted = with_drafts.num_drafted(kind.model)
     for number in range(1, rounds + 1):
-        told = {}
-        for generator in (with_drafts, without) if number % 2 else (without, with_drafts):
-            num_tokens, seconds, told[generator] = ask(generator, kind, number)
+        spent = {generator: [0, 0.0] for generator in rates}
+        for sample in range(kind.num_samples):  # in turns: the machine's speed changes within seconds
+            told = {}
+            for generator in (with_drafts, without) if sample % 2 else (without, with_drafts):
+                num_tokens, seconds, told[generator] = ask(generator, kind, 100 * number + sample)
+                spent[generator][0] += num_tokens
+                spent[generator][1] += seconds
+            assert told[with_drafts] == told[without], f"drafts changed a text of {kind.model}, round {number}"
+        for generator, (num_tokens, seconds) in spent.items():
             rates[generator].append(num_tokens / seconds if seconds else 0.0)
-            time.sleep(PAUSE_S)
-        assert told[with_drafts] == told[without], f"drafts changed a text of {kind.model}, round {number}"
+        time.sleep(PAUSE_S)
     drafted, accepted = (
         after - before for after, before in zip(with_drafts.num_drafted(kind.model), (drafted, accepted), strict=True)
     )
